@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The message bus between the services of one box.
+ *
+ * Each service has one PUB listener for facts (events) and one REP listener for orders (requests), on unix
+ * sockets below the run directory. PUB/SUB may lose; so an event is a hint and a reply is the truth: on a gap,
+ * a new start of the source, or a missed heartbeat the library asks the owner for its snapshot by itself.
+ *
+ * Everything here runs on the thread of the event base, except bus_call_blocking() and bus_post().
+ * Messages are protobuf-c messages; the body's type is found from its descriptor, so callers never name it.
+ */
+#ifndef VPNSIP_BUS_H
+#define VPNSIP_BUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "envelope.pb-c.h"
+
+struct event_base;
+struct bus;
+struct bus_request;
+
+/** Where time and randomness come from; tests and replay give their own. All pointers are needed. */
+struct bus_environment {
+	/** Monotonic time in microseconds, shared by all processes of the box. */
+	uint64_t (*mono_usec)(void *context);
+	/** Wall-clock time in microseconds since 1970, for records only. */
+	uint64_t (*wall_usec)(void *context);
+	/** Fills `size` octets with random ones. */
+	void (*random)(void *context, void *octets, size_t size);
+	void *context;
+};
+
+/** The machine's own clock and getrandom(2). */
+extern const struct bus_environment bus_system_environment;
+
+enum bus_outcome {
+	BUS_DONE = 1,	/* replied, body is not Failed */
+	BUS_FAILED,	/* replied with Failed: the order was not carried out */
+	BUS_TIMED_OUT,	/* no reply before the deadline: outcome unknown */
+	BUS_LOST,	/* the peer went away: outcome unknown */
+	BUS_NOT_SENT,	/* not permitted, too big, or the peer is absent: certainly not carried out */
+};
+
+/**
+ * Called once for each bus_call(). `reply` is never NULL: for an outcome other than BUS_DONE its body is Failed with
+ * a cause fit for the operator ("tunnel-agent did not answer CheckTunnel within 1000 ms"). It is freed afterwards.
+ */
+typedef void bus_reply_fn(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply);
+
+struct bus_handlers {
+	/** A fact from a service subscribed to. Never called for heartbeats and taps. May be NULL. */
+	void (*event)(void *context, const Vpnsip__Envelope *event);
+	/**
+	 * An order. Answer it exactly once with bus_reply() or bus_fail(), now or later. GetSnapshot arrives at
+	 * `snapshot`, the other messages of service.proto are answered by the library. May be NULL (all are refused).
+	 */
+	void (*request)(void *context, struct bus_request *request, const Vpnsip__Envelope *order);
+	/** Answer a GetSnapshot with bus_reply(request, your ...Snapshot). May be NULL (an empty Done is sent). */
+	void (*snapshot)(void *context, struct bus_request *request);
+	/**
+	 * The owner's whole state, after it came up, restarted, or events were lost. `snapshot` replaces all that was
+	 * known of that peer. Later events follow in order. May be NULL if nothing is subscribed to.
+	 */
+	void (*resync)(void *context, Vpnsip__Service peer, const Vpnsip__Envelope *snapshot);
+	/** A peer came, went, or fell silent. May be NULL. */
+	void (*peer)(void *context, Vpnsip__Service peer, Vpnsip__PeerHealth health);
+};
+
+/** Bit of a service in a set of services. */
+#define BUS_SERVICE(service) (1u << (service))
+
+struct bus_options {
+	Vpnsip__Service self;
+	const char *run_directory;		/* "/run/vpnsip" */
+	const char *uid_map;			/* file "SERVICE UID" a line; NULL = the system users */
+	struct event_base *base;
+	const struct bus_environment *environment;
+	unsigned subscribes;			/* set of BUS_SERVICE(): whose events are wanted */
+	unsigned calls;				/* set of BUS_SERVICE(): to whom requests are sent */
+	bool is_listening;			/* false for the CLI: no listeners of its own */
+	const struct bus_handlers *handlers;
+	void *context;				/* first argument of the handlers */
+};
+
+/**
+ * Takes the instance lock, listens, dials the peers. Block all signals before (nng starts threads), and do not fork
+ * after. On failure returns NULL and writes a sentence into `why` (another instance runs, no permission ...).
+ */
+struct bus *bus_open(const struct bus_options *options, char *why, size_t why_size);
+
+/** Fails all calls in flight with BUS_NOT_SENT, closes, frees. */
+void bus_close(struct bus *bus);
+
+/** Publishes a fact. `session` (may be NULL) is the tunnel's name. The message is copied before it returns. */
+void bus_publish(struct bus *bus, const char *session, const ProtobufCMessage *fact);
+
+/**
+ * Sends an order; `done` is called later from the loop, never from inside. Calls run in parallel and have no order among
+ * themselves; to keep order wait for the reply. Never re-sent by the library. Returns the request id.
+ */
+uint64_t bus_call(struct bus *bus, Vpnsip__Service to, const char *session,
+		  const ProtobufCMessage *order, unsigned timeout_msec, bus_reply_fn *done,
+		  void *context);
+
+/** Forgets the reply of a call: `done` is not called any more. Unknown ids are ignored. */
+void bus_cancel(struct bus *bus, uint64_t request_id);
+
+/** Replies to a request and frees it. */
+void bus_reply(struct bus_request *request, const ProtobufCMessage *reply);
+
+/** Replies Done. */
+void bus_done(struct bus_request *request);
+
+/** Replies Failed with a printf-formatted cause, and frees the request. */
+void bus_fail(struct bus_request *request, Vpnsip__FailureKind kind, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/** Who sent the request. */
+Vpnsip__Service bus_request_source(const struct bus_request *request);
+
+/** User id of the process that sent the request: CLI orders that need root check it. */
+uid_t bus_request_uid(const struct bus_request *request);
+
+/** Call when own state changed; it is carried as state_revision in everything sent. */
+void bus_touch_state(struct bus *bus);
+
+/**
+ * From any foreign thread: sends an order and waits for the reply, at most `timeout_msec` (2000 at the most).
+ * The result is never NULL and has the same meaning as in bus_reply_fn; free it with bus_free_envelope().
+ */
+Vpnsip__Envelope *bus_call_blocking(struct bus *bus, Vpnsip__Service to, const char *session,
+				    const ProtobufCMessage *order, unsigned timeout_msec,
+				    enum bus_outcome *outcome);
+
+void bus_free_envelope(Vpnsip__Envelope *envelope);
+
+/** From any thread: runs `work(context)` on the loop's thread soon, in the order posted. */
+void bus_post(struct bus *bus, void (*work)(void *context), void *context);
+
+Vpnsip__PeerHealth bus_peer_health(const struct bus *bus, Vpnsip__Service peer);
+struct event_base *bus_event_base(const struct bus *bus);
+uint64_t bus_mono_usec(const struct bus *bus);
+uint64_t bus_wall_usec(const struct bus *bus);
+void bus_random(const struct bus *bus, void *octets, size_t size);
+
+/** "sip-agent" and so on; "?" for an unknown value. */
+const char *bus_service_name(Vpnsip__Service service);
+
+/** The service of that name, or SERVICE_UNSPECIFIED. */
+Vpnsip__Service bus_service_by_name(const char *name);
+
+/** The body of an envelope as a generic message, or NULL; and its type name ("CallChanged"). */
+const ProtobufCMessage *bus_body(const Vpnsip__Envelope *envelope);
+const char *bus_body_name(const Vpnsip__Envelope *envelope);
+
+/** The cause in a reply whose outcome is not BUS_DONE; "" otherwise. */
+const char *bus_cause(const Vpnsip__Envelope *reply);
+
+#endif
