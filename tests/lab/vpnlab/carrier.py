@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The telephone carrier of a lab: Kamailio with deploy/carrier/kamailio.cfg."""
+
+import re
+import sqlite3
+from pathlib import Path
+
+from .namespaces import run, wait_for
+from .topology import CARRIER
+
+CONFIGURATION = Path(__file__).resolve().parents[3] / "deploy/carrier/kamailio.cfg"
+REALM = "carrier.example"
+
+
+class Carrier:
+    """`users` is {number: password}. Start it with start(); kill() and start() again act as an outage."""
+
+    def __init__(self, workspace, space, users, digest="MD5"):
+        self.workspace = workspace
+        self.space = space
+        self.dir = workspace.dir / "carrier"
+        self.digest = digest
+        self.process = None
+        tables = self.dir / "tables"
+        tables.mkdir(parents=True)
+        lines = ["key_name(string) key_type(int) value_type(int) key_value(string) expires(int)"]
+        lines += [f"{number}:0:0:{password}:0" for number, password in users.items()]
+        (tables / "users").write_text("\n".join(lines) + "\n")
+        with sqlite3.connect(self.dir / "call-records.sqlite") as records:
+            records.execute("CREATE TABLE call_records (id INTEGER PRIMARY KEY, start_time TEXT, end_time TEXT, "
+                            "duration REAL, caller TEXT, callee TEXT, call_id TEXT)")
+
+    def start(self):
+        (self.dir / "ctl").unlink(missing_ok=True)
+        words = {"DIR": self.dir, "REALM": REALM, "DIGEST": self.digest}
+        argv = ["kamailio", "-DD", "-E", "-f", CONFIGURATION, "-Y", self.dir, "-P", self.dir / "pid", "-m", "32", "-M", "4"]
+        argv += [f"--subst=!@{word}@!{value}!g" for word, value in words.items()]
+        for transport in ("udp", "tcp"):
+            argv += ["-l", f"{transport}:{CARRIER}:5060"]
+        self.process = self.workspace.start(self.space.command(*argv), "carrier/log")
+        wait_for(self._answers, 5, "the carrier's control socket")
+
+    def _answers(self):
+        return (self.dir / "ctl").exists() and self.control("core.version", check=False)
+
+    def control(self, *words, check=True):
+        return run(["kamcmd", "-s", f"unix:{self.dir}/ctl", *map(str, words)], check=check)
+
+    def switch(self, name, value):
+        """Sets one of the switches that kamailio.cfg describes; None clears it."""
+        if value is None:
+            self.control("htable.delete", "switch", name)
+        else:
+            # "s:" keeps kamcmd from reading digits as an integer
+            self.control("htable.sets", "switch", name, f"s:{value}")
+
+    def kill(self):
+        self.process.stop(9)
+
+    def registered(self):
+        """{number: contact URI}"""
+        dump = self.control("ul.dump")
+        return dict(zip(re.findall(r"AoR: (\S+)", dump), re.findall(r"Address: (\S+)", dump)))
+
+    def open_dialogs(self):
+        """Call-IDs of the calls that the carrier still has open (early or answered)."""
+        dialogs = re.findall(r"call-id: (\S+).*?state: (\d+)", self.control("dlg.list"), re.DOTALL)
+        return [call_id for call_id, state in dialogs if state != "5"]  # 5 = deleted, kept for late requests
+
+    def call_records(self):
+        """One dict per answered call that has ended, oldest first."""
+        with sqlite3.connect(f"file:{self.dir}/call-records.sqlite?mode=ro", uri=True) as records:
+            records.row_factory = sqlite3.Row
+            return [dict(row) for row in records.execute("SELECT * FROM call_records ORDER BY id")]
