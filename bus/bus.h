@@ -67,6 +67,8 @@ struct bus_handlers {
 	void (*resync)(void *context, Vpnsip__Service peer, const Vpnsip__Envelope *snapshot);
 	/** A peer came, went, or fell silent. May be NULL. */
 	void (*peer)(void *context, Vpnsip__Service peer, Vpnsip__PeerHealth health);
+	/** A Tapped event of a service subscribed to, for `monitor`. May be NULL. */
+	void (*tap)(void *context, const Vpnsip__Envelope *tapped);
 };
 
 /** Bit of a service in a set of services. */
@@ -83,6 +85,10 @@ struct bus_options {
 	bool is_listening;			/* false for the CLI: no listeners of its own */
 	const struct bus_handlers *handlers;
 	void *context;				/* first argument of the handlers */
+	/* Told in ServiceStatus; NULL = "". They must outlive the bus. */
+	const char *version, *config_file, *config_digest;
+	/* Where the library reports what an operator should know: log_line() of the service. NULL = nowhere. */
+	void (*log)(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 };
 
 /**
