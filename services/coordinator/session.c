@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "services/coordinator/session.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "services/common/log.h"
+#include "services/coordinator/core.h"
+
+#define EVENTS_STEP (BIT(EVENT_STEP_DONE) | BIT(EVENT_STEP_FAILED))
+/* What ends an attempt in every state that has one. */
+#define EVENTS_ENDING                                                                              \
+	(BIT(EVENT_OPERATOR_RELEASE) | BIT(EVENT_CALL_FAILED) | BIT(EVENT_CALL_ENDED) |            \
+	 BIT(EVENT_LINE_LOST) | BIT(EVENT_TIMEOUT))
+#define EVENTS_CROSSING (BIT(EVENT_CALL_OFFERED) | BIT(EVENT_PROBE_TIMEOUT))
+
+const struct session_state_description session_states[SESSION_STATE_COUNT] = {
+	[SESSION_READY] = {
+		.name = "READY_TO_CONNECT",
+		.status = VPNSIP__SESSION_STATUS__READY_TO_CONNECT,
+		.accepts = BIT(EVENT_TRIGGER) | BIT(EVENT_OPERATOR_CALL) | BIT(EVENT_CALL_OFFERED),
+		.may_become = BIT(SESSION_CALLING) | BIT(SESSION_RINGING),
+		.timer = -1,
+		.handle = session_ready_handle,
+	},
+	[SESSION_CALLING] = {
+		.name = "CALLING",
+		.status = VPNSIP__SESSION_STATUS__CALLING,
+		.accepts = EVENTS_STEP | EVENTS_ENDING | BIT(EVENT_CALL_RINGING) |
+			   BIT(EVENT_CALL_ANSWERED) | BIT(EVENT_CALL_OFFERED),
+		.may_become = BIT(SESSION_RINGING) | BIT(SESSION_NEGOTIATING) | BIT(SESSION_RELEASING),
+		.timer = TIMER_ANSWER,
+		.handle = session_calling_handle,
+	},
+	[SESSION_RINGING] = {
+		.name = "RINGING",
+		.status = VPNSIP__SESSION_STATUS__RINGING,
+		.accepts = EVENTS_STEP | EVENTS_ENDING | BIT(EVENT_CALL_ANSWERED) |
+			   BIT(EVENT_CALL_OFFERED) | BIT(EVENT_CALL_CONFIRMED) |
+			   BIT(EVENT_IKE_UP) | BIT(EVENT_IKE_DOWN),
+		.may_become = BIT(SESSION_NEGOTIATING) | BIT(SESSION_RELEASING),
+		.timer = TIMER_RINGING,
+		.handle = session_ringing_handle,
+	},
+	[SESSION_NEGOTIATING] = {
+		.name = "NEGOTIATING_IKE",
+		.status = VPNSIP__SESSION_STATUS__NEGOTIATING_IKE,
+		.accepts = EVENTS_STEP | EVENTS_ENDING | EVENTS_CROSSING | BIT(EVENT_CALL_CONFIRMED) |
+			   BIT(EVENT_IKE_UP) | BIT(EVENT_IKE_DOWN),
+		.may_become = BIT(SESSION_ESTABLISHED) | BIT(SESSION_RELEASING),
+		.timer = TIMER_IKE,
+		.handle = session_negotiating_handle,
+	},
+	[SESSION_ESTABLISHED] = {
+		.name = "SESSION_UP",
+		.status = VPNSIP__SESSION_STATUS__SESSION_UP,
+		.accepts = EVENTS_STEP | (EVENTS_ENDING & ~BIT(EVENT_TIMEOUT)) | EVENTS_CROSSING |
+			   BIT(EVENT_IKE_DOWN) | BIT(EVENT_TUNNEL_IDLE) | BIT(EVENT_PEER_DEAD),
+		.may_become = BIT(SESSION_RELEASING),
+		.timer = -1,
+		.handle = session_established_handle,
+	},
+	[SESSION_RELEASING] = {
+		.name = "RELEASING",
+		.status = VPNSIP__SESSION_STATUS__RELEASING,
+		.accepts = EVENTS_STEP | BIT(EVENT_TIMEOUT) | BIT(EVENT_CALL_OFFERED) |
+			   BIT(EVENT_CALL_FAILED) | BIT(EVENT_CALL_ENDED),
+		.may_become = BIT(SESSION_READY) | BIT(SESSION_HOLDDOWN) | BIT(SESSION_RINGING),
+		.timer = TIMER_RELEASE,
+		.handle = session_releasing_handle,
+	},
+	[SESSION_HOLDDOWN] = {
+		.name = "HOLDDOWN",
+		.status = VPNSIP__SESSION_STATUS__HOLDDOWN,
+		.accepts = BIT(EVENT_TIMEOUT) | BIT(EVENT_OPERATOR_CALL) | BIT(EVENT_OPERATOR_RELEASE) |
+			   BIT(EVENT_CALL_OFFERED),
+		.may_become = BIT(SESSION_READY) | BIT(SESSION_CALLING) | BIT(SESSION_RINGING),
+		.timer = TIMER_HOLDDOWN,
+		.handle = session_holddown_handle,
+	},
+};
+
+const char *session_event_name(enum session_event_type type)
+{
+	static const char *const names[SESSION_EVENT_COUNT] = {
+		[EVENT_TRIGGER] = "trigger",
+		[EVENT_OPERATOR_CALL] = "operator-call",
+		[EVENT_OPERATOR_RELEASE] = "operator-release",
+		[EVENT_STEP_DONE] = "step-done",
+		[EVENT_STEP_FAILED] = "step-failed",
+		[EVENT_CALL_RINGING] = "call-ringing",
+		[EVENT_CALL_ANSWERED] = "call-answered",
+		[EVENT_CALL_OFFERED] = "call-offered",
+		[EVENT_CALL_CONFIRMED] = "call-confirmed",
+		[EVENT_CALL_FAILED] = "call-failed",
+		[EVENT_CALL_ENDED] = "call-ended",
+		[EVENT_IKE_UP] = "ike-up",
+		[EVENT_IKE_DOWN] = "ike-down",
+		[EVENT_TUNNEL_IDLE] = "tunnel-idle",
+		[EVENT_PEER_DEAD] = "peer-dead",
+		[EVENT_LINE_LOST] = "line-lost",
+		[EVENT_TIMEOUT] = "timeout",
+		[EVENT_PROBE_TIMEOUT] = "probe-timeout",
+	};
+
+	return names[type];
+}
+
+const char *step_name(enum step step)
+{
+	static const char *const names[STEP_COUNT] = {
+		[STEP_PREPARE_IKE] = "PrepareIke",
+		[STEP_RESERVE_PORT] = "ReservePort",
+		[STEP_CHECK_TUNNEL] = "CheckTunnel",
+		[STEP_PLACE_CALL] = "PlaceCall",
+		[STEP_INSTALL_TRANSLATION] = "InstallTranslation",
+		[STEP_INSTALL_SHAPER] = "InstallShaper",
+		[STEP_SET_PEER] = "SetPeer",
+		[STEP_START_IKE] = "StartIke",
+		[STEP_ANSWER_CALL] = "AnswerCall",
+		[STEP_OPEN_TUNNEL] = "OpenTunnel",
+		[STEP_PROBE_PEER] = "ProbePeer",
+		[STEP_HANG_UP] = "HangUp",
+		[STEP_REJECT_CALL] = "RejectCall",
+		[STEP_STOP_IKE] = "StopIke",
+		[STEP_REMOVE_TRANSLATION] = "RemoveTranslation",
+		[STEP_REMOVE_SHAPER] = "RemoveShaper",
+		[STEP_CLEAR_PEER] = "ClearPeer",
+	};
+
+	return names[step];
+}
+
+int compare_numbers(const char *a, const char *b)
+{
+	size_t length_a = strlen(a), length_b = strlen(b);
+
+	if (length_a != length_b)
+		return length_a < length_b ? -1 : 1;
+	return strcmp(a, b);
+}
+
+void session_handle(struct session *session, const struct session_event *event)
+{
+	const struct session_state_description *state = &session_states[session->state];
+
+	/* Late and duplicate reports are normal on a lossy bus. */
+	if (!(state->accepts & BIT(event->type))) {
+		session->ignored_events++;
+		log_session(LOG_DEBUG, session->peer->tunnel, session->peer->number,
+			    "ignored %s in %s", session_event_name(event->type), state->name);
+		return;
+	}
+	state->handle(session, event);
+}
+
+static uint64_t state_timer_msec(const struct session *session)
+{
+	int timer = session_states[session->state].timer;
+
+	return timer < 0 ? 0 : session->core->config->timer_msec[timer];
+}
+
+void session_become(struct session *session, enum session_state next, const char *cause)
+{
+	const struct coordinator_port *port = session->core->port;
+	const struct session_state_description *from = &session_states[session->state];
+	const struct session_state_description *to = &session_states[next];
+	bool is_milestone = next == SESSION_ESTABLISHED || session->state == SESSION_ESTABLISHED ||
+			    next == SESSION_HOLDDOWN;
+
+	if (!(from->may_become & BIT(next))) {
+		log_session(LOG_ERR, session->peer->tunnel, session->peer->number,
+			    "bug: %s may not become %s", from->name, to->name);
+		return;
+	}
+	log_session(is_milestone ? LOG_NOTICE : LOG_INFO, session->peer->tunnel,
+		    session->peer->number, "%s -> %s: %s", from->name, to->name, cause);
+	session->state = next;
+	session->state_since_usec = port->mono_usec(port->context);
+	port->start_timer(port->context, session, false, state_timer_msec(session));
+	port->session_changed(port->context, session);
+}
+
+void session_order(struct session *session, enum step step)
+{
+	const struct coordinator_port *port = session->core->port;
+
+	session->ordered |= BIT(step);
+	session->finished &= ~BIT(step);
+	port->order(port->context, session, step);
+}
+
+bool session_has_finished(const struct session *session, unsigned steps)
+{
+	return (session->finished & steps) == steps;
+}
+
+static void session_forget_attempt(struct session *session)
+{
+	memset(&session->local, 0, sizeof(session->local));
+	memset(&session->remote, 0, sizeof(session->remote));
+	session->call_id[0] = '\0';
+	session->call_status = VPNSIP__CALL_STATUS__CALL_STATUS_UNSPECIFIED;
+	session->ike_status = VPNSIP__IKE_STATUS__IKE_STATUS_UNSPECIFIED;
+	session->ike_cause[0] = '\0';
+	session->ordered = session->finished = 0;
+	session->negotiated_kbit = 0;
+	session->is_acknowledged = false;
+	session->reject_status = 0;
+	session->retry_after_sec = 0;
+	session->probe_sent_usec = 0;
+	session->is_glare = false;
+}
+
+/* Common start of an attempt. False when no attempt number could be had. */
+static bool session_open_attempt(struct session *session, Vpnsip__Direction direction)
+{
+	const struct coordinator_port *port = session->core->port;
+	uint64_t attempt = port->next_attempt(port->context);
+
+	if (attempt == 0) {
+		snprintf(session->cause, sizeof(session->cause),
+			 "the attempt number cannot be written to the state folder");
+		log_session(LOG_ERR, session->peer->tunnel, session->peer->number, "%s",
+			    session->cause);
+		return false;
+	}
+	session_forget_attempt(session);
+	session->attempt = attempt;
+	session->attempts++;
+	session->direction = direction;
+	session->call_since_usec = port->mono_usec(port->context);
+	session->cause[0] = '\0';
+	session->local.bandwidth_kbit = session->peer->bandwidth_kbit;
+	session->local.address = session->line->wan_address;
+	return true;
+}
+
+static void session_order_preparation(struct session *session)
+{
+	session_order(session, STEP_PREPARE_IKE);
+	session_order(session, STEP_RESERVE_PORT);
+	session_order(session, STEP_CHECK_TUNNEL);
+}
+
+void session_begin_outgoing(struct session *session, const char *cause)
+{
+	if (!session_open_attempt(session, VPNSIP__DIRECTION__OUTGOING))
+		return;
+	session->local.role = VPNSIP__SETUP_ROLE__ACTIVE;
+	session_become(session, SESSION_CALLING, cause);
+	session_order_preparation(session);
+}
+
+void session_begin_incoming(struct session *session, const char *call_id, const struct media *offer)
+{
+	const struct coordinator_port *port = session->core->port;
+
+	if (!session_open_attempt(session, VPNSIP__DIRECTION__INCOMING)) {
+		port->reject(port->context, call_id, 500, "Server Internal Error", 399,
+			     "no attempt number");
+		return;
+	}
+	snprintf(session->call_id, sizeof(session->call_id), "%s", call_id);
+	session->call_status = VPNSIP__CALL_STATUS__CALL_OFFERED;
+	session->remote = *offer;
+	session->negotiated_kbit = offer->bandwidth_kbit < session->peer->bandwidth_kbit
+					   ? offer->bandwidth_kbit
+					   : session->peer->bandwidth_kbit;
+	/* Answer min(offer, own): both ends and the carrier's billing then see one number. */
+	session->local.bandwidth_kbit = session->negotiated_kbit;
+	session->local.role = offer->role == VPNSIP__SETUP_ROLE__ACTIVE
+				      ? VPNSIP__SETUP_ROLE__PASSIVE
+				      : VPNSIP__SETUP_ROLE__ACTIVE;
+	session_become(session, SESSION_RINGING, "call offered");
+	session_order_preparation(session);
+}
+
+static bool call_is_open(const struct session *session)
+{
+	return session->call_status != VPNSIP__CALL_STATUS__CALL_ENDED &&
+	       (session->call_id[0] || (session->ordered & BIT(STEP_PLACE_CALL)));
+}
+
+static void session_end_call(struct session *session)
+{
+	bool is_unanswered = session->direction == VPNSIP__DIRECTION__INCOMING &&
+			     !(session->ordered & BIT(STEP_ANSWER_CALL));
+
+	if (!call_is_open(session))
+		return;
+	if (!is_unanswered) {
+		session_order(session, STEP_HANG_UP);
+		return;
+	}
+	if (!session->reject_status) {
+		session->reject_status = 480;
+		session->reject_reason = "Temporarily Unavailable";
+	}
+	session_order(session, STEP_REJECT_CALL);
+}
+
+void session_release(struct session *session, bool holds_down, const char *format, ...)
+{
+	const struct coordinator_port *port = session->core->port;
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(session->cause, sizeof(session->cause), format, arguments);
+	va_end(arguments);
+	session->holds_down_next = holds_down && session->direction == VPNSIP__DIRECTION__OUTGOING;
+	if (session->state != SESSION_ESTABLISHED)
+		session->failed++;
+	session->probe_sent_usec = 0;
+	port->start_timer(port->context, session, true, 0);
+
+	/* The bill first: BYE, CANCEL or refusal before anything else. */
+	session_end_call(session);
+	if (session->ordered & BIT(STEP_START_IKE))
+		session_order(session, STEP_STOP_IKE);
+	if (session->ordered & BIT(STEP_RESERVE_PORT))
+		session_order(session, STEP_REMOVE_TRANSLATION);
+	if (session->ordered & BIT(STEP_INSTALL_SHAPER))
+		session_order(session, STEP_REMOVE_SHAPER);
+	if (session->ordered & BIT(STEP_SET_PEER))
+		session_order(session, STEP_CLEAR_PEER);
+	session_become(session, SESSION_RELEASING, session->cause);
+	if (session_has_finished(session, session->ordered & STEPS_RELEASING))
+		session_finish_release(session);
+}

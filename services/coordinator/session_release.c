@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The states of a running, ending and resting session: SESSION_UP, RELEASING, HOLDDOWN. */
+#include <stdio.h>
+#include <string.h>
+
+#include "services/common/log.h"
+#include "services/coordinator/core.h"
+#include "services/coordinator/offer.h"
+#include "services/coordinator/session.h"
+
+void session_established_handle(struct session *session, const struct session_event *event)
+{
+	const char *cause = event->cause ? event->cause : "";
+
+	switch (event->type) {
+	case EVENT_STEP_FAILED:
+		/* A probe that cannot be asked leaves the decision to its timer. */
+		if (event->step != STEP_PROBE_PEER)
+			session_release(session, true, "%s", cause);
+		break;
+	case EVENT_TUNNEL_IDLE:
+		session_release(session, false, "idle for %u s",
+				session->peer->ipsec_profile->idle_msec / 1000);
+		break;
+	case EVENT_PEER_DEAD:
+		session_release(session, false, "peer dead: %s", cause);
+		break;
+	case EVENT_IKE_DOWN:
+		session_release(session, false, "IKE ended: %s", cause);
+		break;
+	case EVENT_CALL_FAILED:
+	case EVENT_CALL_ENDED:
+		session_release(session, false, "%s", cause[0] ? cause : "the other side hung up");
+		break;
+	case EVENT_OPERATOR_RELEASE:
+		session_release(session, false, "%s", cause);
+		break;
+	case EVENT_LINE_LOST:
+		session_release(session, false, "the line was lost: %s", cause);
+		break;
+	case EVENT_CALL_OFFERED:
+		session_probe_for(session, event->call);
+		break;
+	case EVENT_PROBE_TIMEOUT:
+		session_finish_probe(session);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Busy answers that look like crossing calls: the lower number tries again at once, the higher waits to be called. */
+static uint64_t glare_msec(const struct session *session)
+{
+	const struct coordinator_port *port = session->core->port;
+
+	if (compare_numbers(session->line->config->number, session->peer->number) < 0)
+		return 200 + port->random(port->context) % 400;
+	return session->core->config->timer_msec[TIMER_GLARE];
+}
+
+/* Hold-down doubles from failure to failure; a session that came up begins anew. */
+static uint64_t next_holddown_msec(struct session *session)
+{
+	const unsigned *timer_msec = session->core->config->timer_msec;
+	uint64_t wait_msec;
+
+	if (session->is_glare)
+		return glare_msec(session);
+	if (session->holddown_msec == 0)
+		session->holddown_msec = timer_msec[TIMER_HOLDDOWN];
+	wait_msec = session->holddown_msec;
+	session->holddown_msec *= 2;
+	if (session->holddown_msec > timer_msec[TIMER_HOLDDOWN_MAXIMUM])
+		session->holddown_msec = timer_msec[TIMER_HOLDDOWN_MAXIMUM];
+	if (session->retry_after_sec * 1000ull > wait_msec)
+		wait_msec = session->retry_after_sec * 1000ull;
+	return wait_msec;
+}
+
+static void session_rest(struct session *session)
+{
+	const struct session_event trigger = { .type = EVENT_TRIGGER };
+
+	session_become(session, SESSION_READY, session->cause);
+	if (session->wants_peer)
+		session_handle(session, &trigger);
+}
+
+static void session_hold_down(struct session *session)
+{
+	const struct coordinator_port *port = session->core->port;
+	uint64_t wait_msec = next_holddown_msec(session);
+	char cause[CAUSE_SIZE + 64];
+
+	session->holddown_until_usec = port->mono_usec(port->context) + wait_msec * 1000;
+	snprintf(cause, sizeof(cause), "no calls for %u.%u s: %s", (unsigned)(wait_msec / 1000),
+		 (unsigned)(wait_msec % 1000 / 100), session->cause);
+	session_become(session, SESSION_HOLDDOWN, cause);
+	port->start_timer(port->context, session, false, wait_msec);
+}
+
+static void owe_unconfirmed(const struct session *session)
+{
+	const struct coordinator_port *port = session->core->port;
+	unsigned unconfirmed = session->ordered & STEPS_RELEASING & ~session->finished;
+
+	for (enum step step = 0; step < STEP_COUNT; step++)
+		if (unconfirmed & BIT(step))
+			port->owe(port->context, session, step);
+}
+
+void session_finish_release(struct session *session)
+{
+	const struct coordinator_port *port = session->core->port;
+	struct waiting_call waiting = session->waiting;
+
+	owe_unconfirmed(session);
+	session->waiting.is_present = false;
+	session->attempt = 0;
+	session->call_since_usec = 0;
+	session->negotiated_kbit = 0;
+	session->ordered = session->finished = 0;
+	session->call_id[0] = '\0';
+	memset(&session->local, 0, sizeof(session->local));
+	memset(&session->remote, 0, sizeof(session->remote));
+	session->ended_at_wall_usec = port->wall_usec(port->context);
+	if (waiting.is_present && session->line->is_wan_up && !session->core->is_shutting_down)
+		session_begin_incoming(session, waiting.call_id, &waiting.offer);
+	else if (session->holds_down_next && !session->core->is_shutting_down)
+		session_hold_down(session);
+	else
+		session_rest(session);
+}
+
+void session_releasing_handle(struct session *session, const struct session_event *event)
+{
+	switch (event->type) {
+	case EVENT_CALL_OFFERED:
+		session_keep_waiting(session, event->call);
+		break;
+	case EVENT_TIMEOUT:
+		session_finish_release(session);
+		break;
+	default:
+		if (session_has_finished(session, session->ordered & STEPS_RELEASING))
+			session_finish_release(session);
+		break;
+	}
+}
+
+void session_holddown_handle(struct session *session, const struct session_event *event)
+{
+	switch (event->type) {
+	case EVENT_TIMEOUT:
+	case EVENT_OPERATOR_RELEASE:
+		session_rest(session);
+		break;
+	case EVENT_OPERATOR_CALL:
+		session_ready_handle(session, event);
+		break;
+	default:
+		session_consider_offer(session, event->call);
+		break;
+	}
+}
