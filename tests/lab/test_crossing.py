@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Both sides call each other at the same instant: one call, one bill, one tunnel."""
+
+import time
+
+from conftest import LONG
+from vpnlab.capture import sip_messages
+from vpnlab.namespaces import wait_for
+from vpnlab.topology import A, B
+
+ROUNDS = 50 if LONG else 8
+
+
+def answered_calls(lab, since):
+    """Call-IDs of the INVITEs that were answered 200, seen on both WANs."""
+    return {message.call_id for capture in lab.wan.values() for message in sip_messages(capture.packets())
+            if message.time >= since and message.status == 200 and message.method == "INVITE"}
+
+
+def test_both_triggered_at_once(lab, seeded):
+    for number in range(ROUNDS):
+        delay = seeded.choice([0, 0, seeded.uniform(-0.02, 0.02), seeded.uniform(-0.1, 0.1)])
+        lab.carrier.switch("delay", seeded.choice([None, 20, 50]))
+        before, since = len(lab.carrier.call_records()), time.time()
+        pings = []
+        for source in ("a", "b") if delay >= 0 else ("b", "a"):
+            target = (B if source == "a" else A).host
+            pings.append(lab.workspace.start(lab.hosts[source].command("ping", "-n", "-c", 1, "-W", 9, target), f"cross-{source}.log"))
+            if len(pings) == 1:
+                time.sleep(abs(delay))
+        what = f"round {number}, {delay * 1000:.1f} ms apart"
+        assert [ping.popen.wait(12) for ping in pings] == [0, 0], f"{what}: both pings are answered"
+        lab.wait_up(seconds=10)
+        assert len(lab.carrier.open_dialogs()) == 1, what
+        lab.hang_up()
+        assert len(answered_calls(lab, since)) == 1, what
+        wait_for(lambda: len(lab.carrier.call_records()) > before, 3, f"{what}: the accounting record")
+        assert len(lab.carrier.call_records()) == before + 1, what
