@@ -132,7 +132,10 @@ class Workspace:
         return process
 
     def close(self):
-        for process in reversed(self.processes):
+        for process in self.processes:
+            if process.running():
+                process.popen.terminate()
+        for process in self.processes:
             process.stop(seconds=1)
         remove(self.prefix, keep_files=self.keep)
 
