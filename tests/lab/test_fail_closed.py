@@ -2,11 +2,12 @@
 """No clear packet leaves by the backup WAN, whatever dies. Every capture is classified packet by packet."""
 
 import signal
+import sys
 import time
 
 from vpnlab.capture import Capture, classify_wan
 from vpnlab.router import Settings
-from vpnlab.topology import A
+from vpnlab.topology import A, B
 
 
 def clear_packets(lab, since):
@@ -93,3 +94,13 @@ def test_everything_through_the_tunnel_and_killed(make_lab):
     lan = Capture(lab.workspace, lab.hosts["a"], "eth0", "host-a")
     sent, clear = kill_and_watch(lab, lan)
     assert sent > 50 and clear == 0
+
+
+def test_tunnel_source_never_leaves_untranslated(lab):
+    """Whatever uses the tunnel-source address outside a session ends in the router, also on the session's port."""
+    send = ("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1); "
+            f"s.bind(('{A.tunnel_source}', 0)); [s.sendto(b'payload', ('{B.wan}', port)) for port in (4500, 50000, 50001)]")
+    lab.a.space.run(sys.executable, "-c", send, check=False)
+    lab.a.space.run("ping", "-c", "2", "-i", "0.2", "-W", "0.3", "-I", A.tunnel_source, B.wan, check=False)
+    time.sleep(0.2)
+    assert not clear_packets(lab, 0)
