@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds the project, runs its tests in parts, and adds up their results. Started by tests/run.
+
+A part is
+  format, lint      clang-format and clang-tidy over our C files
+  a folder tests/X  ctest's tests with the label X and pytest's tests in that folder
+  tests/parts/X     an executable; it passes by exit status 0, or writes JUnit XML to $VPNSIP_JUNIT
+The tests see VPNSIP_BUILD (folder of the built programs), VPNSIP_SEED and, with --long, VPNSIP_LONG=1.
+"""
+
+import argparse
+import fcntl
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TESTS = ROOT / "tests"
+BUILD = ROOT / "build"
+RESULTS = BUILD / "test-results"
+PROCESSORS = len(os.sched_getaffinity(0))
+INTERRUPT_GRACE_SECONDS = 30  # for a lab to take its namespaces down
+NOT_PARTS = {"bench", "parts", "fixtures", "corpora"}
+ONLY_LONG_OR_NAMED = {"lint", "fuzz"}
+PROGRESS = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*::|::.*(PASSED|FAILED|ERROR|SKIPPED)"
+                      r"|Test +#\d+:|^FAILED|error:|warning:")
+
+
+@dataclass
+class Job:
+    """One command of a part. How it is counted: from its JUnit file if it writes one, else as one test."""
+
+    name: str
+    command: list
+    junit: bool = True
+    environment: dict = field(default_factory=dict)
+    nothing_is_fine: bool = False  # a command without any tests is not a failure
+
+    @property
+    def log(self):
+        return RESULTS / f"{self.name}.log"
+
+    @property
+    def report(self):
+        return RESULTS / f"{self.name}.xml"
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Runner:
+    """Runs jobs, several at a time, shows their progress, adds up what passed and failed."""
+
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+        self.started = time.monotonic()
+        self.lock = threading.Lock()
+        self.processes = set()
+        self.is_interrupted = False
+
+    def say(self, text):
+        with self.lock:
+            print(f"[{time.monotonic() - self.started:6.1f}s] {text}", flush=True)
+
+    def spawn(self, job):
+        environment = dict(os.environ, **job.environment, VPNSIP_JUNIT=str(job.report))
+        with self.lock:
+            if self.is_interrupted:
+                raise Interrupted
+            process = subprocess.Popen(
+                [str(word) for word in job.command], cwd=ROOT, env=environment, text=True, errors="replace",
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+            self.processes.add(process)
+        return process
+
+    def execute(self, job):
+        """Runs a job to its end, its output in its log; returns its exit status."""
+        job.report.unlink(missing_ok=True)
+        process = self.spawn(job)
+        with job.log.open("w") as log:
+            for line in process.stdout:
+                log.write(line)
+                if PROGRESS.search(line):
+                    self.say(f"{job.name}: {line.rstrip()}")
+        status = process.wait()
+        with self.lock:
+            self.processes.discard(process)
+        if self.is_interrupted:
+            raise Interrupted
+        return status
+
+    def run(self, job):
+        """Runs and counts a job; shows the end of its log when something failed. Returns whether all passed."""
+        began = time.monotonic()
+        self.say(f"{job.name}: starting")
+        try:
+            status = self.execute(job)
+        except Interrupted:
+            return False
+        passed, failed, skipped = self.count(job, status)
+        if failed:
+            self.say(f"{job.name}: the end of {job.log.relative_to(ROOT)}:\n{tail(job.log)}")
+        with self.lock:
+            self.passed += passed
+            self.failed += failed
+        verdict = f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
+        self.say(f"{job.name}: {verdict} in {time.monotonic() - began:.1f} s")
+        return failed == 0
+
+    @staticmethod
+    def count(job, status):
+        if job.junit and job.report.exists():
+            passed, failed, skipped = count_junit(job.report)
+            if status != 0 and failed == 0 and not (job.nothing_is_fine and passed + skipped == 0):
+                failed = 1
+            return passed, failed, skipped
+        return (1, 0, 0) if status == 0 else (0, 1, 0)
+
+    def run_together(self, chains):
+        """Runs chains of jobs side by side; a chain ends at its first job that fails. True when none did."""
+        outcomes = []
+
+        def follow(chain):
+            outcomes.append(all(self.run(job) for job in chain))
+
+        threads = [threading.Thread(target=follow, args=(chain,)) for chain in chains]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return all(outcomes)
+
+    def interrupt(self, number, _frame):
+        """Ctrl-C: every job gets it and time to clean up; then it is killed. Called in the main thread."""
+        if self.is_interrupted:
+            return
+        self.is_interrupted = True
+        print(f"\ninterrupted; waiting up to {INTERRUPT_GRACE_SECONDS} s for the tests to clean up", flush=True)
+        threading.Thread(target=self.stop_all, args=(number,), daemon=True).start()
+
+    def stop_all(self, number):
+        for process in list(self.processes):
+            signal_group(process, signal.SIGINT)
+        deadline = time.monotonic() + INTERRUPT_GRACE_SECONDS
+        while self.processes and time.monotonic() < deadline:
+            time.sleep(0.1)
+            for process in list(self.processes):
+                if process.poll() is not None:
+                    self.processes.discard(process)
+        for process in list(self.processes):
+            signal_group(process, signal.SIGKILL)
+
+
+def signal_group(process, number):
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def count_junit(path):
+    """(passed, failed, skipped) of a JUnit file; a broken one counts as one failure."""
+    passed = failed = skipped = 0
+    try:
+        root = ElementTree.parse(path).getroot()
+    except ElementTree.ParseError:
+        return 0, 1, 0
+    for case in root.iter("testcase"):
+        outcomes = {element.tag for element in case}
+        if case.get("status") == "fail" or outcomes & {"failure", "error"}:
+            failed += 1
+        elif "skipped" in outcomes or case.get("status") in ("notrun", "disabled"):
+            skipped += 1
+        else:
+            passed += 1
+    return passed, failed, skipped
+
+
+def tail(path, lines=60):
+    return "\n".join("    " + line for line in path.read_text(errors="replace").splitlines()[-lines:])
+
+
+# ---- the parts
+
+def c_files():
+    return sorted(path for folder in ("bus", "services", "tests")
+                  for path in (ROOT / folder).rglob("*.[ch]"))
+
+
+def folder_parts():
+    return sorted(path.name for path in TESTS.iterdir()
+                  if path.is_dir() and not path.name.startswith((".", "_")) and path.name not in NOT_PARTS)
+
+
+def script_parts():
+    folder = TESTS / "parts"
+    return sorted(path.name for path in folder.iterdir() if os.access(path, os.X_OK)) if folder.is_dir() else []
+
+
+def all_parts():
+    names = ["format", "lint", *folder_parts(), *script_parts()]
+    return list(dict.fromkeys(names))
+
+
+def preset_build(preset):
+    """Configures and builds a preset; a build folder that was copied from elsewhere is set up afresh."""
+    script = ('cmake --preset "$1" || cmake --fresh --preset "$1" || exit 1\n'
+              'exec cmake --build --preset "$1" --parallel "$2"')
+    return Job(f"build-{preset}", ["bash", "-c", script, "build", preset, PROCESSORS], junit=False)
+
+
+def ctest(part, preset):
+    job = Job(f"{part}-{preset}", [], nothing_is_fine=True, environment={"VPNSIP_BUILD": str(BUILD / preset)})
+    job.command = ["ctest", "--test-dir", BUILD / preset, "-L", f"^{part}$", "-j", PROCESSORS, "--no-tests=ignore",
+                   "--output-on-failure", "--output-junit", job.report]
+    return job
+
+
+def pytest(part):
+    """pytest's tests of a folder. Those marked alone measure time and run without neighbours."""
+    job = Job(f"{part}-pytest", [], nothing_is_fine=True)
+    job.command = ["/usr/bin/python3", "-B", "-m", "pytest", "-v", "-p", "no:cacheprovider", f"--junit-xml={job.report}"]
+    if has_xdist():
+        job.command += ["-n", PROCESSORS]
+    job.command.append(TESTS / part)
+    return job
+
+
+def has_xdist():
+    return subprocess.run(["/usr/bin/python3", "-c", "import xdist"], stderr=subprocess.DEVNULL).returncode == 0
+
+
+def format_check():
+    return Job("format", ["clang-format", "--dry-run", "-Werror", *c_files()], junit=False)
+
+
+def lint():
+    """clang-tidy over every file of the release build that is ours, with as many at a time as processors."""
+    script = ('find bus services tests -name "*.c" | sort | while read -r file; do '
+              'grep -qF "/$file\\"" "$1/compile_commands.json" && printf "%s\\0" "$file"; done | '
+              'xargs -0 -r -n 1 -P "$2" clang-tidy --quiet -p "$1" --extra-arg=-Wno-unknown-warning-option')
+    return Job("lint", ["bash", "-c", script, "lint", BUILD / "release", PROCESSORS], junit=False)
+
+
+def chains_of(part):
+    """The chains of jobs that make up a part; they are independent of each other."""
+    if part == "format":
+        return [[format_check()]]
+    if part == "lint":
+        return [[lint()]]
+    if part in script_parts():
+        return [[Job(part, [TESTS / "parts" / part])]]
+    chains = [[ctest(part, "release")]]
+    if part == "unit":
+        chains.append([preset_build("asan"), ctest(part, "asan")])
+    if any((TESTS / part).rglob("test_*.py")):
+        chains.append([pytest(part)])
+    return chains
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        prog="tests/run", description="Sets the machine up, builds, runs the tests; ends with 'N passed, N failed'.")
+    parser.add_argument("parts", metavar="PART", nargs="*", help=f"one or more of: {' '.join(all_parts())}")
+    parser.add_argument("--long", action="store_true", help="whole matrices instead of samples, and lint")
+    arguments = parser.parse_args()
+    for part in arguments.parts:
+        if part not in all_parts():
+            parser.error(f"there is no part {part!r}; there are: {' '.join(all_parts())}")
+    return arguments
+
+
+def lock_build():
+    """One run at a time in a build folder. The lock ends with the process."""
+    BUILD.mkdir(exist_ok=True)
+    lock = (BUILD / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("tests/run: another tests/run uses this tree; next step: wait for it, or use a second clone")
+    return lock
+
+
+def main():
+    arguments = parse_arguments()
+    os.environ["VPNSIP_BUILD"] = str(BUILD / "release")
+    os.environ.setdefault("VPNSIP_SEED", str(random.randrange(1 << 31)))
+    if arguments.long:
+        os.environ["VPNSIP_LONG"] = "1"
+    parts = arguments.parts or [part for part in all_parts() if arguments.long or part not in ONLY_LONG_OR_NAMED]
+
+    lock = lock_build()
+    RESULTS.mkdir(exist_ok=True)
+    runner = Runner()
+    signal.signal(signal.SIGINT, runner.interrupt)
+    signal.signal(signal.SIGTERM, runner.interrupt)
+    runner.say(f"parts: {' '.join(parts)}; VPNSIP_SEED={os.environ['VPNSIP_SEED']}")
+
+    # First what only needs the processors, all together; then the parts with networks, one after the other,
+    # because they measure times (each runs its own tests side by side).
+    quick = [part for part in parts if part in ("format", "unit", "exchange")]
+    if parts == ["format"] or runner.run(preset_build("release")):
+        runner.run_together([chain for part in quick for chain in chains_of(part)])
+        for part in parts:
+            if part not in quick:
+                runner.run_together(chains_of(part))
+    lock.close()
+    if runner.is_interrupted:
+        print("interrupted")
+        sys.exit(130)
+    print(f"{runner.passed} passed, {runner.failed} failed", flush=True)
+    sys.exit(0 if runner.passed and not runner.failed else 1)
+
+
+if __name__ == "__main__":
+    main()
