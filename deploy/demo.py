@@ -63,11 +63,11 @@ class RouteMonitor:
 
 
 class Story:
-    def __init__(self, narrator, keep):
+    def __init__(self, narrator):
         self.narrator = narrator
         # B is the headend: it lets the branch decide when the call has been idle long enough
         timers = {"failback": 2, "holddown": 2}
-        self.lab = Lab(a=Settings(idle_time=4, timers=timers), b=Settings(idle_time=30, timers=timers), keep=keep)
+        self.lab = Lab(a=Settings(idle_time=4, timers=timers), b=Settings(idle_time=30, timers=timers))
         self.figures = {}
         self.cut = self.route = self.own_route = None
 
@@ -242,23 +242,23 @@ It is removed by: deploy/demo down""")
 
 def play(arguments):
     narrator = Narrator()
-    story = Story(narrator, arguments.keep)
+    story = Story(narrator)
+    workspace = story.lab.workspace
     wrong = []
     try:
-        try:
-            story.play()
-        except (StoryBroken, LabError) as failure:
-            wrong.append(str(failure))
-        story.count()
-        wrong += story.judge()
-        if arguments.keep:
-            story.lab.workspace.dir.joinpath("kept").touch()
-            explain_keep(story.lab)
-    finally:
-        if not story.lab.workspace.dir.joinpath("kept").exists():
-            story.lab.workspace.close()
-            story.figures["leftovers"] = story.figures.get("leftovers", 0) + len(found := machine_leftovers(story.lab.workspace.prefix))
-            wrong += [f"left on the machine: {line}" for line in found]
+        story.play()
+    except (StoryBroken, LabError) as failure:
+        wrong.append(str(failure))
+    story.count()
+    wrong += story.judge()
+    if arguments.keep:
+        workspace.keep()
+        explain_keep(story.lab)
+    else:
+        workspace.close()
+        found = machine_leftovers(workspace.prefix)
+        story.figures["leftovers"] += len(found)
+        wrong += [f"left on the machine: {line}" for line in found]
     report(narrator, story.figures, wrong, arguments.json)
     return 1 if wrong else 0
 

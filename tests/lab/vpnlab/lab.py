@@ -14,8 +14,8 @@ PASSWORDS = {A.number: "carrier-password-a", B.number: "carrier-password-b"}
 class Lab:
     """start() returns when both lines are registered. close() removes everything and tells what stayed."""
 
-    def __init__(self, a=None, b=None, digest="MD5", keep=False):
-        self.workspace = Workspace(keep)
+    def __init__(self, a=None, b=None, digest="MD5"):
+        self.workspace = Workspace()
         self.topology = Topology(self.workspace)
         self.carrier = Carrier(self.workspace, self.topology.carrier, PASSWORDS, digest)
         spaces = self.topology.routers

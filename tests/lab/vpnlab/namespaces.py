@@ -5,6 +5,7 @@ A lab writes the pid of its owner beside its files. A lab whose owner is gone (k
 an orphan: the next lab that starts, and `deploy/demo down`, remove it.
 """
 
+import atexit
 import os
 import shutil
 import signal
@@ -98,15 +99,15 @@ class Process:
 
 
 class Workspace:
-    """The names and the private directory of one lab; removes all of it."""
+    """The names, the private directory and the processes of one lab; removes all of it."""
 
-    def __init__(self, keep=False):
+    def __init__(self):
         sweep()
         self.prefix = self._claim()
         self.dir = LABS / self.prefix
-        self.keep = keep or "VPNSIP_LAB_KEEP" in os.environ
         self.namespaces = []
         self.processes = []
+        atexit.register(self.close)
 
     @staticmethod
     def _claim():
@@ -131,13 +132,20 @@ class Workspace:
         self.processes.append(process)
         return process
 
+    def keep(self):
+        """Leaves everything up when this program ends; sweep(everything=True) removes it later."""
+        (self.dir / "kept").touch()
+        atexit.unregister(self.close)
+
     def close(self):
+        """Ends and removes everything. VPNSIP_LAB_FILES=1 in the environment leaves the files (captures, logs)."""
+        atexit.unregister(self.close)
         for process in self.processes:
             if process.running():
                 process.popen.terminate()
         for process in self.processes:
             process.stop(seconds=1)
-        remove(self.prefix, keep_files=self.keep)
+        remove(self.prefix, keep_files="VPNSIP_LAB_FILES" in os.environ)
 
 
 def _start_time(pid):
