@@ -140,7 +140,7 @@ class Story:
             ("router A sends the INVITE", (m.time for m in messages if m.start_line.startswith("INVITE ") and m.src == A.wan)),
             ("the 200 OK arrives: the call stands", (m.time for m in messages if m.status == 200 and m.method == "INVITE")),
             ("first IKE packet", (packet.time for packet in packets if packet.is_ike)),
-            ("first ESP packet", (packet.time for packet in packets if packet.is_esp and not packet.is_sip)),
+            ("first ESP packet", (packet.time for packet in packets if packet.is_esp)),
         ]
         return [(what, moment) for what, moments in found if (moment := next(moments, None))]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packet captures: tcpdump writes, this module reads every packet; tshark is asked only for SIP details.
+"""Packet captures: tcpdump writes, this module reads every packet; tshark gives a second opinion.
 
 Reading here is plain Ethernet/IPv4/IPv6/UDP/TCP/ICMP, enough to give each packet of a WAN a class.
 """
@@ -53,7 +53,7 @@ class Packet:
 
     @property
     def is_esp(self):
-        return self.protocol == UDP and len(self.payload) >= 28 and self.payload[:4] != b"\0\0\0\0"
+        return self.protocol == UDP and not self.is_sip and len(self.payload) >= 28 and self.payload[:4] != b"\0\0\0\0"
 
     @property
     def spi(self):
@@ -153,10 +153,11 @@ class Capture:
         assert dropped and dropped[1] == "0", f"the capture is not whole: {self.log.read_text()}"
         return read_packets(self.path)
 
-    def sip_fields(self, fields, condition="sip"):
-        """One tuple of tshark fields per SIP message that fits the display filter."""
-        argv = ["tshark", "-n", "-r", self.path, "-Y", condition, "-T", "fields", "-E", "separator=\t", "-E", "occurrence=f"]
-        for field in fields:
+    def dissect(self, condition, *fields):
+        """tshark's view, as a second opinion: one tuple of fields per packet that fits its display filter."""
+        argv = ["tshark", "-n", "-r", self.path, "-d", "udp.port==50000-50999,udpencap", "-Y", condition, "-T", "fields",
+                "-E", "separator=/t", "-E", "occurrence=f"]
+        for field in fields or ("frame.number",):
             argv += ["-e", field]
         return [tuple(line.split("\t")) for line in run(argv, timeout=60).splitlines()]
 
