@@ -31,7 +31,7 @@ INTERRUPT_GRACE_SECONDS = 30  # for a lab to take its namespaces down
 NOT_PARTS = {"bench", "parts", "fixtures", "corpora"}
 ONLY_LONG_OR_NAMED = {"lint", "fuzz"}
 PROGRESS = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*::|::.*(PASSED|FAILED|ERROR|SKIPPED)"
-                      r"|Test +#\d+:|^FAILED|error:|warning:")
+                      r"|Test +#\d+:|^FAILED|error:")
 
 
 @dataclass
@@ -42,6 +42,7 @@ class Job:
     command: list
     junit: bool = True
     environment: dict = field(default_factory=dict)
+    is_build: bool = False  # counted only when it fails
     nothing_is_fine: bool = False  # a command without any tests is not a failure
 
     @property
@@ -113,6 +114,9 @@ class Runner:
         with self.lock:
             self.passed += passed
             self.failed += failed
+        if job.is_build:
+            self.say(f"{job.name}: {'failed' if failed else 'done'} in {time.monotonic() - began:.1f} s")
+            return failed == 0
         verdict = f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
         self.say(f"{job.name}: {verdict} in {time.monotonic() - began:.1f} s")
         return failed == 0
@@ -124,7 +128,9 @@ class Runner:
             if status != 0 and failed == 0 and not (job.nothing_is_fine and passed + skipped == 0):
                 failed = 1
             return passed, failed, skipped
-        return (1, 0, 0) if status == 0 else (0, 1, 0)
+        if status != 0:
+            return 0, 1, 0
+        return (0 if job.is_build else 1), 0, 0
 
     def run_together(self, chains):
         """Runs chains of jobs side by side; a chain ends at its first job that fails. True when none did."""
@@ -145,12 +151,15 @@ class Runner:
         if self.is_interrupted:
             return
         self.is_interrupted = True
-        print(f"\ninterrupted; waiting up to {INTERRUPT_GRACE_SECONDS} s for the tests to clean up", flush=True)
+        # Not print(): the signal may have come in the middle of one.
+        os.write(1, f"\ninterrupted; waiting up to {INTERRUPT_GRACE_SECONDS} s for the tests to clean up\n".encode())
         threading.Thread(target=self.stop_all, args=(number,), daemon=True).start()
 
     def stop_all(self, number):
-        for process in list(self.processes):
-            signal_group(process, signal.SIGINT)
+        with self.lock:
+            running = list(self.processes)
+        for process in running:
+            signal_group(process, number)
         deadline = time.monotonic() + INTERRUPT_GRACE_SECONDS
         while self.processes and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -216,7 +225,8 @@ def preset_build(preset):
     """Configures and builds a preset; a build folder that was copied from elsewhere is set up afresh."""
     script = ('cmake --preset "$1" || cmake --fresh --preset "$1" || exit 1\n'
               'exec cmake --build --preset "$1" --parallel "$2"')
-    return Job(f"build-{preset}", ["bash", "-c", script, "build", preset, PROCESSORS], junit=False)
+    return Job(f"build-{preset}", ["bash", "-c", script, "build", preset, PROCESSORS],
+               junit=False, is_build=True)
 
 
 def ctest(part, preset):
@@ -227,7 +237,7 @@ def ctest(part, preset):
 
 
 def pytest(part):
-    """pytest's tests of a folder. Those marked alone measure time and run without neighbours."""
+    """pytest's tests of a folder, on all processors where xdist is there."""
     job = Job(f"{part}-pytest", [], nothing_is_fine=True)
     job.command = ["/usr/bin/python3", "-B", "-m", "pytest", "-v", "-p", "no:cacheprovider", f"--junit-xml={job.report}"]
     if has_xdist():
@@ -241,7 +251,10 @@ def has_xdist():
 
 
 def format_check():
-    return Job("format", ["clang-format", "--dry-run", "-Werror", *c_files()], junit=False)
+    script = ('status=0; for file; do clang-format --dry-run -Werror "$file" 2>/dev/null || '
+              '{ echo "FAILED: clang-format -i $file"; status=1; }; done; exit $status')
+    files = [path.relative_to(ROOT) for path in c_files()]
+    return Job("format", ["bash", "-c", script, "format", *files], junit=False)
 
 
 def lint():
