@@ -7,51 +7,52 @@
 #include "services/coordinator/core.h"
 
 const struct line_state_description line_states[LINE_STATE_COUNT] = {
-	[LINE_STATE_DISABLED] = {
-		.name = "DISABLED",
-		.status = VPNSIP__LINE_STATUS__LINE_DISABLED,
-		.accepts = BIT(LINE_EVENT_ENABLED),
-		.may_become = BIT(LINE_STATE_WAIT_WAN),
-		.timer = -1,
-	},
-	[LINE_STATE_WAIT_WAN] = {
-		.name = "WAIT_WAN",
-		.status = VPNSIP__LINE_STATUS__LINE_WAIT_WAN,
-		.accepts = BIT(LINE_EVENT_WAN_UP) | BIT(LINE_EVENT_WAN_DOWN) |
-			   BIT(LINE_EVENT_DISABLED),
-		.may_become = BIT(LINE_STATE_REGISTERING) | BIT(LINE_STATE_DISABLED),
-		.timer = -1,
-	},
-	[LINE_STATE_REGISTERING] = {
-		.name = "REGISTERING",
-		.status = VPNSIP__LINE_STATUS__LINE_REGISTERING,
-		.accepts = BIT(LINE_EVENT_REGISTERED) | BIT(LINE_EVENT_UNREGISTERED) |
-			   BIT(LINE_EVENT_WAN_UP) | BIT(LINE_EVENT_WAN_DOWN) |
-			   BIT(LINE_EVENT_TIMEOUT) | BIT(LINE_EVENT_DISABLED),
-		.may_become = BIT(LINE_STATE_REGISTERED) | BIT(LINE_STATE_REGISTERING) |
-			      BIT(LINE_STATE_WAIT_WAN) | BIT(LINE_STATE_DISABLED),
-		.timer = TIMER_REGISTER,
-	},
-	[LINE_STATE_REGISTERED] = {
-		.name = "REGISTERED",
-		.status = VPNSIP__LINE_STATUS__LINE_REGISTERED,
-		.accepts = BIT(LINE_EVENT_UNREGISTERED) | BIT(LINE_EVENT_WAN_UP) |
-			   BIT(LINE_EVENT_WAN_DOWN) | BIT(LINE_EVENT_DISABLED),
-		.may_become = BIT(LINE_STATE_REGISTERING) | BIT(LINE_STATE_WAIT_WAN) |
-			      BIT(LINE_STATE_DISABLED),
-		.timer = -1,
-	},
+	[LINE_STATE_DISABLED] =
+		{
+			.name = "DISABLED",
+			.status = VPNSIP__LINE_STATUS__LINE_DISABLED,
+			.accepts = BIT(LINE_EVENT_ENABLED),
+			.may_become = BIT(LINE_STATE_WAIT_WAN),
+			.timer = -1,
+		},
+	[LINE_STATE_WAIT_WAN] =
+		{
+			.name = "WAIT_WAN",
+			.status = VPNSIP__LINE_STATUS__LINE_WAIT_WAN,
+			.accepts = BIT(LINE_EVENT_WAN_UP) | BIT(LINE_EVENT_WAN_DOWN) |
+                                   BIT(LINE_EVENT_DISABLED),
+			.may_become = BIT(LINE_STATE_REGISTERING) | BIT(LINE_STATE_DISABLED),
+			.timer = -1,
+		},
+	[LINE_STATE_REGISTERING] =
+		{
+			.name = "REGISTERING",
+			.status = VPNSIP__LINE_STATUS__LINE_REGISTERING,
+			.accepts = BIT(LINE_EVENT_REGISTERED) | BIT(LINE_EVENT_UNREGISTERED) |
+                                   BIT(LINE_EVENT_WAN_UP) | BIT(LINE_EVENT_WAN_DOWN) |
+                                   BIT(LINE_EVENT_TIMEOUT) | BIT(LINE_EVENT_DISABLED),
+			.may_become = BIT(LINE_STATE_REGISTERED) | BIT(LINE_STATE_REGISTERING) |
+                                      BIT(LINE_STATE_WAIT_WAN) | BIT(LINE_STATE_DISABLED),
+			.timer = TIMER_REGISTER,
+		},
+	[LINE_STATE_REGISTERED] =
+		{
+			.name = "REGISTERED",
+			.status = VPNSIP__LINE_STATUS__LINE_REGISTERED,
+			.accepts = BIT(LINE_EVENT_UNREGISTERED) | BIT(LINE_EVENT_WAN_UP) |
+                                   BIT(LINE_EVENT_WAN_DOWN) | BIT(LINE_EVENT_DISABLED),
+			.may_become = BIT(LINE_STATE_REGISTERING) | BIT(LINE_STATE_WAIT_WAN) |
+                                      BIT(LINE_STATE_DISABLED),
+			.timer = -1,
+		},
 };
 
 const char *line_event_name(enum line_event event)
 {
 	static const char *const names[LINE_EVENT_COUNT] = {
-		[LINE_EVENT_ENABLED] = "enabled",
-		[LINE_EVENT_DISABLED] = "disabled",
-		[LINE_EVENT_WAN_UP] = "wan-up",
-		[LINE_EVENT_WAN_DOWN] = "wan-down",
-		[LINE_EVENT_REGISTERED] = "registered",
-		[LINE_EVENT_UNREGISTERED] = "unregistered",
+		[LINE_EVENT_ENABLED] = "enabled",       [LINE_EVENT_DISABLED] = "disabled",
+		[LINE_EVENT_WAN_UP] = "wan-up",         [LINE_EVENT_WAN_DOWN] = "wan-down",
+		[LINE_EVENT_REGISTERED] = "registered", [LINE_EVENT_UNREGISTERED] = "unregistered",
 		[LINE_EVENT_TIMEOUT] = "timeout",
 	};
 
@@ -67,18 +68,18 @@ static void line_become(struct line *line, enum line_state next, const char *cau
 
 	if (!(from->may_become & BIT(next))) {
 		log_session(LOG_ERR, NULL, line->config->number, "bug: line %s may not become %s",
-			    from->name, line_states[next].name);
+		            from->name, line_states[next].name);
 		return;
 	}
 	snprintf(line->cause, sizeof(line->cause), "%s", cause ? cause : "");
 	if (line->state != next) {
 		log_session(LOG_NOTICE, NULL, line->config->number, "line %s -> %s%s%s", from->name,
-			    line_states[next].name, cause ? ": " : "", cause ? cause : "");
+		            line_states[next].name, cause ? ": " : "", cause ? cause : "");
 		line->state_since_usec = port->mono_usec(port->context);
 	}
 	line->state = next;
 	port->start_line_timer(port->context, line,
-			       timer < 0 ? 0 : line->core->config->timer_msec[timer]);
+	                       timer < 0 ? 0 : line->core->config->timer_msec[timer]);
 	port->line_changed(port->context, line);
 	if (next == LINE_STATE_REGISTERING)
 		port->register_line(port->context, line, true);

@@ -21,7 +21,7 @@ enum line_state {
 enum line_event {
 	LINE_EVENT_ENABLED,
 	LINE_EVENT_DISABLED,
-	LINE_EVENT_WAN_UP,	/* with a new address in line->wan_address */
+	LINE_EVENT_WAN_UP, /* with a new address in line->wan_address */
 	LINE_EVENT_WAN_DOWN,
 	LINE_EVENT_REGISTERED,
 	LINE_EVENT_UNREGISTERED,
@@ -35,7 +35,7 @@ struct line {
 	enum line_state state;
 	uint64_t state_since_usec;
 	bool is_wan_up;
-	struct sockaddr_storage wan_address;	/* valid while is_wan_up */
+	struct sockaddr_storage wan_address; /* valid while is_wan_up */
 	char cause[256];
 	uint32_t ignored_events;
 };
@@ -45,7 +45,7 @@ struct line_state_description {
 	Vpnsip__LineStatus status;
 	unsigned accepts;
 	unsigned may_become;
-	int timer;		/* enum timer_name, or -1 */
+	int timer; /* enum timer_name, or -1 */
 };
 
 extern const struct line_state_description line_states[LINE_STATE_COUNT];

@@ -10,75 +10,88 @@
 
 #define EVENTS_STEP (BIT(EVENT_STEP_DONE) | BIT(EVENT_STEP_FAILED))
 /* What ends an attempt in every state that has one. */
-#define EVENTS_ENDING                                                                              \
-	(BIT(EVENT_OPERATOR_RELEASE) | BIT(EVENT_CALL_FAILED) | BIT(EVENT_CALL_ENDED) |            \
+#define EVENTS_ENDING                                                                   \
+	(BIT(EVENT_OPERATOR_RELEASE) | BIT(EVENT_CALL_FAILED) | BIT(EVENT_CALL_ENDED) | \
 	 BIT(EVENT_LINE_LOST) | BIT(EVENT_TIMEOUT))
 #define EVENTS_CROSSING (BIT(EVENT_CALL_OFFERED) | BIT(EVENT_PROBE_TIMEOUT))
 
 const struct session_state_description session_states[SESSION_STATE_COUNT] = {
-	[SESSION_READY] = {
-		.name = "READY_TO_CONNECT",
-		.status = VPNSIP__SESSION_STATUS__READY_TO_CONNECT,
-		.accepts = BIT(EVENT_TRIGGER) | BIT(EVENT_OPERATOR_CALL) | BIT(EVENT_CALL_OFFERED),
-		.may_become = BIT(SESSION_CALLING) | BIT(SESSION_RINGING),
-		.timer = -1,
-		.handle = session_ready_handle,
-	},
-	[SESSION_CALLING] = {
-		.name = "CALLING",
-		.status = VPNSIP__SESSION_STATUS__CALLING,
-		.accepts = EVENTS_STEP | EVENTS_ENDING | BIT(EVENT_CALL_RINGING) |
-			   BIT(EVENT_CALL_ANSWERED) | BIT(EVENT_CALL_OFFERED),
-		.may_become = BIT(SESSION_RINGING) | BIT(SESSION_NEGOTIATING) | BIT(SESSION_RELEASING),
-		.timer = TIMER_ANSWER,
-		.handle = session_calling_handle,
-	},
-	[SESSION_RINGING] = {
-		.name = "RINGING",
-		.status = VPNSIP__SESSION_STATUS__RINGING,
-		.accepts = EVENTS_STEP | EVENTS_ENDING | BIT(EVENT_CALL_ANSWERED) |
-			   BIT(EVENT_CALL_OFFERED) | BIT(EVENT_CALL_CONFIRMED) |
-			   BIT(EVENT_IKE_UP) | BIT(EVENT_IKE_DOWN),
-		.may_become = BIT(SESSION_NEGOTIATING) | BIT(SESSION_RELEASING),
-		.timer = TIMER_RINGING,
-		.handle = session_ringing_handle,
-	},
-	[SESSION_NEGOTIATING] = {
-		.name = "NEGOTIATING_IKE",
-		.status = VPNSIP__SESSION_STATUS__NEGOTIATING_IKE,
-		.accepts = EVENTS_STEP | EVENTS_ENDING | EVENTS_CROSSING | BIT(EVENT_CALL_CONFIRMED) |
-			   BIT(EVENT_IKE_UP) | BIT(EVENT_IKE_DOWN),
-		.may_become = BIT(SESSION_ESTABLISHED) | BIT(SESSION_RELEASING),
-		.timer = TIMER_IKE,
-		.handle = session_negotiating_handle,
-	},
-	[SESSION_ESTABLISHED] = {
-		.name = "SESSION_UP",
-		.status = VPNSIP__SESSION_STATUS__SESSION_UP,
-		.accepts = EVENTS_STEP | (EVENTS_ENDING & ~BIT(EVENT_TIMEOUT)) | EVENTS_CROSSING |
-			   BIT(EVENT_IKE_DOWN) | BIT(EVENT_TUNNEL_IDLE) | BIT(EVENT_PEER_DEAD),
-		.may_become = BIT(SESSION_RELEASING),
-		.timer = -1,
-		.handle = session_established_handle,
-	},
-	[SESSION_RELEASING] = {
-		.name = "RELEASING",
-		.status = VPNSIP__SESSION_STATUS__RELEASING,
-		.accepts = EVENTS_STEP | BIT(EVENT_TIMEOUT) | BIT(EVENT_CALL_OFFERED) |
-			   BIT(EVENT_CALL_FAILED) | BIT(EVENT_CALL_ENDED),
-		.may_become = BIT(SESSION_READY) | BIT(SESSION_HOLDDOWN) | BIT(SESSION_RINGING),
-		.timer = TIMER_RELEASE,
-		.handle = session_releasing_handle,
-	},
-	[SESSION_HOLDDOWN] = {
-		.name = "HOLDDOWN",
-		.status = VPNSIP__SESSION_STATUS__HOLDDOWN,
-		.accepts = BIT(EVENT_TIMEOUT) | BIT(EVENT_OPERATOR_CALL) | BIT(EVENT_OPERATOR_RELEASE) |
-			   BIT(EVENT_CALL_OFFERED),
-		.may_become = BIT(SESSION_READY) | BIT(SESSION_CALLING) | BIT(SESSION_RINGING),
-		.timer = TIMER_HOLDDOWN,
-		.handle = session_holddown_handle,
-	},
+	[SESSION_READY] =
+		{
+			.name = "READY_TO_CONNECT",
+			.status = VPNSIP__SESSION_STATUS__READY_TO_CONNECT,
+			.accepts = BIT(EVENT_TRIGGER) | BIT(EVENT_OPERATOR_CALL) |
+                                   BIT(EVENT_CALL_OFFERED),
+			.may_become = BIT(SESSION_CALLING) | BIT(SESSION_RINGING),
+			.timer = -1,
+			.handle = session_ready_handle,
+		},
+	[SESSION_CALLING] =
+		{
+			.name = "CALLING",
+			.status = VPNSIP__SESSION_STATUS__CALLING,
+			.accepts = EVENTS_STEP | EVENTS_ENDING | BIT(EVENT_CALL_RINGING) |
+                                   BIT(EVENT_CALL_ANSWERED) | BIT(EVENT_CALL_OFFERED),
+			.may_become = BIT(SESSION_RINGING) | BIT(SESSION_NEGOTIATING) |
+                                      BIT(SESSION_RELEASING),
+			.timer = TIMER_ANSWER,
+			.handle = session_calling_handle,
+		},
+	[SESSION_RINGING] =
+		{
+			.name = "RINGING",
+			.status = VPNSIP__SESSION_STATUS__RINGING,
+			.accepts = EVENTS_STEP | EVENTS_ENDING | BIT(EVENT_CALL_ANSWERED) |
+                                   BIT(EVENT_CALL_OFFERED) | BIT(EVENT_CALL_CONFIRMED) |
+                                   BIT(EVENT_IKE_UP) | BIT(EVENT_IKE_DOWN),
+			.may_become = BIT(SESSION_NEGOTIATING) | BIT(SESSION_RELEASING),
+			.timer = TIMER_RINGING,
+			.handle = session_ringing_handle,
+		},
+	[SESSION_NEGOTIATING] =
+		{
+			.name = "NEGOTIATING_IKE",
+			.status = VPNSIP__SESSION_STATUS__NEGOTIATING_IKE,
+			.accepts = EVENTS_STEP | EVENTS_ENDING | EVENTS_CROSSING |
+                                   BIT(EVENT_CALL_CONFIRMED) | BIT(EVENT_IKE_UP) |
+                                   BIT(EVENT_IKE_DOWN),
+			.may_become = BIT(SESSION_ESTABLISHED) | BIT(SESSION_RELEASING),
+			.timer = TIMER_IKE,
+			.handle = session_negotiating_handle,
+		},
+	[SESSION_ESTABLISHED] =
+		{
+			.name = "SESSION_UP",
+			.status = VPNSIP__SESSION_STATUS__SESSION_UP,
+			.accepts = EVENTS_STEP | (EVENTS_ENDING & ~BIT(EVENT_TIMEOUT)) |
+                                   EVENTS_CROSSING | BIT(EVENT_IKE_DOWN) | BIT(EVENT_TUNNEL_IDLE) |
+                                   BIT(EVENT_PEER_DEAD),
+			.may_become = BIT(SESSION_RELEASING),
+			.timer = -1,
+			.handle = session_established_handle,
+		},
+	[SESSION_RELEASING] =
+		{
+			.name = "RELEASING",
+			.status = VPNSIP__SESSION_STATUS__RELEASING,
+			.accepts = EVENTS_STEP | BIT(EVENT_TIMEOUT) | BIT(EVENT_CALL_OFFERED) |
+                                   BIT(EVENT_CALL_FAILED) | BIT(EVENT_CALL_ENDED),
+			.may_become = BIT(SESSION_READY) | BIT(SESSION_HOLDDOWN) |
+                                      BIT(SESSION_RINGING),
+			.timer = TIMER_RELEASE,
+			.handle = session_releasing_handle,
+		},
+	[SESSION_HOLDDOWN] =
+		{
+			.name = "HOLDDOWN",
+			.status = VPNSIP__SESSION_STATUS__HOLDDOWN,
+			.accepts = BIT(EVENT_TIMEOUT) | BIT(EVENT_OPERATOR_CALL) |
+                                   BIT(EVENT_OPERATOR_RELEASE) | BIT(EVENT_CALL_OFFERED),
+			.may_become = BIT(SESSION_READY) | BIT(SESSION_CALLING) |
+                                      BIT(SESSION_RINGING),
+			.timer = TIMER_HOLDDOWN,
+			.handle = session_holddown_handle,
+		},
 };
 
 const char *session_event_name(enum session_event_type type)
@@ -149,7 +162,7 @@ void session_handle(struct session *session, const struct session_event *event)
 	if (!(state->accepts & BIT(event->type))) {
 		session->ignored_events++;
 		log_session(LOG_DEBUG, session->peer->tunnel, session->peer->number,
-			    "ignored %s in %s", session_event_name(event->type), state->name);
+		            "ignored %s in %s", session_event_name(event->type), state->name);
 		return;
 	}
 	state->handle(session, event);
@@ -168,15 +181,15 @@ void session_become(struct session *session, enum session_state next, const char
 	const struct session_state_description *from = &session_states[session->state];
 	const struct session_state_description *to = &session_states[next];
 	bool is_milestone = next == SESSION_ESTABLISHED || session->state == SESSION_ESTABLISHED ||
-			    next == SESSION_HOLDDOWN;
+	                    next == SESSION_HOLDDOWN;
 
 	if (!(from->may_become & BIT(next))) {
 		log_session(LOG_ERR, session->peer->tunnel, session->peer->number,
-			    "bug: %s may not become %s", from->name, to->name);
+		            "bug: %s may not become %s", from->name, to->name);
 		return;
 	}
 	log_session(is_milestone ? LOG_NOTICE : LOG_INFO, session->peer->tunnel,
-		    session->peer->number, "%s -> %s: %s", from->name, to->name, cause);
+	            session->peer->number, "%s -> %s: %s", from->name, to->name, cause);
 	session->state = next;
 	session->state_since_usec = port->mono_usec(port->context);
 	port->start_timer(port->context, session, false, state_timer_msec(session));
@@ -222,9 +235,9 @@ static bool session_open_attempt(struct session *session, Vpnsip__Direction dire
 
 	if (attempt == 0) {
 		snprintf(session->cause, sizeof(session->cause),
-			 "the attempt number cannot be written to the state folder");
+		         "the attempt number cannot be written to the state folder");
 		log_session(LOG_ERR, session->peer->tunnel, session->peer->number, "%s",
-			    session->cause);
+		            session->cause);
 		return false;
 	}
 	session_forget_attempt(session);
@@ -260,20 +273,20 @@ void session_begin_incoming(struct session *session, const char *call_id, const 
 
 	if (!session_open_attempt(session, VPNSIP__DIRECTION__INCOMING)) {
 		port->reject(port->context, call_id, 500, "Server Internal Error", 399,
-			     "no attempt number");
+		             "no attempt number");
 		return;
 	}
 	snprintf(session->call_id, sizeof(session->call_id), "%s", call_id);
 	session->call_status = VPNSIP__CALL_STATUS__CALL_OFFERED;
 	session->remote = *offer;
 	session->negotiated_kbit = offer->bandwidth_kbit < session->peer->bandwidth_kbit
-					   ? offer->bandwidth_kbit
-					   : session->peer->bandwidth_kbit;
+	                                   ? offer->bandwidth_kbit
+	                                   : session->peer->bandwidth_kbit;
 	/* Answer min(offer, own): both ends and the carrier's billing then see one number. */
 	session->local.bandwidth_kbit = session->negotiated_kbit;
 	session->local.role = offer->role == VPNSIP__SETUP_ROLE__ACTIVE
-				      ? VPNSIP__SETUP_ROLE__PASSIVE
-				      : VPNSIP__SETUP_ROLE__ACTIVE;
+	                              ? VPNSIP__SETUP_ROLE__PASSIVE
+	                              : VPNSIP__SETUP_ROLE__ACTIVE;
 	session_become(session, SESSION_RINGING, "call offered");
 	session_order_preparation(session);
 }
@@ -287,7 +300,7 @@ static bool call_is_open(const struct session *session)
 static void session_end_call(struct session *session)
 {
 	bool is_unanswered = session->direction == VPNSIP__DIRECTION__INCOMING &&
-			     !(session->ordered & BIT(STEP_ANSWER_CALL));
+	                     !(session->ordered & BIT(STEP_ANSWER_CALL));
 
 	if (!call_is_open(session))
 		return;

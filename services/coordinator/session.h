@@ -12,21 +12,21 @@
 
 #include "coordinator.pb-c.h"
 #include "ike_agent.pb-c.h"
-#include "sip_agent.pb-c.h"
 #include "services/common/config.h"
+#include "sip_agent.pb-c.h"
 
 struct core;
 struct line;
 
-#define BIT(number) (1u << (number))
-#define CALL_ID_SIZE 256
-#define CAUSE_SIZE 256
+#define BIT(number)          (1u << (number))
+#define CALL_ID_SIZE         256
+#define CAUSE_SIZE           256
 #define FINGERPRINTS_MAXIMUM 4
 
 enum session_state {
 	SESSION_READY,
-	SESSION_CALLING,	/* outgoing: being prepared, or INVITE sent */
-	SESSION_RINGING,	/* outgoing: 180 received; incoming: being prepared for the 200 */
+	SESSION_CALLING, /* outgoing: being prepared, or INVITE sent */
+	SESSION_RINGING, /* outgoing: 180 received; incoming: being prepared for the 200 */
 	SESSION_NEGOTIATING,
 	SESSION_ESTABLISHED,
 	SESSION_RELEASING,
@@ -57,30 +57,30 @@ enum step {
 };
 
 #define STEPS_PREPARING (BIT(STEP_PREPARE_IKE) | BIT(STEP_RESERVE_PORT) | BIT(STEP_CHECK_TUNNEL))
-#define STEPS_PATH (BIT(STEP_INSTALL_TRANSLATION) | BIT(STEP_INSTALL_SHAPER) | BIT(STEP_SET_PEER))
-#define STEPS_RELEASING                                                                            \
-	(BIT(STEP_HANG_UP) | BIT(STEP_REJECT_CALL) | BIT(STEP_STOP_IKE) |                          \
+#define STEPS_PATH      (BIT(STEP_INSTALL_TRANSLATION) | BIT(STEP_INSTALL_SHAPER) | BIT(STEP_SET_PEER))
+#define STEPS_RELEASING                                                   \
+	(BIT(STEP_HANG_UP) | BIT(STEP_REJECT_CALL) | BIT(STEP_STOP_IKE) | \
 	 BIT(STEP_REMOVE_TRANSLATION) | BIT(STEP_REMOVE_SHAPER) | BIT(STEP_CLEAR_PEER))
 
 enum session_event_type {
-	EVENT_TRIGGER,		/* a packet waits at the tunnel */
+	EVENT_TRIGGER, /* a packet waits at the tunnel */
 	EVENT_OPERATOR_CALL,
 	EVENT_OPERATOR_RELEASE,
 	EVENT_STEP_DONE,
 	EVENT_STEP_FAILED,
 	EVENT_CALL_RINGING,
-	EVENT_CALL_ANSWERED,	/* outgoing: answer in `media` */
-	EVENT_CALL_OFFERED,	/* incoming: another Call-ID than the session's */
-	EVENT_CALL_CONFIRMED,	/* incoming: ACK arrived */
-	EVENT_CALL_FAILED,	/* ended before it was answered */
-	EVENT_CALL_ENDED,	/* ended after it was answered */
+	EVENT_CALL_ANSWERED,  /* outgoing: answer in `media` */
+	EVENT_CALL_OFFERED,   /* incoming: another Call-ID than the session's */
+	EVENT_CALL_CONFIRMED, /* incoming: ACK arrived */
+	EVENT_CALL_FAILED,    /* ended before it was answered */
+	EVENT_CALL_ENDED,     /* ended after it was answered */
 	EVENT_IKE_UP,
 	EVENT_IKE_DOWN,
 	EVENT_TUNNEL_IDLE,
 	EVENT_PEER_DEAD,
-	EVENT_LINE_LOST,	/* the WAN address went or changed */
-	EVENT_TIMEOUT,		/* the state's timer */
-	EVENT_PROBE_TIMEOUT,	/* nothing heard of the peer since the probe */
+	EVENT_LINE_LOST,     /* the WAN address went or changed */
+	EVENT_TIMEOUT,       /* the state's timer */
+	EVENT_PROBE_TIMEOUT, /* nothing heard of the peer since the probe */
 	SESSION_EVENT_COUNT
 };
 
@@ -107,7 +107,7 @@ struct call_report {
 	Vpnsip__Direction direction;
 	const char *local_number, *remote_number;
 	Vpnsip__CallStatus status;
-	const struct media *media;	/* NULL while unknown */
+	const struct media *media; /* NULL while unknown */
 	uint32_t sip_status;
 	uint32_t retry_after_sec;
 	Vpnsip__EndedBy ended_by;
@@ -116,10 +116,10 @@ struct call_report {
 
 struct session_event {
 	enum session_event_type type;
-	enum step step;			/* of EVENT_STEP_* */
-	Vpnsip__FailureKind kind;	/* of EVENT_STEP_FAILED */
-	const char *cause;		/* of failures and ends; may be NULL */
-	const struct call_report *call;	/* of EVENT_CALL_* */
+	enum step step;                 /* of EVENT_STEP_* */
+	Vpnsip__FailureKind kind;       /* of EVENT_STEP_FAILED */
+	const char *cause;              /* of failures and ends; may be NULL */
+	const struct call_report *call; /* of EVENT_CALL_* */
 };
 
 /** An INVITE that must wait: for the release of the old session, or for the answer to a probe. */
@@ -136,33 +136,33 @@ struct session {
 
 	enum session_state state;
 	uint64_t state_since_usec;
-	uint64_t attempt;		/* 0 = none */
+	uint64_t attempt; /* 0 = none */
 	Vpnsip__Direction direction;
 	uint64_t call_since_usec;
 	char call_id[CALL_ID_SIZE];
-	Vpnsip__CallStatus call_status;	/* last one that was acted upon */
+	Vpnsip__CallStatus call_status; /* last one that was acted upon */
 	Vpnsip__IkeStatus ike_status;
-	unsigned ordered, finished;	/* sets of steps of this attempt */
+	unsigned ordered, finished; /* sets of steps of this attempt */
 	struct media local, remote;
 	uint32_t negotiated_kbit;
 	bool is_acknowledged;
-	uint32_t reject_status;		/* for STEP_REJECT_CALL */
+	uint32_t reject_status; /* for STEP_REJECT_CALL */
 	const char *reject_reason;
 	uint32_t reject_warning_code;
-	char cause[CAUSE_SIZE];		/* why the attempt failed or ended; stays until the next attempt */
-	char ike_cause[CAUSE_SIZE];	/* last thing ike-agent said about this attempt */
-	bool holds_down_next;		/* after RELEASING */
+	char cause[CAUSE_SIZE]; /* why the attempt failed or ended; stays until the next attempt */
+	char ike_cause[CAUSE_SIZE]; /* last thing ike-agent said about this attempt */
+	bool holds_down_next;       /* after RELEASING */
 	uint32_t retry_after_sec;
 
-	bool wants_peer;		/* levels last reported by tunnel-agent */
+	bool wants_peer; /* levels last reported by tunnel-agent */
 	uint64_t last_received_usec;
-	uint64_t probe_sent_usec;	/* 0 = no probe runs */
+	uint64_t probe_sent_usec; /* 0 = no probe runs */
 	struct waiting_call waiting;
 
-	unsigned holddown_msec;		/* next hold-down; doubles */
+	unsigned holddown_msec; /* next hold-down; doubles */
 	uint64_t holddown_until_usec;
-	bool is_glare;			/* this attempt met the other side's own call */
-	uint32_t glare_count;		/* since the session was last up: only the first is forgiven */
+	bool is_glare;        /* this attempt met the other side's own call */
+	uint32_t glare_count; /* since the session was last up: only the first is forgiven */
 	uint64_t ended_at_wall_usec;
 	uint32_t attempts, established, failed, ignored_events;
 };
@@ -172,7 +172,7 @@ struct coordinator_port {
 	void (*order)(void *context, struct session *session, enum step step);
 	/** Refuses a call that no session takes. */
 	void (*reject)(void *context, const char *call_id, uint32_t sip_status, const char *reason,
-		       uint32_t warning_code, const char *warning_text);
+	               uint32_t warning_code, const char *warning_text);
 	/** Ends a call that no session owns: after our restart, or one that came back from the dead. */
 	void (*hang_up_stray)(void *context, const char *call_id);
 	/** A step of RELEASING was not confirmed in time: order it again until it is. Called before the attempt is forgotten. */
@@ -192,11 +192,11 @@ struct coordinator_port {
 };
 
 struct session_state_description {
-	const char *name;		/* as shown */
+	const char *name; /* as shown */
 	Vpnsip__SessionStatus status;
-	unsigned accepts;		/* set of events */
-	unsigned may_become;		/* set of states */
-	int timer;			/* enum timer_name, or -1 */
+	unsigned accepts;    /* set of events */
+	unsigned may_become; /* set of states */
+	int timer;           /* enum timer_name, or -1 */
 	void (*handle)(struct session *session, const struct session_event *event);
 };
 
@@ -218,7 +218,8 @@ void session_order(struct session *session, enum step step);
 bool session_has_finished(const struct session *session, unsigned steps);
 
 void session_begin_outgoing(struct session *session, const char *cause);
-void session_begin_incoming(struct session *session, const char *call_id, const struct media *offer);
+void session_begin_incoming(struct session *session, const char *call_id,
+                            const struct media *offer);
 
 /**
  * Ends the attempt: hangs up first, then everything else of the attempt. `holds_down` is heeded for own calls only.

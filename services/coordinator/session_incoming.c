@@ -11,13 +11,14 @@
 #define PROBE_MSEC 2000
 
 static const struct fingerprint *find_fingerprint(const struct media *media,
-						  Vpnsip__FingerprintSubject subject,
-						  const char *hash)
+                                                  Vpnsip__FingerprintSubject subject,
+                                                  const char *hash)
 {
 	for (size_t i = 0; i < media->fingerprint_count; i++) {
 		const struct fingerprint *fingerprint = &media->fingerprints[i];
 
-		if (fingerprint->subject == subject && (!hash || !strcasecmp(fingerprint->hash, hash)))
+		if (fingerprint->subject == subject &&
+		    (!hash || !strcasecmp(fingerprint->hash, hash)))
 			return fingerprint;
 	}
 	return NULL;
@@ -68,15 +69,15 @@ const char *answer_refusal(const struct session *session)
 }
 
 static void refuse(struct session *session, const char *call_id, uint32_t sip_status,
-		   const char *reason, uint32_t warning_code, const char *why)
+                   const char *reason, uint32_t warning_code, const char *why)
 {
 	const struct coordinator_port *port = session->core->port;
 
 	snprintf(session->cause, sizeof(session->cause), "incoming call refused with %u: %s",
-		 sip_status, why);
+	         sip_status, why);
 	log_session(LOG_NOTICE, session->peer->tunnel, session->peer->number, "%s", session->cause);
 	port->reject(port->context, call_id, sip_status, reason, warning_code,
-		     warning_code ? why : NULL);
+	             warning_code ? why : NULL);
 	port->session_changed(port->context, session);
 }
 
@@ -133,7 +134,8 @@ static void order_incoming_path(struct session *session)
 		session->reject_status = 488;
 		session->reject_reason = "Not Acceptable Here";
 		session->reject_warning_code = 399;
-		session_release(session, false, "psk-fingerprint of the offer is of another key than ours");
+		session_release(session, false,
+		                "psk-fingerprint of the offer is of another key than ours");
 		return;
 	}
 	session_order(session, STEP_INSTALL_TRANSLATION);
@@ -202,7 +204,7 @@ void session_probe_for(struct session *session, const struct call_report *call)
 		return;
 	session->probe_sent_usec = port->mono_usec(port->context);
 	log_session(LOG_NOTICE, session->peer->tunnel, session->peer->number,
-		    "the peer calls again: asking whether the running session is alive");
+	            "the peer calls again: asking whether the running session is alive");
 	if (is_ordered(session, STEP_START_IKE))
 		session_order(session, STEP_PROBE_PEER);
 	port->start_timer(port->context, session, true, PROBE_MSEC);
@@ -216,5 +218,6 @@ void session_finish_probe(struct session *session)
 	if (is_alive)
 		session_refuse_waiting(session, 486, "Busy Here");
 	else if (session->waiting.is_present)
-		session_release(session, false, "peer-restarted: it calls again and its old session is silent");
+		session_release(session, false,
+		                "peer-restarted: it calls again and its old session is silent");
 }

@@ -21,7 +21,7 @@ static void ready_trigger(struct session *session, const char *cause)
 	if (strcmp(session->cause, refusal) != 0) {
 		snprintf(session->cause, sizeof(session->cause), "%s", refusal);
 		log_session(LOG_WARNING, session->peer->tunnel, session->peer->number,
-			    "%s, but no call is placed: %s", cause, refusal);
+		            "%s, but no call is placed: %s", cause, refusal);
 		session->core->port->session_changed(session->core->port->context, session);
 	}
 }
@@ -61,7 +61,7 @@ static void resolve_crossing(struct session *session, const struct call_report *
 	if (compare_numbers(session->line->config->number, session->peer->number) < 0) {
 		port->reject(port->context, call->call_id, 486, "Busy Here", 0, NULL);
 		log_session(LOG_INFO, session->peer->tunnel, session->peer->number,
-			    "crossing calls: our number is lower, our call goes on");
+		            "crossing calls: our number is lower, our call goes on");
 		return;
 	}
 	session_keep_waiting(session, call);
@@ -92,8 +92,8 @@ static void own_call_answered(struct session *session, const struct call_report 
 {
 	session->remote = *call->media;
 	session->negotiated_kbit = call->media->bandwidth_kbit < session->local.bandwidth_kbit
-					   ? call->media->bandwidth_kbit
-					   : session->local.bandwidth_kbit;
+	                                   ? call->media->bandwidth_kbit
+	                                   : session->local.bandwidth_kbit;
 	session->is_acknowledged = true;
 	const char *refusal = answer_refusal(session);
 	if (refusal) {
@@ -127,7 +127,8 @@ static void attempt_ended(struct session *session, const struct session_event *e
 		if (session->direction == VPNSIP__DIRECTION__OUTGOING)
 			own_call_failed(session, event);
 		else
-			session_release(session, false, "%s", cause[0] ? cause : "the caller gave up");
+			session_release(session, false, "%s",
+			                cause[0] ? cause : "the caller gave up");
 		break;
 	default:
 		break;
@@ -153,7 +154,7 @@ void session_calling_handle(struct session *session, const struct session_event 
 		break;
 	case EVENT_TIMEOUT:
 		session_release(session, true, "no answer to the call (answer %u s)",
-				answer_msec / 1000);
+		                answer_msec / 1000);
 		break;
 	default:
 		attempt_ended(session, event);
@@ -189,7 +190,7 @@ void session_ringing_handle(struct session *session, const struct session_event 
 		break;
 	case EVENT_TIMEOUT:
 		session_release(session, true, "no answer while ringing (ringing %u s)",
-				session->core->config->timer_msec[TIMER_RINGING] / 1000);
+		                session->core->config->timer_msec[TIMER_RINGING] / 1000);
 		break;
 	default:
 		attempt_ended(session, event);
@@ -228,7 +229,8 @@ static void ike_timed_out(struct session *session)
 	else if (session->ike_cause[0])
 		session_release(session, true, "ike-timeout %u s: %s", ike_sec, session->ike_cause);
 	else
-		session_release(session, true, "ike-timeout %u s: no answer from the peer", ike_sec);
+		session_release(session, true, "ike-timeout %u s: no answer from the peer",
+		                ike_sec);
 }
 
 void session_negotiating_handle(struct session *session, const struct session_event *event)

@@ -20,7 +20,7 @@ void session_established_handle(struct session *session, const struct session_ev
 		break;
 	case EVENT_TUNNEL_IDLE:
 		session_release(session, false, "idle for %u s",
-				session->peer->ipsec_profile->idle_msec / 1000);
+		                session->peer->ipsec_profile->idle_msec / 1000);
 		break;
 	case EVENT_PEER_DEAD:
 		session_release(session, false, "peer dead: %s", cause);
@@ -80,7 +80,7 @@ static uint64_t next_holddown_msec(struct session *session)
 
 static void session_rest(struct session *session)
 {
-	const struct session_event trigger = { .type = EVENT_TRIGGER };
+	const struct session_event trigger = {.type = EVENT_TRIGGER};
 
 	session_become(session, SESSION_READY, session->cause);
 	if (session->wants_peer)
@@ -95,7 +95,7 @@ static void session_hold_down(struct session *session)
 
 	session->holddown_until_usec = port->mono_usec(port->context) + wait_msec * 1000;
 	snprintf(cause, sizeof(cause), "no calls for %u.%u s: %s", (unsigned)(wait_msec / 1000),
-		 (unsigned)(wait_msec % 1000 / 100), session->cause);
+	         (unsigned)(wait_msec % 1000 / 100), session->cause);
 	session_become(session, SESSION_HOLDDOWN, cause);
 	port->start_timer(port->context, session, false, wait_msec);
 }

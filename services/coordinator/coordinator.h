@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The coordinator's shell around the pure core: bus, libevent timers, attempt numbers on disk. One thread. */
+#ifndef VPNSIP_COORDINATOR_H
+#define VPNSIP_COORDINATOR_H
+
+#include <event2/event.h>
+
+#include "services/common/service.h"
+#include "services/coordinator/attempts.h"
+#include "services/coordinator/core.h"
+
+/** An order of RELEASING that was not confirmed in time: repeated each second until it is. */
+struct debt {
+	struct coordinator *coordinator;
+	char tunnel[32];
+	char call_id[CALL_ID_SIZE];
+	uint64_t attempt;
+	enum step step;
+	bool is_in_flight;
+	struct debt *next;
+};
+
+struct session_timers {
+	struct coordinator *coordinator;
+	struct session *session;
+	struct event *state, *probe;
+};
+
+struct line_timer {
+	struct coordinator *coordinator;
+	struct line *line;
+	struct event *event;
+};
+
+struct coordinator {
+	struct service_context *service;
+	struct core *core;
+	struct coordinator_port port;
+	struct attempts attempts;
+	struct session_timers *session_timers;
+	struct line_timer *line_timers;
+	struct debt *debts;
+	struct event *debt_timer;
+	struct bus_request *shutdown_request; /* answered when all is down, or by the timer */
+	struct event *shutdown_timer;
+};
+
+/* orders.c: what the core wants of the other services, as bus messages. */
+void orders_send(struct coordinator *coordinator, struct session *session, enum step step);
+void orders_reject(struct coordinator *coordinator, const char *call_id, uint32_t sip_status,
+                   const char *reason, uint32_t warning_code, const char *warning_text);
+void orders_hang_up(struct coordinator *coordinator, const char *call_id, const char *cause);
+void orders_register(struct coordinator *coordinator, const struct line *line, bool is_wanted);
+
+/* debts.c */
+void debts_add(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,
+               const char *call_id, enum step step);
+void debts_free(struct coordinator *coordinator);
+/** Sends one order of RELEASING; also used for a debt. `done` gets `context`. */
+void orders_send_release(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,
+                         const char *call_id, const char *cause, enum step step, bus_reply_fn *done,
+                         void *context);
+
+/* reports.c: what the other services say, as core events. */
+void reports_event(void *context, const Vpnsip__Envelope *event);
+void reports_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelope *snapshot);
+
+/* show.c: our own state as messages. */
+void show_session_changed(struct coordinator *coordinator, const struct session *session);
+void show_line_changed(struct coordinator *coordinator, const struct line *line);
+void show_snapshot(void *context, struct bus_request *request);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "services/common/log.h"
+#include "services/coordinator/coordinator.h"
+
+static const struct timeval debt_interval = {.tv_sec = 1};
+
+static void remove_debt(struct debt *debt)
+{
+	struct debt **link = &debt->coordinator->debts;
+
+	while (*link != debt)
+		link = &(*link)->next;
+	*link = debt->next;
+	free(debt);
+}
+
+static void debt_replied(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
+{
+	struct debt *debt = context;
+
+	debt->is_in_flight = false;
+	/* An order that was understood and refused as stale is no debt any more. */
+	if (outcome == BUS_DONE || outcome == BUS_FAILED) {
+		log_session(LOG_INFO, debt->tunnel, NULL, "attempt %llu: owed %s is settled%s%s",
+		            (unsigned long long)debt->attempt, step_name(debt->step),
+		            outcome == BUS_DONE ? "" : ": ", bus_cause(reply));
+		remove_debt(debt);
+	}
+}
+
+static void debts_due(evutil_socket_t fd, short what, void *context)
+{
+	struct coordinator *coordinator = context;
+
+	(void)fd;
+	(void)what;
+	for (struct debt *debt = coordinator->debts; debt; debt = debt->next) {
+		if (debt->is_in_flight)
+			continue;
+		debt->is_in_flight = true;
+		orders_send_release(coordinator, debt->tunnel, debt->attempt, debt->call_id,
+		                    "owed since the release", debt->step, debt_replied, debt);
+	}
+	if (coordinator->debts)
+		event_add(coordinator->debt_timer, &debt_interval);
+}
+
+void debts_add(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,
+               const char *call_id, enum step step)
+{
+	struct debt *debt;
+
+	for (debt = coordinator->debts; debt; debt = debt->next)
+		if (debt->attempt == attempt && debt->step == step && !strcmp(debt->tunnel, tunnel))
+			return;
+	debt = calloc(1, sizeof(*debt));
+	if (!debt) {
+		log_line(LOG_ERR, "out of memory");
+		abort();
+	}
+	debt->coordinator = coordinator;
+	snprintf(debt->tunnel, sizeof(debt->tunnel), "%s", tunnel);
+	snprintf(debt->call_id, sizeof(debt->call_id), "%s", call_id);
+	debt->attempt = attempt;
+	debt->step = step;
+	debt->next = coordinator->debts;
+	coordinator->debts = debt;
+	if (!coordinator->debt_timer)
+		coordinator->debt_timer = evtimer_new(coordinator->service->base, debts_due,
+		                                      coordinator);
+	event_add(coordinator->debt_timer, &debt_interval);
+}
+
+void debts_free(struct coordinator *coordinator)
+{
+	while (coordinator->debts)
+		remove_debt(coordinator->debts);
+	if (coordinator->debt_timer)
+		event_free(coordinator->debt_timer);
+}

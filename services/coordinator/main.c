@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "services/common/log.h"
+#include "services/coordinator/coordinator.h"
+
+static struct timeval timeval_of_msec(uint64_t msec)
+{
+	return (struct timeval){.tv_sec = msec / 1000, .tv_usec = msec % 1000 * 1000};
+}
+
+static void port_order(void *context, struct session *session, enum step step)
+{
+	orders_send(context, session, step);
+}
+
+static void port_reject(void *context, const char *call_id, uint32_t sip_status, const char *reason,
+                        uint32_t warning_code, const char *warning_text)
+{
+	orders_reject(context, call_id, sip_status, reason, warning_code, warning_text);
+}
+
+static void port_hang_up_stray(void *context, const char *call_id)
+{
+	log_line(LOG_WARNING, "call %s belongs to no session: hanging up", call_id);
+	orders_hang_up(context, call_id, "the call belongs to no session");
+}
+
+static void port_owe(void *context, const struct session *session, enum step step)
+{
+	debts_add(context, session->peer->tunnel, session->attempt, session->call_id, step);
+}
+
+static void port_register_line(void *context, const struct line *line, bool is_wanted)
+{
+	orders_register(context, line, is_wanted);
+}
+
+static void set_timer(struct event *timer, uint64_t msec)
+{
+	const struct timeval after = timeval_of_msec(msec);
+
+	if (msec)
+		event_add(timer, &after);
+	else
+		event_del(timer);
+}
+
+static void port_start_timer(void *context, struct session *session, bool is_probe, uint64_t msec)
+{
+	struct coordinator *coordinator = context;
+	struct session_timers *timers =
+		&coordinator->session_timers[session - session->core->sessions];
+
+	set_timer(is_probe ? timers->probe : timers->state, msec);
+}
+
+static void port_start_line_timer(void *context, struct line *line, uint64_t msec)
+{
+	struct coordinator *coordinator = context;
+
+	set_timer(coordinator->line_timers[line - line->core->lines].event, msec);
+}
+
+static void shutdown_finished(struct coordinator *coordinator)
+{
+	if (!coordinator->shutdown_request)
+		return;
+	bus_done(coordinator->shutdown_request);
+	coordinator->shutdown_request = NULL;
+	event_del(coordinator->shutdown_timer);
+	log_line(LOG_NOTICE, "shut down: no session is left, no calls until the next start");
+}
+
+static void port_session_changed(void *context, const struct session *session)
+{
+	struct coordinator *coordinator = context;
+
+	show_session_changed(coordinator, session);
+	if (core_is_at_rest(session->core))
+		shutdown_finished(coordinator);
+}
+
+static void port_line_changed(void *context, const struct line *line)
+{
+	show_line_changed(context, line);
+}
+
+static uint64_t port_mono_usec(void *context)
+{
+	return bus_mono_usec(((struct coordinator *)context)->service->bus);
+}
+
+static uint64_t port_wall_usec(void *context)
+{
+	return bus_wall_usec(((struct coordinator *)context)->service->bus);
+}
+
+static uint32_t port_random(void *context)
+{
+	uint32_t value;
+
+	bus_random(((struct coordinator *)context)->service->bus, &value, sizeof(value));
+	return value;
+}
+
+static uint64_t port_next_attempt(void *context)
+{
+	return attempts_next(&((struct coordinator *)context)->attempts);
+}
+
+static void state_timer_fired(evutil_socket_t fd, short what, void *context)
+{
+	struct session_timers *timers = context;
+
+	(void)fd;
+	(void)what;
+	core_session_timeout(timers->coordinator->core, timers->session, false);
+}
+
+static void probe_timer_fired(evutil_socket_t fd, short what, void *context)
+{
+	struct session_timers *timers = context;
+
+	(void)fd;
+	(void)what;
+	core_session_timeout(timers->coordinator->core, timers->session, true);
+}
+
+static void line_timer_fired(evutil_socket_t fd, short what, void *context)
+{
+	struct line_timer *timer = context;
+
+	(void)fd;
+	(void)what;
+	core_line_timeout(timer->coordinator->core, timer->line);
+}
+
+static void shutdown_timer_fired(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	shutdown_finished(context);
+}
+
+/* The timers exist before the core, whose creation may already start one. */
+static int create_timers(struct coordinator *coordinator, const struct config *config)
+{
+	struct event_base *base = coordinator->service->base;
+
+	coordinator->session_timers = calloc(config->peer_count + 1,
+	                                     sizeof(*coordinator->session_timers));
+	coordinator->line_timers = calloc(config->line_count + 1,
+	                                  sizeof(*coordinator->line_timers));
+	coordinator->shutdown_timer = evtimer_new(base, shutdown_timer_fired, coordinator);
+	if (!coordinator->session_timers || !coordinator->line_timers)
+		return -1;
+	for (size_t i = 0; i < config->peer_count; i++) {
+		struct session_timers *timers = &coordinator->session_timers[i];
+
+		timers->coordinator = coordinator;
+		timers->state = evtimer_new(base, state_timer_fired, timers);
+		timers->probe = evtimer_new(base, probe_timer_fired, timers);
+	}
+	for (size_t i = 0; i < config->line_count; i++) {
+		struct line_timer *timer = &coordinator->line_timers[i];
+
+		timer->coordinator = coordinator;
+		timer->event = evtimer_new(base, line_timer_fired, timer);
+	}
+	return 0;
+}
+
+static void bind_timers(struct coordinator *coordinator)
+{
+	struct core *core = coordinator->core;
+
+	for (size_t i = 0; i < core->session_count; i++)
+		coordinator->session_timers[i].session = &core->sessions[i];
+	for (size_t i = 0; i < core->line_count; i++)
+		coordinator->line_timers[i].line = &core->lines[i];
+}
+
+static void stop(struct service_context *service)
+{
+	struct coordinator *coordinator = service->state;
+
+	debts_free(coordinator);
+	for (size_t i = 0; coordinator->session_timers && i < service->config->peer_count; i++) {
+		event_free(coordinator->session_timers[i].state);
+		event_free(coordinator->session_timers[i].probe);
+	}
+	for (size_t i = 0; coordinator->line_timers && i < service->config->line_count; i++)
+		event_free(coordinator->line_timers[i].event);
+	event_free(coordinator->shutdown_timer);
+	if (coordinator->shutdown_request)
+		bus_fail(coordinator->shutdown_request, VPNSIP__FAILURE_KIND__SYSTEM, "stopping");
+	free(coordinator->session_timers);
+	free(coordinator->line_timers);
+	core_destroy(coordinator->core);
+	free(coordinator);
+	service->state = NULL;
+}
+
+static int start(struct service_context *service)
+{
+	struct coordinator *coordinator = calloc(1, sizeof(*coordinator));
+
+	if (!coordinator)
+		return -1;
+	service->state = coordinator;
+	coordinator->service = service;
+	coordinator->port = (struct coordinator_port){
+		.order = port_order,
+		.reject = port_reject,
+		.hang_up_stray = port_hang_up_stray,
+		.owe = port_owe,
+		.register_line = port_register_line,
+		.start_timer = port_start_timer,
+		.start_line_timer = port_start_line_timer,
+		.session_changed = port_session_changed,
+		.line_changed = port_line_changed,
+		.mono_usec = port_mono_usec,
+		.wall_usec = port_wall_usec,
+		.random = port_random,
+		.next_attempt = port_next_attempt,
+		.context = coordinator,
+	};
+	if (attempts_open(&coordinator->attempts, service->state_directory) != 0) {
+		log_line(LOG_ERR, "cannot read %s: %s; mend or remove the file",
+		         coordinator->attempts.file, strerror(errno));
+		return -1;
+	}
+	if (create_timers(coordinator, service->config) != 0)
+		return -1;
+	coordinator->core = core_create(service->config, &coordinator->port);
+	if (!coordinator->core)
+		return -1;
+	bind_timers(coordinator);
+	return 0;
+}
+
+static void reply_refusal(struct bus_request *request, const char *refusal)
+{
+	if (refusal)
+		bus_fail(request, VPNSIP__FAILURE_KIND__REALITY, "%s", refusal);
+	else
+		bus_done(request);
+}
+
+static void shut_down(struct coordinator *coordinator, struct bus_request *request)
+{
+	uint64_t limit_msec = coordinator->service->config->timer_msec[TIMER_RELEASE] + 500;
+	const struct timeval limit = timeval_of_msec(limit_msec);
+
+	if (coordinator->shutdown_request)
+		bus_done(coordinator->shutdown_request);
+	coordinator->shutdown_request = request;
+	event_add(coordinator->shutdown_timer, &limit);
+	core_shut_down(coordinator->core);
+	if (core_is_at_rest(coordinator->core))
+		shutdown_finished(coordinator);
+}
+
+static void handle_request(void *context, struct bus_request *request,
+                           const Vpnsip__Envelope *order)
+{
+	struct coordinator *coordinator = ((struct service_context *)context)->state;
+	struct core *core = coordinator->core;
+
+	switch (order->body_case) {
+	case VPNSIP__ENVELOPE__BODY_CONNECT_SESSION:
+		reply_refusal(request,
+		              core_operator_call(core, order->connect_session->remote_number));
+		break;
+	case VPNSIP__ENVELOPE__BODY_RELEASE_SESSION:
+		reply_refusal(request,
+		              core_operator_release(core, order->release_session->remote_number,
+		                                    order->release_session->is_all,
+		                                    order->release_session->cause));
+		break;
+	case VPNSIP__ENVELOPE__BODY_SHUT_DOWN:
+		shut_down(coordinator, request);
+		break;
+	default:
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "the coordinator does not take %s",
+		         bus_body_name(order));
+		break;
+	}
+}
+
+#define AGENTS                                                                                    \
+	(BUS_SERVICE(VPNSIP__SERVICE__SIP_AGENT) | BUS_SERVICE(VPNSIP__SERVICE__IKE_AGENT) |      \
+	 BUS_SERVICE(VPNSIP__SERVICE__TUNNEL_AGENT) | BUS_SERVICE(VPNSIP__SERVICE__TRACK_AGENT) | \
+	 BUS_SERVICE(VPNSIP__SERVICE__NAT_QOS_AGENT))
+
+static const struct service coordinator_service = {
+	.id = VPNSIP__SERVICE__COORDINATOR,
+	.name = "vpnsip-coordinator",
+	.user = "vpnsip-coordinator",
+	.subscribes = AGENTS,
+	.calls = AGENTS,
+	.start = start,
+	.stop = stop,
+	.handlers =
+		{
+			.event = reports_event,
+			.request = handle_request,
+			.snapshot = show_snapshot,
+			.resync = reports_resync,
+		},
+};
+
+int main(int argc, char **argv)
+{
+	return service_main(&coordinator_service, argc, argv);
+}

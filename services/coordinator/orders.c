@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdlib.h>
+#include <string.h>
+
+#include "services/common/address.h"
+#include "services/common/log.h"
+#include "services/coordinator/coordinator.h"
+
+#define LOCAL_TIMEOUT_MSEC 1500
+
+/* Outer minus inner length in tunnel mode with UDP encapsulation, padding at its worst. */
+#define OVERHEAD_GCM_BYTE 65
+#define OVERHEAD_CBC_BYTE 85
+
+struct pending_step {
+	struct coordinator *coordinator;
+	struct session *session;
+	uint64_t attempt;
+	enum step step;
+};
+
+/* A MediaDescription with everything that it points to. */
+struct wire_media {
+	Vpnsip__MediaDescription message;
+	Vpnsip__SocketAddress address;
+	Vpnsip__Fingerprint fingerprints[FINGERPRINTS_MAXIMUM];
+	Vpnsip__Fingerprint *list[FINGERPRINTS_MAXIMUM];
+};
+
+static void wire_fingerprints(struct wire_media *wire, struct fingerprint *fingerprints,
+                              size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		vpnsip__fingerprint__init(&wire->fingerprints[i]);
+		wire->fingerprints[i].subject = fingerprints[i].subject;
+		wire->fingerprints[i].hash = fingerprints[i].hash;
+		wire->fingerprints[i].value.data = fingerprints[i].value;
+		wire->fingerprints[i].value.len = fingerprints[i].size;
+		wire->list[i] = &wire->fingerprints[i];
+	}
+}
+
+static void wire_media(struct wire_media *wire, struct media *media)
+{
+	vpnsip__media_description__init(&wire->message);
+	vpnsip__socket_address__init(&wire->address);
+	address_to_proto(&media->address, &wire->address);
+	wire->message.address = &wire->address;
+	wire->message.bandwidth_kbit = media->bandwidth_kbit;
+	wire->message.role = media->role;
+	wire_fingerprints(wire, media->fingerprints, media->fingerprint_count);
+	wire->message.fingerprints = wire->list;
+	wire->message.n_fingerprints = media->fingerprint_count;
+}
+
+static void read_prepared(const Vpnsip__IkePrepared *prepared, struct media *media)
+{
+	media->fingerprint_count = 0;
+	for (size_t i = 0; i < prepared->n_fingerprints && i < FINGERPRINTS_MAXIMUM; i++) {
+		const Vpnsip__Fingerprint *from = prepared->fingerprints[i];
+		struct fingerprint *to = &media->fingerprints[media->fingerprint_count];
+
+		if (from->value.len > sizeof(to->value))
+			continue;
+		to->subject = from->subject;
+		snprintf(to->hash, sizeof(to->hash), "%s", from->hash);
+		memcpy(to->value, from->value.data, from->value.len);
+		to->size = from->value.len;
+		media->fingerprint_count++;
+	}
+}
+
+static void step_replied(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
+{
+	struct pending_step *pending = context;
+	struct media media = {0};
+	struct step_result result = {
+		.is_done = outcome == BUS_DONE,
+		.kind = VPNSIP__FAILURE_KIND__SYSTEM,
+		.cause = bus_cause(reply),
+	};
+
+	if (reply->body_case == VPNSIP__ENVELOPE__BODY_FAILED)
+		result.kind = reply->failed->kind;
+	if (reply->body_case == VPNSIP__ENVELOPE__BODY_PORT_RESERVED)
+		result.port = reply->port_reserved->port;
+	if (reply->body_case == VPNSIP__ENVELOPE__BODY_IKE_PREPARED) {
+		read_prepared(reply->ike_prepared, &media);
+		result.media = &media;
+	}
+	core_step_finished(pending->coordinator->core, pending->session, pending->attempt,
+	                   pending->step, &result);
+	free(pending);
+}
+
+static struct pending_step *pending_step(struct coordinator *coordinator, struct session *session,
+                                         enum step step)
+{
+	struct pending_step *pending = calloc(1, sizeof(*pending));
+
+	if (!pending) {
+		log_line(LOG_ERR, "out of memory");
+		abort();
+	}
+	*pending = (struct pending_step){coordinator, session, session->attempt, step};
+	return pending;
+}
+
+static void call(struct coordinator *coordinator, struct session *session, enum step step,
+                 Vpnsip__Service to, const ProtobufCMessage *order)
+{
+	bus_call(coordinator->service->bus, to, session->peer->tunnel, order, LOCAL_TIMEOUT_MSEC,
+	         step_replied, pending_step(coordinator, session, step));
+}
+
+static void send_prepare_ike(struct coordinator *coordinator, struct session *session)
+{
+	Vpnsip__PrepareIke order = VPNSIP__PREPARE_IKE__INIT;
+
+	order.tunnel = session->peer->tunnel;
+	order.attempt = session->attempt;
+	order.local_number = session->line->config->number;
+	order.remote_number = session->peer->number;
+	call(coordinator, session, STEP_PREPARE_IKE, VPNSIP__SERVICE__IKE_AGENT, &order.base);
+}
+
+static void send_reserve_port(struct coordinator *coordinator, struct session *session)
+{
+	Vpnsip__ReservePort order = VPNSIP__RESERVE_PORT__INIT;
+
+	order.tunnel = session->peer->tunnel;
+	order.attempt = session->attempt;
+	call(coordinator, session, STEP_RESERVE_PORT, VPNSIP__SERVICE__NAT_QOS_AGENT, &order.base);
+}
+
+static void send_check_tunnel(struct coordinator *coordinator, struct session *session)
+{
+	Vpnsip__CheckTunnel order = VPNSIP__CHECK_TUNNEL__INIT;
+
+	order.tunnel = session->peer->tunnel;
+	call(coordinator, session, STEP_CHECK_TUNNEL, VPNSIP__SERVICE__TUNNEL_AGENT, &order.base);
+}
+
+static void send_place_call(struct coordinator *coordinator, struct session *session)
+{
+	Vpnsip__PlaceCall order = VPNSIP__PLACE_CALL__INIT;
+	struct wire_media offer;
+
+	wire_media(&offer, &session->local);
+	order.attempt = session->attempt;
+	order.tunnel = session->peer->tunnel;
+	order.local_number = session->line->config->number;
+	order.remote_number = session->peer->number;
+	order.offer = &offer.message;
+	call(coordinator, session, STEP_PLACE_CALL, VPNSIP__SERVICE__SIP_AGENT, &order.base);
+}
+
+static void send_answer_call(struct coordinator *coordinator, struct session *session)
+{
+	Vpnsip__AnswerCall order = VPNSIP__ANSWER_CALL__INIT;
+	struct wire_media answer;
+
+	wire_media(&answer, &session->local);
+	order.call_id = session->call_id;
+	order.attempt = session->attempt;
+	order.tunnel = session->peer->tunnel;
+	order.answer = &answer.message;
+	call(coordinator, session, STEP_ANSWER_CALL, VPNSIP__SERVICE__SIP_AGENT, &order.base);
+}
+
+static void send_install_translation(struct coordinator *coordinator, struct session *session)
+{
+	static const Vpnsip__PeerSource sources[] = {
+		[PEER_SOURCE_CONFIG_EXACT] = VPNSIP__PEER_SOURCE__SOURCE_EXACT,
+		[PEER_SOURCE_CONFIG_ADDRESS] = VPNSIP__PEER_SOURCE__SOURCE_ADDRESS,
+		[PEER_SOURCE_CONFIG_ANY] = VPNSIP__PEER_SOURCE__SOURCE_ANY,
+	};
+	Vpnsip__InstallTranslation order = VPNSIP__INSTALL_TRANSLATION__INIT;
+	Vpnsip__SocketAddress remote = VPNSIP__SOCKET_ADDRESS__INIT;
+
+	address_to_proto(&session->remote.address, &remote);
+	order.tunnel = session->peer->tunnel;
+	order.attempt = session->attempt;
+	order.if_id = session->peer->if_id;
+	order.wan_address = address_to_bytes(&session->local.address);
+	order.port = address_port(&session->local.address);
+	order.remote = &remote;
+	order.peer_source = sources[session->peer->peer_source];
+	call(coordinator, session, STEP_INSTALL_TRANSLATION, VPNSIP__SERVICE__NAT_QOS_AGENT,
+	     &order.base);
+}
+
+static void send_install_shaper(struct coordinator *coordinator, struct session *session)
+{
+	Vpnsip__InstallShaper order = VPNSIP__INSTALL_SHAPER__INIT;
+	const char *proposals = session->peer->ipsec_profile->proposals;
+	bool is_gcm_first = strcspn(proposals, ",") >
+	                    (size_t)(strstr(proposals, "gcm") ? strstr(proposals, "gcm") - proposals
+	                                                      : 1 << 30);
+
+	order.tunnel = session->peer->tunnel;
+	order.attempt = session->attempt;
+	order.rate_kbit = session->negotiated_kbit;
+	order.overhead_byte = is_gcm_first ? OVERHEAD_GCM_BYTE : OVERHEAD_CBC_BYTE;
+	call(coordinator, session, STEP_INSTALL_SHAPER, VPNSIP__SERVICE__NAT_QOS_AGENT,
+	     &order.base);
+}
+
+static void send_set_peer(struct coordinator *coordinator, struct session *session)
+{
+	Vpnsip__SetPeer order = VPNSIP__SET_PEER__INIT;
+	Vpnsip__SocketAddress remote = VPNSIP__SOCKET_ADDRESS__INIT;
+
+	address_to_proto(&session->remote.address, &remote);
+	order.tunnel = session->peer->tunnel;
+	order.attempt = session->attempt;
+	order.remote = &remote;
+	call(coordinator, session, STEP_SET_PEER, VPNSIP__SERVICE__TUNNEL_AGENT, &order.base);
+}
+
+static void send_start_ike(struct coordinator *coordinator, struct session *session)
+{
+	Vpnsip__StartIke order = VPNSIP__START_IKE__INIT;
+	Vpnsip__SocketAddress local = VPNSIP__SOCKET_ADDRESS__INIT;
+	Vpnsip__SocketAddress remote = VPNSIP__SOCKET_ADDRESS__INIT;
+	struct sockaddr_storage inside = coordinator->service->config->tunnel_source;
+	struct wire_media pinned;
+
+	/* The session port is the only thing that tells libcharon's sessions apart. */
+	address_set_port(&inside, address_port(&session->local.address));
+	address_to_proto(&inside, &local);
+	address_to_proto(&session->remote.address, &remote);
+	wire_media(&pinned, &session->remote);
+	order.tunnel = session->peer->tunnel;
+	order.attempt = session->attempt;
+	order.if_id = session->peer->if_id;
+	order.local_number = session->line->config->number;
+	order.remote_number = session->peer->number;
+	order.local = &local;
+	order.remote = &remote;
+	order.initiate = session->local.role == VPNSIP__SETUP_ROLE__ACTIVE;
+	order.pinned = pinned.message.fingerprints;
+	order.n_pinned = pinned.message.n_fingerprints;
+	call(coordinator, session, STEP_START_IKE, VPNSIP__SERVICE__IKE_AGENT, &order.base);
+}
+
+static void send_open_tunnel(struct coordinator *coordinator, struct session *session)
+{
+	Vpnsip__OpenTunnel order = VPNSIP__OPEN_TUNNEL__INIT;
+
+	order.tunnel = session->peer->tunnel;
+	order.attempt = session->attempt;
+	order.rate_kbit = session->negotiated_kbit;
+	call(coordinator, session, STEP_OPEN_TUNNEL, VPNSIP__SERVICE__TUNNEL_AGENT, &order.base);
+}
+
+static void send_probe_peer(struct coordinator *coordinator, struct session *session)
+{
+	Vpnsip__ProbePeer order = VPNSIP__PROBE_PEER__INIT;
+
+	order.tunnel = session->peer->tunnel;
+	order.attempt = session->attempt;
+	call(coordinator, session, STEP_PROBE_PEER, VPNSIP__SERVICE__IKE_AGENT, &order.base);
+}
+
+static void send_reject_call(struct coordinator *coordinator, struct session *session)
+{
+	Vpnsip__RejectCall order = VPNSIP__REJECT_CALL__INIT;
+
+	order.call_id = session->call_id;
+	order.sip_status = session->reject_status;
+	order.reason = (char *)session->reject_reason;
+	order.warning_code = session->reject_warning_code;
+	order.warning_text = session->reject_warning_code ? session->cause : "";
+	call(coordinator, session, STEP_REJECT_CALL, VPNSIP__SERVICE__SIP_AGENT, &order.base);
+}
+
+void orders_send_release(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,
+                         const char *call_id, const char *cause, enum step step, bus_reply_fn *done,
+                         void *context)
+{
+	Vpnsip__HangUp hang_up = VPNSIP__HANG_UP__INIT;
+	Vpnsip__StopIke stop_ike = VPNSIP__STOP_IKE__INIT;
+	Vpnsip__RemoveTranslation translation = VPNSIP__REMOVE_TRANSLATION__INIT;
+	Vpnsip__RemoveShaper shaper = VPNSIP__REMOVE_SHAPER__INIT;
+	Vpnsip__ClearPeer clear_peer = VPNSIP__CLEAR_PEER__INIT;
+	const ProtobufCMessage *order = &hang_up.base;
+	Vpnsip__Service to = VPNSIP__SERVICE__SIP_AGENT;
+
+	hang_up.call_id = (char *)call_id;
+	hang_up.attempt = attempt;
+	hang_up.cause = (char *)cause;
+	stop_ike.tunnel = translation.tunnel = shaper.tunnel = clear_peer.tunnel = (char *)tunnel;
+	stop_ike.attempt = translation.attempt = shaper.attempt = clear_peer.attempt = attempt;
+	if (step == STEP_STOP_IKE) {
+		order = &stop_ike.base;
+		to = VPNSIP__SERVICE__IKE_AGENT;
+	} else if (step == STEP_REMOVE_TRANSLATION || step == STEP_REMOVE_SHAPER) {
+		order = step == STEP_REMOVE_SHAPER ? &shaper.base : &translation.base;
+		to = VPNSIP__SERVICE__NAT_QOS_AGENT;
+	} else if (step == STEP_CLEAR_PEER) {
+		order = &clear_peer.base;
+		to = VPNSIP__SERVICE__TUNNEL_AGENT;
+	}
+	bus_call(coordinator->service->bus, to, tunnel, order, LOCAL_TIMEOUT_MSEC, done, context);
+}
+
+void orders_send(struct coordinator *coordinator, struct session *session, enum step step)
+{
+	static void (*const senders[STEP_COUNT])(struct coordinator *, struct session *) = {
+		[STEP_PREPARE_IKE] = send_prepare_ike,
+		[STEP_RESERVE_PORT] = send_reserve_port,
+		[STEP_CHECK_TUNNEL] = send_check_tunnel,
+		[STEP_PLACE_CALL] = send_place_call,
+		[STEP_INSTALL_TRANSLATION] = send_install_translation,
+		[STEP_INSTALL_SHAPER] = send_install_shaper,
+		[STEP_SET_PEER] = send_set_peer,
+		[STEP_START_IKE] = send_start_ike,
+		[STEP_ANSWER_CALL] = send_answer_call,
+		[STEP_OPEN_TUNNEL] = send_open_tunnel,
+		[STEP_PROBE_PEER] = send_probe_peer,
+		[STEP_REJECT_CALL] = send_reject_call,
+	};
+
+	if (senders[step])
+		senders[step](coordinator, session);
+	else
+		orders_send_release(coordinator, session->peer->tunnel, session->attempt,
+		                    session->call_id, session->cause, step, step_replied,
+		                    pending_step(coordinator, session, step));
+}
+
+static void stray_replied(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
+{
+	(void)context;
+	if (outcome != BUS_DONE)
+		log_line(LOG_WARNING, "%s", bus_cause(reply));
+}
+
+void orders_reject(struct coordinator *coordinator, const char *call_id, uint32_t sip_status,
+                   const char *reason, uint32_t warning_code, const char *warning_text)
+{
+	Vpnsip__RejectCall order = VPNSIP__REJECT_CALL__INIT;
+
+	order.call_id = (char *)call_id;
+	order.sip_status = sip_status;
+	order.reason = (char *)reason;
+	order.warning_code = warning_code;
+	order.warning_text = warning_text ? (char *)warning_text : "";
+	bus_call(coordinator->service->bus, VPNSIP__SERVICE__SIP_AGENT, NULL, &order.base,
+	         LOCAL_TIMEOUT_MSEC, stray_replied, NULL);
+}
+
+void orders_hang_up(struct coordinator *coordinator, const char *call_id, const char *cause)
+{
+	Vpnsip__HangUp order = VPNSIP__HANG_UP__INIT;
+
+	order.call_id = (char *)call_id;
+	order.cause = (char *)cause;
+	bus_call(coordinator->service->bus, VPNSIP__SERVICE__SIP_AGENT, NULL, &order.base,
+	         LOCAL_TIMEOUT_MSEC, stray_replied, NULL);
+}
+
+void orders_register(struct coordinator *coordinator, const struct line *line, bool is_wanted)
+{
+	Vpnsip__RegisterLine wanted = VPNSIP__REGISTER_LINE__INIT;
+	Vpnsip__DeregisterLine unwanted = VPNSIP__DEREGISTER_LINE__INIT;
+
+	wanted.local_number = unwanted.local_number = line->config->number;
+	wanted.wan_address = address_to_bytes(&line->wan_address);
+	bus_call(coordinator->service->bus, VPNSIP__SERVICE__SIP_AGENT, NULL,
+	         is_wanted ? &wanted.base : &unwanted.base, LOCAL_TIMEOUT_MSEC, stray_replied,
+	         NULL);
+}
