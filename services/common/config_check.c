@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What concerns several values: defaults that follow from others, contradictions, and what is allowed but unwise. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "services/common/address.h"
+#include "services/common/config_internal.h"
+
+void config_complete_line(struct config_reading *reading, struct config *config, void *item)
+{
+	struct config_line *line = item;
+	char text[ADDRESS_TEXT_SIZE];
+
+	(void)config;
+	if (!line->domain)
+		line->domain = strdup(address_format(&line->registrar, text));
+	if (!line->user)
+		line->user = strdup(line->number);
+	if (line->gateway.ss_family && line->gateway.ss_family != line->registrar.ss_family)
+		config_error(reading, line->line_number,
+		             "gateway and registrar are of different IP versions");
+}
+
+void config_complete_ike_profile(struct config_reading *reading, struct config *config, void *item)
+{
+	struct config_ike_profile *profile = item;
+
+	(void)config;
+	if (profile->dpd_interval_sec == 0)
+		config_warning(reading, profile->line_number,
+		               "dpd-interval = 0: a dead peer is noticed by idle-time alone");
+}
+
+void config_complete_ipsec_profile(struct config_reading *reading, struct config *config,
+                                   void *item)
+{
+	struct config_ipsec_profile *profile = item;
+
+	(void)config;
+	if (profile->replay_window != 0 && profile->replay_window < 64)
+		config_error(reading, profile->line_number,
+		             "replay-window = %u: expected 0 (off) or 64 to 1024",
+		             profile->replay_window);
+	if (profile->replay_window == 0)
+		config_warning(reading, profile->line_number,
+		               "replay-window = 0: replayed packets are accepted");
+}
+
+/* The number at the end of the tunnel's name names it everywhere: if_id, mark, handle. */
+static void read_if_id(struct config_reading *reading, struct config_peer *peer)
+{
+	const char *digits = peer->tunnel + strlen(peer->tunnel);
+	unsigned long long if_id;
+
+	while (digits > peer->tunnel && isdigit((unsigned char)digits[-1]))
+		digits--;
+	if_id = strtoull(digits, NULL, 10);
+	if (digits == peer->tunnel || if_id == 0 || if_id > UINT32_MAX)
+		config_error(
+			reading, peer->line_number,
+			"tunnel = \"%s\": expected a name that ends with a number above 0: vsip2",
+			peer->tunnel);
+	else
+		peer->if_id = (uint32_t)if_id;
+}
+
+static void check_bandwidth(struct config_reading *reading, struct config_peer *peer)
+{
+	static const unsigned offered_kbit[] = {64, 128, 256, 512, 1000};
+	bool is_offered = peer->allows_any_bandwidth;
+
+	for (size_t i = 0; i < sizeof(offered_kbit) / sizeof(offered_kbit[0]); i++)
+		is_offered |= peer->bandwidth_kbit == offered_kbit[i];
+	if (!is_offered)
+		config_error(
+			reading, peer->line_number,
+			"bandwidth = %u: expected 64, 128, 256, 512 or 1000 (kbit/s), or write "
+			"any-bandwidth = true",
+			peer->bandwidth_kbit);
+	if (peer->minimum_bandwidth_kbit == 0)
+		peer->minimum_bandwidth_kbit = peer->bandwidth_kbit < 64 ? peer->bandwidth_kbit
+		                                                         : 64;
+	if (peer->minimum_bandwidth_kbit > peer->bandwidth_kbit)
+		config_error(
+			reading, peer->line_number,
+			"minimum-bandwidth = %u is above bandwidth = %u: every call would fail",
+			peer->minimum_bandwidth_kbit, peer->bandwidth_kbit);
+}
+
+static void choose_line(struct config_reading *reading, const struct config *config,
+                        struct config_peer *peer)
+{
+	if (peer->line)
+		return;
+	if (config->line_count == 1)
+		peer->line = &config->lines[0];
+	else if (config->line_count == 0)
+		config_error(reading, peer->line_number,
+		             "there is no line to call from: line \"NUMBER\" { } is missing");
+	else
+		config_error(
+			reading, peer->line_number,
+			"line is missing: there are %zu lines, so it must be said which one calls",
+			config->line_count);
+}
+
+/* Not written: the only profile, or the one named "default". */
+static void *choose_profile(struct config_reading *reading, const struct config_peer *peer,
+                            void *profiles, size_t count, size_t size, const char *section)
+{
+	for (size_t i = 0; i < count; i++) {
+		void *profile = (char *)profiles + i * size;
+
+		/* The name is the first member of both kinds of profile. */
+		if (count == 1 || strcmp(*(char **)profile, "default") == 0)
+			return profile;
+	}
+	if (count == 0)
+		config_error(reading, peer->line_number,
+		             "there is no %s: %s \"default\" { } is missing", section, section);
+	else
+		config_error(reading, peer->line_number,
+		             "%s is missing: there are several and none is named \"default\"",
+		             section);
+	return NULL;
+}
+
+void config_complete_peer(struct config_reading *reading, struct config *config, void *item)
+{
+	struct config_peer *peer = item;
+
+	read_if_id(reading, peer);
+	check_bandwidth(reading, peer);
+	choose_line(reading, config, peer);
+	if (!peer->ike_profile)
+		peer->ike_profile = choose_profile(reading, peer, config->ike_profiles,
+		                                   config->ike_profile_count,
+		                                   sizeof(*config->ike_profiles), "ike-profile");
+	if (!peer->ipsec_profile)
+		peer->ipsec_profile = choose_profile(
+			reading, peer, config->ipsec_profiles, config->ipsec_profile_count,
+			sizeof(*config->ipsec_profiles), "ipsec-profile");
+	if (!peer->address.address.ss_family && !peer->unnumbered)
+		config_error(
+			reading, peer->line_number,
+			"address is missing: address = \"10.254.0.1/32\" or unnumbered = \"lan0\"");
+	if (peer->address.address.ss_family && peer->unnumbered)
+		config_error(reading, peer->line_number,
+		             "address and unnumbered exclude each other");
+	if (peer->mtu != 0 && peer->mtu < 576)
+		config_error(reading, peer->line_number,
+		             "mtu = %u: expected 0 (by formula) or 576 and more", peer->mtu);
+}
+
+void config_complete_sla(struct config_reading *reading, struct config *config, void *item)
+{
+	struct config_sla *sla = item;
+
+	(void)config;
+	if (sla->timeout_msec > sla->frequency_msec)
+		config_error(
+			reading, sla->line_number,
+			"timeout = %u ms is longer than frequency = %g s: probes would overlap",
+			sla->timeout_msec, sla->frequency_msec / 1000.0);
+	if (sla->threshold_msec > sla->timeout_msec)
+		config_warning(reading, sla->line_number,
+		               "threshold = %u ms is above timeout = %u ms and has no effect",
+		               sla->threshold_msec, sla->timeout_msec);
+}
+
+void config_complete_route(struct config_reading *reading, struct config *config, void *item)
+{
+	struct config_route *route = item;
+	struct sockaddr_storage network = route->destination.address;
+	char text[ADDRESS_TEXT_SIZE];
+
+	(void)config;
+	address_mask(&network, route->destination.length);
+	if (!address_is_equal(&network, &route->destination.address))
+		config_error(reading, route->line_number,
+		             "destination is an address inside a network: the network is %s",
+		             address_format_prefix(&network, route->destination.length, text));
+	if (route->peer && (route->gateway.ss_family || route->interface))
+		config_error(reading, route->line_number,
+		             "a route through a tunnel has neither gateway nor interface");
+	if (!route->peer && !route->gateway.ss_family && !route->interface)
+		config_error(reading, route->line_number,
+		             "where the route leads is missing: gateway, interface or tunnel");
+}
+
+static void check_numbers(struct config_reading *reading, const struct config *config)
+{
+	for (size_t i = 0; i < config->peer_count; i++) {
+		const struct config_peer *peer = &config->peers[i];
+
+		if (config_line_by_number(config, peer->number))
+			config_error(reading, peer->line_number,
+			             "peer \"%s\" is our own number: a line has it", peer->number);
+		for (size_t j = 0; j < i; j++) {
+			const struct config_peer *other = &config->peers[j];
+
+			if (strcmp(peer->tunnel, other->tunnel) == 0)
+				config_error(
+					reading, peer->line_number,
+					"tunnel \"%s\" already belongs to peer \"%s\" (line %d)",
+					peer->tunnel, other->number, other->line_number);
+			else if (peer->if_id == other->if_id)
+				config_error(reading, peer->line_number,
+				             "tunnel \"%s\" ends with the same number as \"%s\" "
+				             "(line %d)",
+				             peer->tunnel, other->tunnel, other->line_number);
+		}
+	}
+	for (size_t i = 0; i < config->sla_count; i++)
+		for (size_t j = 0; j < i; j++)
+			if (config->slas[i].number == config->slas[j].number)
+				config_error(reading, config->slas[i].line_number,
+				             "sla %u is already configured in line %d",
+				             config->slas[i].number, config->slas[j].line_number);
+	for (size_t i = 0; i < config->track_count; i++)
+		for (size_t j = 0; j < i; j++)
+			if (config->tracks[i].number == config->tracks[j].number)
+				config_error(reading, config->tracks[i].line_number,
+				             "track %u is already configured in line %d",
+				             config->tracks[i].number,
+				             config->tracks[j].line_number);
+}
+
+static bool is_same_prefix(const struct config_prefix *a, const struct config_prefix *b)
+{
+	return a->length == b->length && address_is_equal(&a->address, &b->address);
+}
+
+static void check_route_pair(struct config_reading *reading, const struct config_route *route,
+                             const struct config_route *other)
+{
+	const struct config_prefix *a = &route->destination, *b = &other->destination;
+	const struct config_prefix *wide = a->length < b->length ? a : b;
+	const struct config_prefix *narrow = wide == a ? b : a;
+	char text[ADDRESS_TEXT_SIZE], other_text[ADDRESS_TEXT_SIZE];
+
+	address_format_prefix(&a->address, a->length, text);
+	address_format_prefix(&b->address, b->length, other_text);
+	if (is_same_prefix(a, b) && route->metric == other->metric)
+		config_error(reading, route->line_number,
+		             "route to %s has the same metric %u as the one in line %d", text,
+		             route->metric, other->line_number);
+	else if (is_same_prefix(a, b) && !route->peer != !other->peer) {
+		const struct config_route *tunnel = route->peer ? route : other;
+		const struct config_route *primary = route->peer ? other : route;
+
+		if (tunnel->metric < primary->metric)
+			config_warning(
+				reading, tunnel->line_number,
+				"route to %s through tunnel \"%s\" has a better metric than the "
+				"primary one in line %d: it always calls",
+				text, tunnel->peer->tunnel, primary->line_number);
+	} else if (route->peer && other->peer && route->peer != other->peer && wide->length > 0 &&
+	           address_is_in_prefix(&narrow->address, &wide->address, wide->length))
+		config_warning(reading, route->line_number,
+		               "routes overlap: %s (tunnel \"%s\") and %s (tunnel \"%s\", line %d)",
+		               text, route->peer->tunnel, other_text, other->peer->tunnel,
+		               other->line_number);
+}
+
+static void check_routes(struct config_reading *reading, const struct config *config)
+{
+	for (size_t i = 0; i < config->route_count; i++)
+		for (size_t j = 0; j < i; j++)
+			check_route_pair(reading, &config->routes[i], &config->routes[j]);
+	for (size_t i = 0; i < config->peer_count; i++) {
+		const struct config_peer *peer = &config->peers[i];
+		bool has_route = false;
+
+		for (size_t j = 0; j < config->route_count; j++)
+			has_route |= config->routes[j].peer == peer;
+		if (!has_route && peer->is_enabled)
+			config_warning(reading, peer->line_number,
+			               "peer \"%s\" has no route: no packet will ever call it",
+			               peer->number);
+	}
+}
+
+void config_check_sections(struct config_reading *reading, const struct config *config)
+{
+	check_numbers(reading, config);
+	check_routes(reading, config);
+	if (config->peer_count && !config->tunnel_source.ss_family)
+		config_error(reading, 0,
+		             "tunnel-source is missing: an unused, non-routable address such as "
+		             "10.255.0.1");
+	if (config->peer_count && !config->keyring_file)
+		config_warning(reading, 0,
+		               "keyring-file is missing: no peer has a key, every call will fail");
+	if (config->timer_msec[TIMER_HOLDDOWN] > config->timer_msec[TIMER_HOLDDOWN_MAXIMUM])
+		config_error(reading, 0, "timer holddown is above holddown-maximum");
+}

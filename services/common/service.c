@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "services/common/service.h"
+
+#include <event2/event.h>
+#include <event2/thread.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "services/common/config.h"
+#include "services/common/log.h"
+#include "services/common/privileges.h"
+
+#define DEFAULT_RUN_DIRECTORY   "/run/vpnsip"
+#define DEFAULT_STATE_DIRECTORY "/var/lib/vpnsip"
+
+enum { OPTION_RUN_DIR = 256, OPTION_STATE_DIR, OPTION_UID_MAP, OPTION_USER, OPTION_VERSION };
+
+/** The command line. */
+struct service_options {
+	const char *config_file;
+	const char *run_directory;
+	const char *state_directory;
+	const char *uid_map;
+	const char *user;
+	bool only_checks;
+};
+
+static void print_help(const struct service *service)
+{
+	printf("Usage: %s [option]...\n\n"
+	       "  -c FILE            configuration, default " CONFIG_DEFAULT_FILE "\n"
+	       "  -n                 check the configuration and exit: 0 = good, 1 = errors\n"
+	       "  --run-dir DIR      sockets, default " DEFAULT_RUN_DIRECTORY "\n"
+	       "  --state-dir DIR    state kept over restarts, default " DEFAULT_STATE_DIRECTORY
+	       "\n"
+	       "  --uid-map FILE     lines \"SERVICE UID\" instead of the system users\n"
+	       "  --user NAME        user to run as when started by root, default %s; \"\" = stay\n"
+	       "  --version\n"
+	       "  --help\n",
+	       service->name, service->user);
+}
+
+/* Returns -1 to go on, else the exit status. */
+static int read_options(const struct service *service, int argc, char **argv,
+                        struct service_options *options)
+{
+	static const struct option long_options[] = {
+		{"run-dir", required_argument, NULL, OPTION_RUN_DIR},
+		{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
+		{"uid-map", required_argument, NULL, OPTION_UID_MAP},
+		{"user", required_argument, NULL, OPTION_USER},
+		{"version", no_argument, NULL, OPTION_VERSION},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:nh", long_options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			options->config_file = optarg;
+			break;
+		case 'n':
+			options->only_checks = true;
+			break;
+		case OPTION_RUN_DIR:
+			options->run_directory = optarg;
+			break;
+		case OPTION_STATE_DIR:
+			options->state_directory = optarg;
+			break;
+		case OPTION_UID_MAP:
+			options->uid_map = optarg;
+			break;
+		case OPTION_USER:
+			options->user = optarg;
+			break;
+		case OPTION_VERSION:
+			printf("%s %s\n", service->name, VPNSIP_VERSION);
+			return EXIT_SUCCESS;
+		case 'h':
+			print_help(service);
+			return EXIT_SUCCESS;
+		default:
+			return EXIT_FAILURE;
+		}
+	}
+	if (optind < argc) {
+		log_line(LOG_ERR, "unexpected argument '%s'", argv[optind]);
+		return EXIT_FAILURE;
+	}
+	return -1;
+}
+
+/* nng starts threads, and no signal may be delivered to them. libevent reads SIGTERM and the others from its own mask. */
+static void block_signals(void)
+{
+	sigset_t all;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
+/* The loop's thread alone receives these, after every other thread has been started with all blocked. */
+static void unblock_signals(void)
+{
+	sigset_t wanted;
+
+	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGTERM);
+	sigaddset(&wanted, SIGINT);
+	sigaddset(&wanted, SIGHUP);
+	pthread_sigmask(SIG_UNBLOCK, &wanted, NULL);
+}
+
+static void leave_on_signal(evutil_socket_t number, short what, void *context)
+{
+	struct service_context *service = context;
+
+	(void)what;
+	log_line(LOG_INFO, "leaving: %s", strsignal(number));
+	event_base_loopexit(service->base, NULL);
+}
+
+static void refuse_reload(evutil_socket_t number, short what, void *context)
+{
+	(void)number;
+	(void)what;
+	(void)context;
+	log_line(LOG_NOTICE, "SIGHUP is ignored: the configuration is read at start");
+}
+
+static int run_loop(const struct service *service, struct service_context *context)
+{
+	struct event *terminate = evsignal_new(context->base, SIGTERM, leave_on_signal, context);
+	struct event *interrupt = evsignal_new(context->base, SIGINT, leave_on_signal, context);
+	struct event *hang_up = evsignal_new(context->base, SIGHUP, refuse_reload, context);
+	int status = EXIT_FAILURE;
+
+	if (!terminate || !interrupt || !hang_up || event_add(terminate, NULL) ||
+	    event_add(interrupt, NULL) || event_add(hang_up, NULL)) {
+		log_line(LOG_ERR, "cannot watch signals");
+		goto out;
+	}
+	if (service->start && service->start(context) != 0)
+		goto out;
+	unblock_signals();
+	log_line(LOG_INFO, "started, version " VPNSIP_VERSION ", configuration %s",
+	         context->config->file);
+	status = event_base_dispatch(context->base) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	if (service->stop)
+		service->stop(context);
+out:
+	if (terminate)
+		event_free(terminate);
+	if (interrupt)
+		event_free(interrupt);
+	if (hang_up)
+		event_free(hang_up);
+	return status;
+}
+
+static int run(const struct service *service, const struct service_options *options,
+               struct service_context *context)
+{
+	struct bus_options bus_options = {
+		.self = service->id,
+		.run_directory = options->run_directory,
+		.uid_map = options->uid_map,
+		.environment = &bus_system_environment,
+		.subscribes = service->subscribes,
+		.calls = service->calls,
+		.is_listening = true,
+		.handlers = &service->handlers,
+		.context = context,
+		.version = VPNSIP_VERSION,
+		.config_file = context->config->file,
+		.config_digest = context->config->digest,
+		.log = log_line,
+	};
+	char why[256];
+	int status = EXIT_FAILURE;
+
+	block_signals();
+	evthread_use_pthreads(); /* bus_post() wakes the loop from other threads */
+	context->base = event_base_new();
+	if (!context->base) {
+		log_line(LOG_ERR, "cannot create the event loop");
+		return EXIT_FAILURE;
+	}
+	bus_options.base = context->base;
+	context->bus = bus_open(&bus_options, why, sizeof(why));
+	if (!context->bus)
+		log_line(LOG_ERR, "cannot open the bus: %s", why);
+	else
+		status = run_loop(service, context);
+	if (context->bus)
+		bus_close(context->bus);
+	event_base_free(context->base);
+	return status;
+}
+
+int service_main(const struct service *service, int argc, char **argv)
+{
+	struct service_options options = {
+		.config_file = CONFIG_DEFAULT_FILE,
+		.run_directory = DEFAULT_RUN_DIRECTORY,
+		.state_directory = DEFAULT_STATE_DIRECTORY,
+		.user = service->user,
+	};
+	struct service_context context = {0};
+	struct config *config;
+	char *state_directory = NULL;
+	int status;
+
+	log_set_name(service->name);
+	status = read_options(service, argc, argv, &options);
+	if (status >= 0)
+		return status;
+	config = config_load(options.config_file, config_report_to_stream, NULL);
+	if (!config || options.only_checks) {
+		status = config ? EXIT_SUCCESS : EXIT_FAILURE;
+		goto out;
+	}
+	status = EXIT_FAILURE;
+	log_set_level(config->log_level);
+	if (asprintf(&state_directory, "%s/%s", options.state_directory, service->name) < 0)
+		goto out;
+	context.config = config;
+	context.run_directory = options.run_directory;
+	context.state_directory = state_directory;
+	umask(007);
+	if (privileges_make_directories(service, options.user, options.run_directory,
+	                                state_directory) != 0 ||
+	    (service->prepare && service->prepare(&context) != 0) ||
+	    privileges_drop(options.user, service->capabilities) != 0)
+		goto out;
+	status = run(service, &options, &context);
+out:
+	free(state_directory);
+	config_free(config);
+	return status;
+}
