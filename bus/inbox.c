@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "bus/inbox.h"
+
+#include <event2/event.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct inbox {
+	pthread_mutex_t lock;
+	struct inbox_item *first, **end;
+	int wake_fd;
+	struct event *wake;
+};
+
+static void take_all(struct inbox *inbox)
+{
+	struct inbox_item *item, *next;
+
+	pthread_mutex_lock(&inbox->lock);
+	item = inbox->first;
+	inbox->first = NULL;
+	inbox->end = &inbox->first;
+	pthread_mutex_unlock(&inbox->lock);
+
+	for (; item != NULL; item = next) {
+		next = item->next;
+		item->take(item);
+	}
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *context)
+{
+	uint64_t count;
+
+	(void)what;
+	/* Reset before the list is taken: an item put in between wakes again. */
+	if (read(fd, &count, sizeof(count)) == sizeof(count))
+		take_all(context);
+}
+
+struct inbox *inbox_new(struct event_base *base)
+{
+	struct inbox *inbox = calloc(1, sizeof(*inbox));
+
+	if (inbox == NULL)
+		return NULL;
+	pthread_mutex_init(&inbox->lock, NULL);
+	inbox->end = &inbox->first;
+	inbox->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (inbox->wake_fd >= 0)
+		inbox->wake = event_new(base, inbox->wake_fd, EV_READ | EV_PERSIST, on_wake, inbox);
+	if (inbox->wake == NULL || event_add(inbox->wake, NULL) != 0) {
+		inbox_free(inbox);
+		return NULL;
+	}
+	return inbox;
+}
+
+void inbox_put(struct inbox *inbox, struct inbox_item *item)
+{
+	const uint64_t one = 1;
+	bool was_empty;
+
+	item->next = NULL;
+	pthread_mutex_lock(&inbox->lock);
+	was_empty = inbox->first == NULL;
+	*inbox->end = item;
+	inbox->end = &item->next;
+	pthread_mutex_unlock(&inbox->lock);
+	/* An eventfd write fails only when its counter is full: then the loop is awake anyway. */
+	if (was_empty && write(inbox->wake_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+void inbox_free(struct inbox *inbox)
+{
+	if (inbox == NULL)
+		return;
+	take_all(inbox);
+	if (inbox->wake != NULL)
+		event_free(inbox->wake);
+	if (inbox->wake_fd >= 0)
+		close(inbox->wake_fd);
+	pthread_mutex_destroy(&inbox->lock);
+	free(inbox);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * nng before 1.6 has a fault: a peer that ends inside the 8 octet handshake leaves the listener deaf for ever. Old
+ * connections live on, new ones hang. The guard connects to the own listeners from time to time and replaces one that
+ * does not take the connection. The instance lock belongs to it: nng's own probe for a second listener is such a peer.
+ */
+#ifndef VPNSIP_BUS_LISTENER_GUARD_H
+#define VPNSIP_BUS_LISTENER_GUARD_H
+
+#include <stddef.h>
+
+#include "bus/transport.h"
+
+struct bus;
+struct listener_guard;
+
+/** Takes RUN/<service>/lock for this process. The descriptor, or -1 and a sentence. */
+int listener_guard_lock(const char *run_directory, Vpnsip__Service self, char *why,
+                        size_t why_size);
+
+#ifdef BUS_LISTENER_GUARD
+/** NULL when out of memory. */
+struct listener_guard *listener_guard_new(struct bus *bus, const char *run_directory);
+/** Each second: probes when it is time. */
+void listener_guard_tick(struct listener_guard *guard);
+/** The probe of this listener was accepted. */
+void listener_guard_attached(struct listener_guard *guard, enum transport_channel channel);
+void listener_guard_free(struct listener_guard *guard);
+#else
+static inline struct listener_guard *listener_guard_new(struct bus *bus, const char *run_directory)
+{
+	(void)run_directory;
+	return (struct listener_guard *)bus; /* nothing to guard; only not NULL */
+}
+static inline void listener_guard_tick(struct listener_guard *guard)
+{
+	(void)guard;
+}
+static inline void listener_guard_attached(struct listener_guard *guard,
+                                           enum transport_channel channel)
+{
+	(void)guard;
+	(void)channel;
+}
+static inline void listener_guard_free(struct listener_guard *guard)
+{
+	(void)guard;
+}
+#endif
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "bus/permissions.h"
+
+#include <stddef.h>
+
+#include "bus/bus.h"
+
+#define COORDINATOR   BUS_SERVICE(VPNSIP__SERVICE__COORDINATOR)
+#define SIP_AGENT     BUS_SERVICE(VPNSIP__SERVICE__SIP_AGENT)
+#define IKE_AGENT     BUS_SERVICE(VPNSIP__SERVICE__IKE_AGENT)
+#define TUNNEL_AGENT  BUS_SERVICE(VPNSIP__SERVICE__TUNNEL_AGENT)
+#define TRACK_AGENT   BUS_SERVICE(VPNSIP__SERVICE__TRACK_AGENT)
+#define NAT_QOS_AGENT BUS_SERVICE(VPNSIP__SERVICE__NAT_QOS_AGENT)
+#define CLI           BUS_SERVICE(VPNSIP__SERVICE__CLI)
+#define SERVICES      (COORDINATOR | SIP_AGENT | IKE_AGENT | TUNNEL_AGENT | TRACK_AGENT | NAT_QOS_AGENT)
+#define ANYBODY       (SERVICES | CLI)
+
+#define BODY(name) VPNSIP__ENVELOPE__BODY_##name
+#define FACT(name, owner)                                                                     \
+	{                                                                                     \
+		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__EVENT, .senders = (owner), \
+		.receivers = ANYBODY,                                                         \
+	}
+#define ORDER(name, from, to)                                                                  \
+	{                                                                                      \
+		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__REQUEST, .senders = (from), \
+		.receivers = (to), .reply_rule = REPLY_DONE,                                   \
+	}
+#define ORDER_WITH(name, from, to, answer)                                                     \
+	{                                                                                      \
+		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__REQUEST, .senders = (from), \
+		.receivers = (to), .reply_rule = REPLY_BODY, .reply = BODY(answer),            \
+	}
+#define REPLY(name, from, to)                                                                \
+	{                                                                                    \
+		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__REPLY, .senders = (from), \
+		.receivers = (to),                                                           \
+	}
+
+static const struct permission permissions[] = {
+	REPLY(DONE, SERVICES, ANYBODY),
+	REPLY(FAILED, SERVICES, ANYBODY),
+	FACT(HEARTBEAT, SERVICES),
+	{
+		.body = BODY(GET_SNAPSHOT),
+		.kind = VPNSIP__ENVELOPE_KIND__REQUEST,
+		.senders = ANYBODY,
+		.receivers = SERVICES,
+		.reply_rule = REPLY_SNAPSHOT,
+		.is_reading = true,
+	},
+	{
+		.body = BODY(GET_SERVICE_STATUS),
+		.kind = VPNSIP__ENVELOPE_KIND__REQUEST,
+		.senders = ANYBODY,
+		.receivers = SERVICES,
+		.reply_rule = REPLY_BODY,
+		.reply = BODY(SERVICE_STATUS),
+		.is_reading = true,
+	},
+	REPLY(SERVICE_STATUS, SERVICES, ANYBODY),
+	ORDER(ENABLE_TAP, CLI, SERVICES),
+	FACT(TAPPED, SERVICES),
+
+	FACT(LINE_CHANGED, COORDINATOR),
+	FACT(SESSION_CHANGED, COORDINATOR),
+	REPLY(COORDINATOR_SNAPSHOT, COORDINATOR, ANYBODY),
+	ORDER(CONNECT_SESSION, CLI, COORDINATOR),
+	ORDER(RELEASE_SESSION, CLI, COORDINATOR),
+	ORDER(SHUT_DOWN, CLI, COORDINATOR),
+
+	ORDER(REGISTER_LINE, COORDINATOR, SIP_AGENT),
+	ORDER(DEREGISTER_LINE, COORDINATOR, SIP_AGENT),
+	FACT(REGISTRATION_CHANGED, SIP_AGENT),
+	ORDER(PLACE_CALL, COORDINATOR, SIP_AGENT),
+	ORDER(ANSWER_CALL, COORDINATOR, SIP_AGENT),
+	ORDER(REJECT_CALL, COORDINATOR, SIP_AGENT),
+	ORDER(HANG_UP, COORDINATOR, SIP_AGENT),
+	FACT(CALL_CHANGED, SIP_AGENT),
+	REPLY(SIP_SNAPSHOT, SIP_AGENT, ANYBODY),
+
+	ORDER_WITH(PREPARE_IKE, COORDINATOR, IKE_AGENT, IKE_PREPARED),
+	REPLY(IKE_PREPARED, IKE_AGENT, COORDINATOR),
+	ORDER(START_IKE, COORDINATOR, IKE_AGENT),
+	ORDER(STOP_IKE, COORDINATOR, IKE_AGENT),
+	FACT(IKE_CHANGED, IKE_AGENT),
+	ORDER(DELIVER_IKE_PACKET, TUNNEL_AGENT, IKE_AGENT),
+	ORDER(REPORT_SA_LIMIT, TUNNEL_AGENT, IKE_AGENT),
+	REPLY(IKE_SNAPSHOT, IKE_AGENT, ANYBODY),
+
+	ORDER(CHECK_TUNNEL, COORDINATOR, TUNNEL_AGENT),
+	ORDER(SET_PEER, COORDINATOR, TUNNEL_AGENT),
+	ORDER(OPEN_TUNNEL, COORDINATOR, TUNNEL_AGENT),
+	ORDER(CLEAR_PEER, COORDINATOR, TUNNEL_AGENT),
+	ORDER(INSTALL_SA, IKE_AGENT, TUNNEL_AGENT),
+	ORDER(REMOVE_SA, IKE_AGENT, TUNNEL_AGENT),
+	ORDER(SEND_IKE_PACKET, IKE_AGENT, TUNNEL_AGENT),
+	FACT(TUNNEL_CHANGED, TUNNEL_AGENT),
+	REPLY(TUNNEL_SNAPSHOT, TUNNEL_AGENT, ANYBODY),
+
+	FACT(WAN_CHANGED, TRACK_AGENT),
+	FACT(TRACK_CHANGED, TRACK_AGENT),
+	FACT(ROUTE_CHANGED, TRACK_AGENT),
+	ORDER(PURGE_ROUTES, CLI, TRACK_AGENT),
+	REPLY(TRACK_SNAPSHOT, TRACK_AGENT, ANYBODY),
+
+	ORDER_WITH(RESERVE_PORT, COORDINATOR, NAT_QOS_AGENT, PORT_RESERVED),
+	REPLY(PORT_RESERVED, NAT_QOS_AGENT, COORDINATOR),
+	ORDER(INSTALL_TRANSLATION, COORDINATOR, NAT_QOS_AGENT),
+	ORDER(REMOVE_TRANSLATION, COORDINATOR, NAT_QOS_AGENT),
+	ORDER(INSTALL_SHAPER, COORDINATOR, NAT_QOS_AGENT),
+	ORDER(REMOVE_SHAPER, COORDINATOR, NAT_QOS_AGENT),
+	ORDER(PURGE_FIREWALL, CLI, NAT_QOS_AGENT),
+	FACT(NAT_QOS_CHANGED, NAT_QOS_AGENT),
+	REPLY(NAT_QOS_SNAPSHOT, NAT_QOS_AGENT, ANYBODY),
+};
+
+#define PERMISSION_COUNT (sizeof(permissions) / sizeof(permissions[0]))
+
+const struct permission *permission_of(Vpnsip__Envelope__BodyCase body)
+{
+	for (size_t i = 0; i < PERMISSION_COUNT; i++)
+		if (permissions[i].body == body)
+			return &permissions[i];
+	return NULL;
+}
+
+static bool contains(unsigned set, Vpnsip__Service service)
+{
+	return service > 0 && service <= VPNSIP__SERVICE__CLI && (set & BUS_SERVICE(service)) != 0;
+}
+
+bool is_permitted(Vpnsip__Envelope__BodyCase body, Vpnsip__EnvelopeKind kind,
+                  Vpnsip__Service source, Vpnsip__Service to)
+{
+	const struct permission *permission = permission_of(body);
+
+	return permission != NULL && permission->kind == kind &&
+	       contains(permission->senders, source) &&
+	       (kind == VPNSIP__ENVELOPE_KIND__EVENT || contains(permission->receivers, to));
+}
+
+static Vpnsip__Envelope__BodyCase snapshot_of(Vpnsip__Service service)
+{
+	switch (service) {
+	case VPNSIP__SERVICE__COORDINATOR:
+		return BODY(COORDINATOR_SNAPSHOT);
+	case VPNSIP__SERVICE__SIP_AGENT:
+		return BODY(SIP_SNAPSHOT);
+	case VPNSIP__SERVICE__IKE_AGENT:
+		return BODY(IKE_SNAPSHOT);
+	case VPNSIP__SERVICE__TUNNEL_AGENT:
+		return BODY(TUNNEL_SNAPSHOT);
+	case VPNSIP__SERVICE__TRACK_AGENT:
+		return BODY(TRACK_SNAPSHOT);
+	case VPNSIP__SERVICE__NAT_QOS_AGENT:
+		return BODY(NAT_QOS_SNAPSHOT);
+	default:
+		return BODY(DONE);
+	}
+}
+
+bool is_reply_to(Vpnsip__Envelope__BodyCase reply, Vpnsip__Envelope__BodyCase order,
+                 Vpnsip__Service replier)
+{
+	const struct permission *permission = permission_of(order);
+
+	if (reply == BODY(FAILED))
+		return true;
+	if (permission == NULL)
+		return false;
+	switch (permission->reply_rule) {
+	case REPLY_DONE:
+		return reply == BODY(DONE);
+	case REPLY_BODY:
+		return reply == permission->reply;
+	case REPLY_SNAPSHOT:
+		return reply == BODY(DONE) || reply == snapshot_of(replier);
+	}
+	return false;
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Orders to others. A call waits here until its peer can be reached, so that what has not been sent is known not to
+ * have been; then the transport has it; its timer ends either. Nothing is ever sent twice.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <syslog.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "bus/internal.h"
+#include "bus/permissions.h"
+
+/** A cancel can miss (see transport_cancel()): how soon it is repeated. */
+static const struct timeval cancel_again = {.tv_usec = 10000};
+
+struct call {
+	UT_hash_handle hh;
+	struct call *prev, *next; /* while waiting for the peer */
+	struct bus *bus;
+	uint64_t id;
+	uint64_t trace_id;
+	Vpnsip__Service to;
+	const ProtobufCMessageDescriptor *order;
+	unsigned timeout_msec;
+	bus_reply_fn *done; /* NULL: forgotten by bus_cancel() */
+	void *context;
+	struct event *timer;
+	const char *refusal; /* it was not sent for this reason */
+	bool is_waiting;
+	struct transport_call *sent;
+	uint8_t *octets;
+	size_t size;
+};
+
+const char *requests_refusal(const struct bus *bus, Vpnsip__Service to,
+                             const ProtobufCMessage *order, size_t size)
+{
+	const ProtobufCFieldDescriptor *field = envelope_field(order->descriptor);
+
+	if (field == NULL ||
+	    !is_permitted(field->id, VPNSIP__ENVELOPE_KIND__REQUEST, bus->self, to))
+		return "is not permitted";
+	if (size > TRANSPORT_MESSAGE_LIMIT)
+		return "is too big";
+	if (!bus->peers[to].is_dialled)
+		return "is not possible: that service was not named when the bus was opened";
+	return NULL;
+}
+
+static Vpnsip__Envelope *failed(struct bus *bus, Vpnsip__Service to, uint64_t request_id,
+                                Vpnsip__FailureKind kind, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+
+static Vpnsip__Envelope *failed(struct bus *bus, Vpnsip__Service to, uint64_t request_id,
+                                Vpnsip__FailureKind kind, const char *format, ...)
+{
+	Vpnsip__Envelope *envelope;
+	char cause[256];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(cause, sizeof(cause), format, arguments);
+	va_end(arguments);
+	envelope = envelope_failed(bus, to, request_id, kind, cause);
+	if (envelope == NULL)
+		abort(); /* not even memory to say so */
+	return envelope;
+}
+
+static Vpnsip__Envelope *check_reply(struct bus *bus, Vpnsip__Service to, uint64_t request_id,
+                                     const ProtobufCMessageDescriptor *order, const uint8_t *octets,
+                                     size_t size, enum bus_outcome *outcome)
+{
+	Vpnsip__Envelope *reply = envelope_unpack(octets, size);
+
+	if (reply != NULL && reply->kind == VPNSIP__ENVELOPE_KIND__REPLY && reply->source == to &&
+	    reply->request_id == request_id &&
+	    is_reply_to(reply->body_case, envelope_field(order)->id, to)) {
+		*outcome = reply->body_case == VPNSIP__ENVELOPE__BODY_FAILED ? BUS_FAILED
+		                                                             : BUS_DONE;
+		return reply;
+	}
+	bus_free_envelope(reply);
+	*outcome = BUS_LOST;
+	return failed(bus, to, request_id, VPNSIP__FAILURE_KIND__BUG,
+	              "%s answered %s with something else", bus_service_name(to),
+	              order->short_name);
+}
+
+Vpnsip__Envelope *requests_outcome(struct bus *bus, Vpnsip__Service to, uint64_t request_id,
+                                   const ProtobufCMessageDescriptor *order, unsigned timeout_msec,
+                                   enum transport_result result, const uint8_t *octets, size_t size,
+                                   enum bus_outcome *outcome)
+{
+	const char *name = bus_service_name(to);
+
+	switch (result) {
+	case TRANSPORT_REPLIED:
+		return check_reply(bus, to, request_id, order, octets, size, outcome);
+	case TRANSPORT_LOST:
+		*outcome = BUS_LOST;
+		return failed(bus, to, request_id, VPNSIP__FAILURE_KIND__SYSTEM,
+		              "%s went away while it had %s", name, order->short_name);
+	case TRANSPORT_CANCELLED:
+		*outcome = BUS_TIMED_OUT;
+		return failed(bus, to, request_id, VPNSIP__FAILURE_KIND__SYSTEM,
+		              "%s did not answer %s within %u ms", name, order->short_name,
+		              timeout_msec);
+	default:
+		*outcome = BUS_NOT_SENT;
+		return failed(bus, to, request_id, VPNSIP__FAILURE_KIND__SYSTEM,
+		              "%s was not running to receive %s within %u ms", name,
+		              order->short_name, timeout_msec);
+	}
+}
+
+static void count(struct bus *bus, Vpnsip__Service to, enum bus_outcome outcome)
+{
+	Vpnsip__PeerStatus *counters = &bus->peers[to].counters;
+
+	if (outcome == BUS_TIMED_OUT)
+		counters->requests_timed_out++;
+	else if (outcome != BUS_DONE)
+		counters->requests_failed++;
+}
+
+/** Takes the call out of the bus, tells the caller, frees both. */
+static void finish(struct call *call, enum bus_outcome outcome, Vpnsip__Envelope *reply)
+{
+	struct bus *bus = call->bus;
+	uint64_t trace_before = bus->trace_id;
+
+	HASH_DEL(bus->calls, call);
+	if (call->is_waiting)
+		DL_DELETE(bus->waiting, call);
+	event_free(call->timer);
+	free(call->octets);
+	count(bus, call->to, outcome);
+	if (call->done != NULL) {
+		bus->trace_id = call->trace_id;
+		call->done(call->context, outcome, reply);
+		bus->trace_id = trace_before;
+	}
+	bus_free_envelope(reply);
+	free(call);
+}
+
+static void fail_unsent(struct call *call, const char *why)
+{
+	finish(call, BUS_NOT_SENT,
+	       failed(call->bus, call->to, call->id, VPNSIP__FAILURE_KIND__BUG, "%s to %s %s",
+	              call->order->short_name, bus_service_name(call->to), why));
+}
+
+void requests_reply(void *call_context, enum transport_result result, const uint8_t *octets,
+                    size_t size)
+{
+	struct call *call = call_context;
+	enum bus_outcome outcome;
+	Vpnsip__Envelope *reply;
+
+	call->sent = NULL;
+	if (octets != NULL)
+		tap_mirror(call->bus, VPNSIP__TAP_POINT__REPLY_RECEIVED, call->to, octets, size);
+	reply = requests_outcome(call->bus, call->to, call->id, call->order, call->timeout_msec,
+	                         result, octets, size, &outcome);
+	finish(call, outcome, reply);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+	struct call *call = context;
+
+	(void)fd;
+	(void)what;
+	if (call->sent != NULL) {
+		transport_cancel(call->sent);
+		event_add(call->timer, &cancel_again);
+	} else if (call->refusal != NULL) {
+		fail_unsent(call, call->refusal);
+	} else {
+		requests_reply(call, TRANSPORT_NOT_SENT, NULL, 0);
+	}
+}
+
+static void send_now(struct call *call)
+{
+	struct bus *bus = call->bus;
+
+	tap_mirror(bus, VPNSIP__TAP_POINT__REQUEST_SENT, call->to, call->octets, call->size);
+	bus->peers[call->to].counters.requests_sent++;
+	call->sent = transport_call(bus->transport, call->to, call->octets, call->size, call);
+	free(call->octets);
+	call->octets = NULL;
+	if (call->sent == NULL) {
+		call->refusal = "failed: out of memory";
+		event_active(call->timer, EV_TIMEOUT, 0);
+	}
+}
+
+void requests_peer_appeared(struct bus *bus, Vpnsip__Service peer)
+{
+	struct call *call, *next;
+
+	DL_FOREACH_SAFE (bus->waiting, call, next) {
+		if (call->to != peer)
+			continue;
+		DL_DELETE(bus->waiting, call);
+		call->is_waiting = false;
+		send_now(call);
+	}
+}
+
+static void pack_order(struct call *call, const char *session, const ProtobufCMessage *order)
+{
+	struct bus *bus = call->bus;
+	Vpnsip__Envelope envelope;
+
+	envelope_init(bus, &envelope, VPNSIP__ENVELOPE_KIND__REQUEST, order);
+	envelope.request_id = call->id;
+	envelope.trace_id = call->trace_id;
+	envelope.deadline_mono_usec = envelope.sent_mono_usec + (uint64_t)call->timeout_msec * 1000;
+	if (session != NULL)
+		envelope.session = (char *)session; /* only packed */
+	call->octets = envelope_pack(&envelope, &call->size);
+}
+
+uint64_t bus_call(struct bus *bus, Vpnsip__Service to, const char *session,
+                  const ProtobufCMessage *order, unsigned timeout_msec, bus_reply_fn *done,
+                  void *context)
+{
+	struct timeval timeout = {.tv_sec = timeout_msec / 1000,
+	                          .tv_usec = (timeout_msec % 1000) * 1000};
+	struct call *call;
+
+	if (bus->is_closing)
+		return 0;
+	call = calloc(1, sizeof(*call));
+	if (call == NULL || (call->timer = evtimer_new(bus->base, on_timer, call)) == NULL)
+		abort(); /* the caller relies on its reply */
+	call->bus = bus;
+	call->id = atomic_fetch_add(&bus->last_request_id, 1) + 1;
+	call->trace_id = current_trace(bus);
+	call->to = to;
+	call->order = order->descriptor;
+	call->timeout_msec = timeout_msec;
+	call->done = done;
+	call->context = context;
+	pack_order(call, session, order);
+	HASH_ADD(hh, bus->calls, id, sizeof(call->id), call);
+
+	call->refusal = call->octets == NULL ? "failed: out of memory"
+	                                     : requests_refusal(bus, to, order, call->size);
+	if (call->refusal != NULL) {
+		bus_log(bus, LOG_ERR, "bus: %s to %s %s", order->descriptor->short_name,
+		        bus_service_name(to), call->refusal);
+		event_active(call->timer, EV_TIMEOUT, 0);
+		return call->id;
+	}
+	event_add(call->timer, &timeout);
+	if (bus->peers[to].is_link_up[TRANSPORT_REQUESTS]) {
+		send_now(call);
+	} else {
+		call->is_waiting = true;
+		DL_APPEND(bus->waiting, call);
+	}
+	return call->id;
+}
+
+void bus_cancel(struct bus *bus, uint64_t request_id)
+{
+	struct call *call;
+
+	HASH_FIND(hh, bus->calls, &request_id, sizeof(request_id), call);
+	if (call == NULL)
+		return;
+	call->done = NULL;
+	event_active(call->timer, EV_TIMEOUT, 0);
+}
+
+void requests_fail_all(struct bus *bus)
+{
+	while (bus->calls != NULL)
+		fail_unsent(bus->calls, "was given up: the bus is being closed");
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Orders from others: who may, is it new, is it still wanted; then the service's handler, and its reply. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <utlist.h>
+
+#include "bus/internal.h"
+#include "bus/permissions.h"
+
+struct bus_request {
+	struct bus_request *prev, *next;
+	struct bus *bus;
+	struct transport_request *slot;
+	uid_t uid;
+	bool is_repeated; /* of one that is being carried out: its reply is not kept */
+	Vpnsip__Envelope *order;
+};
+
+static struct reply_key key_of(const Vpnsip__Envelope *order)
+{
+	return (struct reply_key){order->source, order->epoch, order->request_id};
+}
+
+static void free_request(struct bus_request *request)
+{
+	DL_DELETE(request->bus->open_requests, request);
+	bus_free_envelope(request->order);
+	free(request);
+}
+
+void serve_free_open(struct bus *bus)
+{
+	while (bus->open_requests != NULL)
+		free_request(bus->open_requests);
+}
+
+static uint8_t *pack_reply(struct bus_request *request, const ProtobufCMessage *body, size_t *size)
+{
+	const Vpnsip__Envelope *order = request->order;
+	Vpnsip__Envelope reply;
+
+	envelope_init(request->bus, &reply, VPNSIP__ENVELOPE_KIND__REPLY, body);
+	if (!is_reply_to(reply.body_case, order->body_case, request->bus->self))
+		return NULL;
+	reply.sequence = request->bus->sequence;
+	reply.request_id = order->request_id;
+	reply.trace_id = order->trace_id;
+	reply.session = order->session;
+	return envelope_pack(&reply, size);
+}
+
+void bus_reply(struct bus_request *request, const ProtobufCMessage *body)
+{
+	struct bus *bus = request->bus;
+	const struct reply_key key = key_of(request->order);
+	size_t size = 0;
+	uint8_t *octets = pack_reply(request, body, &size);
+
+	if (octets == NULL) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "%s is no answer to %s",
+		         body->descriptor->short_name, bus_body_name(request->order));
+		return;
+	}
+	if (size > TRANSPORT_MESSAGE_LIMIT) {
+		free(octets);
+		bus_log(bus, LOG_ERR, "bus: %s of %zu octets is too big to send",
+		        body->descriptor->short_name, size);
+		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "%s of %zu octets is too big",
+		         body->descriptor->short_name, size);
+		return;
+	}
+	tap_mirror(bus, VPNSIP__TAP_POINT__REPLY_SENT, request->order->source, octets, size);
+	if (!request->is_repeated)
+		reply_cache_store(bus->replies, &key, octets, size);
+	transport_reply(request->slot, octets, size);
+	free(octets);
+	free_request(request);
+}
+
+void bus_done(struct bus_request *request)
+{
+	Vpnsip__Done done = VPNSIP__DONE__INIT;
+
+	bus_reply(request, &done.base);
+}
+
+void bus_fail(struct bus_request *request, Vpnsip__FailureKind kind, const char *format, ...)
+{
+	Vpnsip__Failed failed = VPNSIP__FAILED__INIT;
+	char cause[512];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(cause, sizeof(cause), format, arguments);
+	va_end(arguments);
+	failed.kind = kind;
+	failed.cause = cause;
+	bus_reply(request, &failed.base);
+}
+
+Vpnsip__Service bus_request_source(const struct bus_request *request)
+{
+	return request->order->source;
+}
+
+uid_t bus_request_uid(const struct bus_request *request)
+{
+	return request->uid;
+}
+
+static void dispatch(struct bus *bus, struct bus_request *request)
+{
+	switch (request->order->body_case) {
+	case VPNSIP__ENVELOPE__BODY_GET_SNAPSHOT:
+		if (bus->handlers.snapshot != NULL)
+			bus->handlers.snapshot(bus->context, request);
+		else
+			bus_done(request);
+		break;
+	case VPNSIP__ENVELOPE__BODY_GET_SERVICE_STATUS:
+		status_fill(bus, request);
+		break;
+	case VPNSIP__ENVELOPE__BODY_ENABLE_TAP:
+		tap_enable(bus, request->order->enable_tap->lifetime_sec);
+		bus_done(request);
+		break;
+	default:
+		if (bus->handlers.request != NULL)
+			bus->handlers.request(bus->context, request, request->order);
+		else
+			bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "%s takes no orders",
+			         bus_service_name(bus->self));
+		break;
+	}
+}
+
+/** Answers a repeated order, or one that is too late; false if it is to be carried out. */
+static bool is_settled(struct bus *bus, struct bus_request *request)
+{
+	const struct reply_key key = key_of(request->order);
+	const uint64_t deadline = request->order->deadline_mono_usec;
+	const uint8_t *stored;
+	size_t size;
+
+	switch (reply_cache_find(bus->replies, &key, &stored, &size)) {
+	case REPLY_STORED:
+		transport_reply(request->slot, stored, size);
+		free_request(request);
+		return true;
+	case REPLY_IN_PROGRESS:
+		request->is_repeated = true;
+		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "%s is being carried out",
+		         bus_body_name(request->order));
+		return true;
+	default:
+		break;
+	}
+	if (deadline == 0 || bus_mono_usec(bus) <= deadline)
+		return false;
+	bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM, "%s came after its deadline",
+	         bus_body_name(request->order));
+	return true;
+}
+
+static bool is_allowed(struct bus *bus, const struct bus_request *request)
+{
+	const Vpnsip__Envelope *order = request->order;
+
+	return identity_admits(&bus->identity, order->source, request->uid) &&
+	       is_permitted(order->body_case, VPNSIP__ENVELOPE_KIND__REQUEST, order->source,
+	                    bus->self);
+}
+
+void serve_request(void *context, struct transport_request *slot, uid_t uid, const uint8_t *octets,
+                   size_t size)
+{
+	struct bus *bus = context;
+	Vpnsip__Envelope *order = envelope_unpack(octets, size);
+	struct bus_request *request = calloc(1, sizeof(*request));
+	uint64_t trace_before = bus->trace_id;
+
+	if (order == NULL || request == NULL || order->kind != VPNSIP__ENVELOPE_KIND__REQUEST) {
+		bus->counters.undecodable_messages++;
+		bus_free_envelope(order);
+		free(request);
+		transport_reply(slot, NULL, 0);
+		return;
+	}
+	request->bus = bus;
+	request->slot = slot;
+	request->uid = uid;
+	request->order = order;
+	DL_APPEND(bus->open_requests, request);
+	tap_mirror(bus, VPNSIP__TAP_POINT__REQUEST_RECEIVED, order->source, octets, size);
+	if (!is_allowed(bus, request)) {
+		bus->counters.refused_messages++;
+		bus_log(bus, LOG_WARNING, "bus: uid %u as %s may not send %s", (unsigned)uid,
+		        bus_service_name(order->source), bus_body_name(order));
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "%s may not send %s to %s",
+		         bus_service_name(order->source), bus_body_name(order),
+		         bus_service_name(bus->self));
+		return;
+	}
+	if (is_settled(bus, request))
+		return;
+	if (!permission_of(order->body_case)->is_reading) {
+		const struct reply_key key = key_of(order);
+
+		reply_cache_begin(bus->replies, &key);
+	}
+	bus->trace_id = order->trace_id;
+	dispatch(bus, request);
+	bus->trace_id = trace_before;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * How octets travel between the services: one socket for events and one for requests per service. What is inside is not
+ * known here. transport_nng*.c implements it on nng over unix sockets and is the only code that knows nng.
+ */
+#ifndef VPNSIP_BUS_TRANSPORT_H
+#define VPNSIP_BUS_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "shared.pb-c.h"
+
+/** Largest message on the wire, the transport's own header included. */
+#define TRANSPORT_LIMIT         65536
+/** Largest message of ours. */
+#define TRANSPORT_MESSAGE_LIMIT (TRANSPORT_LIMIT - 64)
+/** Requests that can be open at a service; more wait in the sender's socket. */
+#define TRANSPORT_REQUEST_SLOTS 16
+
+struct inbox;
+struct transport;
+struct transport_call;
+struct transport_request;
+
+enum transport_channel { TRANSPORT_EVENTS, TRANSPORT_REQUESTS };
+
+enum transport_result {
+	TRANSPORT_REPLIED,
+	TRANSPORT_NOT_SENT,  /* the peer cannot have seen it */
+	TRANSPORT_LOST,      /* the connection ended after it was sent */
+	TRANSPORT_CANCELLED, /* given up after it was sent */
+};
+
+/** All run on the loop's thread except admits(). Octets are valid during the call only. */
+struct transport_handlers {
+	void (*event)(void *context, Vpnsip__Service peer, const uint8_t *octets, size_t size);
+	/** To be answered with transport_reply(). */
+	void (*request)(void *context, struct transport_request *request, uid_t uid,
+	                const uint8_t *octets, size_t size);
+	/** The end of a transport_call(); exactly once for each. */
+	void (*reply)(void *call_context, enum transport_result result, const uint8_t *octets,
+	              size_t size);
+	/** A dialled connection came up or ended. */
+	void (*link)(void *context, Vpnsip__Service peer, enum transport_channel channel,
+	             bool is_up);
+	/** A connection of this process itself reached one of its own listeners: the listener lives. */
+	void (*self_attached)(void *context, enum transport_channel channel);
+	/** A connection was refused because of its uid. */
+	void (*refused)(void *context, uid_t uid);
+	/** Any thread: may the process with this uid be `peer` (SERVICE_UNSPECIFIED: any dialler of ours)? */
+	bool (*admits)(const void *context, Vpnsip__Service peer, uid_t uid);
+};
+
+/** `context` is the first argument of all handlers except reply(). NULL and a sentence in `why` on failure. */
+struct transport *transport_open(const char *run_directory, struct inbox *inbox,
+                                 const struct transport_handlers *handlers, void *context,
+                                 char *why, size_t why_size);
+
+/** Stops all threads' work; then the inbox must be freed, and after it transport_free() called. */
+void transport_stop(struct transport *transport);
+void transport_free(struct transport *transport);
+
+/** Creates the listeners of this service. 0, or -1 and a sentence. */
+int transport_listen(struct transport *transport, Vpnsip__Service self, char *why, size_t why_size);
+
+/** Replaces a listener that does not accept any more. 0, or -1. */
+int transport_listen_again(struct transport *transport, enum transport_channel channel);
+
+/** Starts to dial a peer's listener, for ever. 0, or -1 and a sentence. */
+int transport_dial(struct transport *transport, Vpnsip__Service peer,
+                   enum transport_channel channel, char *why, size_t why_size);
+
+/** To all subscribers. Lost silently for those that are slow. */
+void transport_publish(struct transport *transport, const uint8_t *octets, size_t size);
+
+/** Sends a request to a dialled peer; handlers->reply(call_context) follows later. NULL when out of memory. */
+struct transport_call *transport_call(struct transport *transport, Vpnsip__Service peer,
+                                      const uint8_t *octets, size_t size, void *call_context);
+
+/**
+ * Asks for the end of a call. It may miss a call that is just changing from sending to receiving: repeat until
+ * handlers->reply() has run.
+ */
+void transport_cancel(struct transport_call *call);
+
+/** Any thread but the loop's own I/O: sends a request and waits. `*reply` is malloc'ed when TRANSPORT_REPLIED. */
+enum transport_result transport_call_and_wait(struct transport *transport, Vpnsip__Service peer,
+                                              const uint8_t *octets, size_t size,
+                                              unsigned timeout_msec, uint8_t **reply,
+                                              size_t *reply_size);
+
+/** Answers a request and gives its slot back. `octets` NULL: no answer. */
+void transport_reply(struct transport_request *request, const uint8_t *octets, size_t size);
+
+/** The path of a service's socket. */
+void transport_path(char *path, size_t size, const char *run_directory, Vpnsip__Service service,
+                    enum transport_channel channel);
+
+#endif

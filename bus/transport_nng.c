@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "bus/transport_nng.h"
+
+#include <nng/protocol/pubsub0/pub.h>
+#include <nng/protocol/pubsub0/sub.h>
+#include <nng/protocol/reqrep0/rep.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <nng/transport/ipc/ipc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bus/bus.h"
+
+/** nng's maximum. The default of 16 loses events already at 10 000 a second. */
+#define QUEUE_LENGTH        8192
+#define REDIAL_FIRST_MSEC   100
+#define REDIAL_MAXIMUM_MSEC 1000
+
+struct event_item {
+	struct inbox_item item;
+	struct link *link;
+	nng_msg *message;
+};
+
+/** What happened to a connection. */
+struct pipe_item {
+	struct inbox_item item;
+	struct transport *transport;
+	struct link *link;         /* dialled, or NULL */
+	struct listener *listener; /* accepted, or NULL */
+	enum { PIPE_UP, PIPE_DOWN, PIPE_REFUSED } what;
+	int pipe;
+	uid_t uid;
+};
+
+void transport_path(char *path, size_t size, const char *run_directory, Vpnsip__Service service,
+                    enum transport_channel channel)
+{
+	snprintf(path, size, "%s/%s/%s", run_directory, bus_service_name(service),
+	         channel == TRANSPORT_EVENTS ? "events.sock" : "requests.sock");
+}
+
+nng_msg *transport_message(const uint8_t *octets, size_t size)
+{
+	nng_msg *message;
+
+	if (nng_msg_alloc(&message, size) != 0)
+		return NULL;
+	memcpy(nng_msg_body(message), octets, size);
+	return message;
+}
+
+struct transport *transport_open(const char *run_directory, struct inbox *inbox,
+                                 const struct transport_handlers *handlers, void *context,
+                                 char *why, size_t why_size)
+{
+	struct transport *transport = calloc(1, sizeof(*transport));
+
+	if (transport == NULL || (transport->run_directory = strdup(run_directory)) == NULL) {
+		snprintf(why, why_size, "out of memory");
+		free(transport);
+		return NULL;
+	}
+	transport->inbox = inbox;
+	transport->handlers = *handlers;
+	transport->context = context;
+	return transport;
+}
+
+/** nng's threads are born with the first socket and must not take this process's signals. */
+static int open_socket(nng_socket *socket, int (*open)(nng_socket *))
+{
+	sigset_t all, before;
+	int error;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = open(socket);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error == 0)
+		error = nng_socket_set_size(*socket, NNG_OPT_RECVMAXSZ, TRANSPORT_LIMIT);
+	return error;
+}
+
+static void take_pipe_item(struct inbox_item *item)
+{
+	struct pipe_item *change = (struct pipe_item *)item;
+	struct transport *transport = change->transport;
+	struct link *link = change->link;
+
+	if (transport->is_stopped)
+		goto out;
+	if (change->what == PIPE_REFUSED) {
+		transport->handlers.refused(transport->context, change->uid);
+	} else if (link == NULL) {
+		transport->handlers.self_attached(transport->context, change->listener->channel);
+	} else if (change->what == PIPE_UP) {
+		link->pipe = change->pipe;
+		transport->handlers.link(transport->context, link->peer, link->channel, true);
+	} else if (link->pipe == change->pipe) {
+		link->pipe = 0;
+		transport->handlers.link(transport->context, link->peer, link->channel, false);
+	}
+out:
+	free(change);
+}
+
+static void put_pipe_item(struct transport *transport, struct link *link, struct listener *listener,
+                          int what, nng_pipe pipe, uid_t uid)
+{
+	struct pipe_item *change = calloc(1, sizeof(*change));
+
+	if (change == NULL)
+		return;
+	change->item.take = take_pipe_item;
+	change->transport = transport;
+	change->link = link;
+	change->listener = listener;
+	change->what = what;
+	change->pipe = nng_pipe_id(pipe);
+	change->uid = uid;
+	inbox_put(transport->inbox, &change->item);
+}
+
+/** On an nng thread, before the connection may carry anything: refuses strangers. */
+static void admit(struct transport *transport, Vpnsip__Service peer, nng_pipe pipe)
+{
+	uint64_t uid;
+
+	if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &uid) != 0) {
+		nng_pipe_close(pipe);
+		return;
+	}
+	if (transport->handlers.admits(transport->context, peer, (uid_t)uid))
+		return;
+	nng_pipe_close(pipe);
+	put_pipe_item(transport, NULL, NULL, PIPE_REFUSED, pipe, (uid_t)uid);
+}
+
+static void on_dialled_pipe(nng_pipe pipe, nng_pipe_ev what, void *context)
+{
+	struct link *link = context;
+
+	switch (what) {
+	case NNG_PIPE_EV_ADD_PRE:
+		admit(link->transport, link->peer, pipe);
+		break;
+	case NNG_PIPE_EV_ADD_POST:
+		put_pipe_item(link->transport, link, NULL, PIPE_UP, pipe, 0);
+		break;
+	default:
+		put_pipe_item(link->transport, link, NULL, PIPE_DOWN, pipe, 0);
+		break;
+	}
+}
+
+static void on_accepted_pipe(nng_pipe pipe, nng_pipe_ev what, void *context)
+{
+	struct listener *listener = context;
+	uint64_t pid;
+
+	if (what == NNG_PIPE_EV_ADD_PRE)
+		admit(listener->transport, VPNSIP__SERVICE__SERVICE_UNSPECIFIED, pipe);
+	else if (what == NNG_PIPE_EV_ADD_POST &&
+	         nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_PID, &pid) == 0 &&
+	         (pid_t)pid == getpid())
+		put_pipe_item(listener->transport, NULL, listener, PIPE_UP, pipe, 0);
+}
+
+static int start_listener(struct listener *listener)
+{
+	char url[sizeof("ipc://") + sizeof(listener->path)];
+	int error;
+
+	snprintf(url, sizeof(url), "ipc://%s", listener->path);
+	/*
+	 * The instance lock is ours, so a file here is stale. nng itself would find out by a connection that it
+	 * closes at once: fatal for a listener that lives (see listener_guard.c).
+	 */
+	unlink(listener->path);
+	error = nng_listener_create(&listener->listener, listener->socket, url);
+	if (error != 0)
+		return error;
+	error = nng_listener_set_int(listener->listener, NNG_OPT_IPC_PERMISSIONS, 0660);
+	if (error == 0)
+		error = nng_listener_start(listener->listener, 0);
+	if (error != 0)
+		nng_listener_close(listener->listener);
+	return error;
+}
+
+static int listen_on(struct transport *transport, Vpnsip__Service self,
+                     enum transport_channel channel)
+{
+	struct listener *listener = &transport->listeners[channel];
+	int error;
+
+	listener->transport = transport;
+	listener->channel = channel;
+	transport_path(listener->path, sizeof(listener->path), transport->run_directory, self,
+	               channel);
+	error = open_socket(&listener->socket,
+	                    channel == TRANSPORT_EVENTS ? nng_pub0_open : nng_rep0_open);
+	if (error != 0)
+		return error;
+	listener->is_open = true;
+	if (channel == TRANSPORT_EVENTS)
+		error = nng_socket_set_int(listener->socket, NNG_OPT_SENDBUF, QUEUE_LENGTH);
+	for (int what = NNG_PIPE_EV_ADD_PRE; error == 0 && what <= NNG_PIPE_EV_ADD_POST; what++)
+		error = nng_pipe_notify(listener->socket, what, on_accepted_pipe, listener);
+	if (error == 0 && channel == TRANSPORT_REQUESTS)
+		error = transport_start_slots(transport);
+	return error == 0 ? start_listener(listener) : error;
+}
+
+int transport_listen(struct transport *transport, Vpnsip__Service self, char *why, size_t why_size)
+{
+	for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++) {
+		int error = listen_on(transport, self, channel);
+
+		if (error != 0) {
+			snprintf(why, why_size, "cannot listen on %s: %s",
+			         transport->listeners[channel].path, nng_strerror(error));
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int transport_listen_again(struct transport *transport, enum transport_channel channel)
+{
+	struct listener *listener = &transport->listeners[channel];
+
+	nng_listener_close(listener->listener);
+	return start_listener(listener) == 0 ? 0 : -1;
+}
+
+static void take_event(struct inbox_item *item)
+{
+	struct event_item *event = (struct event_item *)item;
+	struct link *link = event->link;
+	struct transport *transport = link->transport;
+
+	atomic_fetch_sub(&link->queued_events, 1);
+	if (!transport->is_stopped)
+		transport->handlers.event(transport->context, link->peer,
+		                          nng_msg_body(event->message),
+		                          nng_msg_len(event->message));
+	nng_msg_free(event->message);
+	free(event);
+}
+
+/** On an nng thread. Receives again at once, so that the queue that overflows is the counted one. */
+static void on_event_aio(void *context)
+{
+	struct link *link = context;
+	struct event_item *event;
+	nng_msg *message;
+	int error = nng_aio_result(link->event_aio);
+
+	if (error == NNG_ECLOSED || error == NNG_ECANCELED)
+		return;
+	if (error == 0) {
+		message = nng_aio_get_msg(link->event_aio);
+		event = atomic_load(&link->queued_events) < QUEUE_LENGTH ? calloc(1, sizeof(*event))
+		                                                         : NULL;
+		if (event == NULL) {
+			nng_msg_free(message); /* the receiver sees the gap in the sequence */
+		} else {
+			event->item.take = take_event;
+			event->link = link;
+			event->message = message;
+			atomic_fetch_add(&link->queued_events, 1);
+			inbox_put(link->transport->inbox, &event->item);
+		}
+	}
+	nng_recv_aio(link->socket, link->event_aio);
+}
+
+static int prepare_link(struct link *link)
+{
+	int error;
+
+	error = nng_socket_set_ms(link->socket, NNG_OPT_RECONNMINT, REDIAL_FIRST_MSEC);
+	if (error == 0)
+		error = nng_socket_set_ms(link->socket, NNG_OPT_RECONNMAXT, REDIAL_MAXIMUM_MSEC);
+	for (int what = NNG_PIPE_EV_ADD_PRE; error == 0 && what <= NNG_PIPE_EV_REM_POST; what++)
+		error = nng_pipe_notify(link->socket, what, on_dialled_pipe, link);
+	if (error != 0)
+		return error;
+	/* nng would execute an order twice: it re-sends after a time and after every lost connection. */
+	if (link->channel == TRANSPORT_REQUESTS)
+		return nng_socket_set_ms(link->socket, NNG_OPT_REQ_RESENDTIME,
+		                         NNG_DURATION_INFINITE);
+
+	error = nng_socket_set_int(link->socket, NNG_OPT_RECVBUF, QUEUE_LENGTH);
+	if (error == 0)
+		error = nng_socket_set(link->socket, NNG_OPT_SUB_SUBSCRIBE, "", 0);
+	if (error == 0)
+		error = nng_aio_alloc(&link->event_aio, on_event_aio, link);
+	if (error != 0)
+		return error;
+	/* No time limit: nng 1.5 may crash when one expires on this socket. */
+	nng_aio_set_timeout(link->event_aio, NNG_DURATION_INFINITE);
+	nng_recv_aio(link->socket, link->event_aio);
+	return 0;
+}
+
+int transport_dial(struct transport *transport, Vpnsip__Service peer,
+                   enum transport_channel channel, char *why, size_t why_size)
+{
+	struct link *link = &transport->links[peer][channel];
+	char path[108], url[sizeof("ipc://") + sizeof(path)];
+	int error;
+
+	link->transport = transport;
+	link->peer = peer;
+	link->channel = channel;
+	transport_path(path, sizeof(path), transport->run_directory, peer, channel);
+	snprintf(url, sizeof(url), "ipc://%s", path);
+	error = open_socket(&link->socket,
+	                    channel == TRANSPORT_EVENTS ? nng_sub0_open : nng_req0_open);
+	if (error == 0) {
+		link->is_open = true;
+		error = prepare_link(link);
+	}
+	if (error == 0)
+		error = nng_dial(link->socket, url, NULL, NNG_FLAG_NONBLOCK);
+	if (error == 0)
+		return 0;
+	snprintf(why, why_size, "cannot dial %s: %s", path, nng_strerror(error));
+	return -1;
+}
+
+void transport_publish(struct transport *transport, const uint8_t *octets, size_t size)
+{
+	struct listener *listener = &transport->listeners[TRANSPORT_EVENTS];
+	nng_msg *message;
+
+	if (!listener->is_open || (message = transport_message(octets, size)) == NULL)
+		return;
+	if (nng_sendmsg(listener->socket, message, NNG_FLAG_NONBLOCK) != 0)
+		nng_msg_free(message);
+}
+
+void transport_stop(struct transport *transport)
+{
+	transport->is_stopped = true;
+	transport_stop_slots(transport);
+	for (int peer = 0; peer < SERVICE_COUNT; peer++) {
+		for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++) {
+			struct link *link = &transport->links[peer][channel];
+
+			transport_stop_calls(link);
+			if (link->event_aio != NULL)
+				nng_aio_stop(link->event_aio);
+			if (link->is_open)
+				nng_close(link->socket);
+		}
+	}
+	for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++)
+		if (transport->listeners[channel].is_open)
+			nng_close(transport->listeners[channel].socket);
+}
+
+void transport_free(struct transport *transport)
+{
+	if (transport == NULL)
+		return;
+	for (int peer = 0; peer < SERVICE_COUNT; peer++) {
+		transport_free_calls(&transport->links[peer][TRANSPORT_REQUESTS]);
+		if (transport->links[peer][TRANSPORT_EVENTS].event_aio != NULL)
+			nng_aio_free(transport->links[peer][TRANSPORT_EVENTS].event_aio);
+	}
+	for (int slot = 0; slot < TRANSPORT_REQUEST_SLOTS; slot++)
+		if (transport->slots[slot].aio != NULL)
+			nng_aio_free(transport->slots[slot].aio);
+	free(transport->run_directory);
+	free(transport);
+}

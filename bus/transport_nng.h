@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Shared by the transport_nng*.c files alone. */
+#ifndef VPNSIP_BUS_TRANSPORT_NNG_H
+#define VPNSIP_BUS_TRANSPORT_NNG_H
+
+#include <nng/nng.h>
+#include <stdatomic.h>
+
+#include "bus/inbox.h"
+#include "bus/transport.h"
+
+/** One more than the largest Service. */
+#define SERVICE_COUNT 8
+
+/** A dialled socket: exactly one dialer each, so that nng cannot choose between peers. */
+struct link {
+	struct transport *transport;
+	Vpnsip__Service peer;
+	enum transport_channel channel;
+	bool is_open;
+	nng_socket socket;
+	int pipe;                     /* id of the connection that is up; 0 = none. Loop only */
+	nng_aio *event_aio;           /* receives events */
+	atomic_uint queued_events;    /* in the inbox */
+	struct transport_call *calls; /* all of this link. Loop only */
+	struct transport_call *free_calls;
+};
+
+struct listener {
+	struct transport *transport;
+	enum transport_channel channel;
+	bool is_open;
+	nng_socket socket;
+	nng_listener listener;
+	char path[108];
+};
+
+/** A REP context: receives, is served, replies, receives again. */
+struct transport_request {
+	struct inbox_item item;
+	struct transport *transport;
+	enum { SLOT_RECEIVING, SLOT_SERVED, SLOT_REPLYING } state;
+	nng_ctx ctx;
+	nng_aio *aio;
+	nng_msg *message;
+	uid_t uid;
+};
+
+struct transport {
+	char *run_directory;
+	struct inbox *inbox;
+	struct transport_handlers handlers;
+	void *context;
+	bool is_stopped;
+	struct listener listeners[2];
+	struct link links[SERVICE_COUNT][2];
+	struct transport_request slots[TRANSPORT_REQUEST_SLOTS];
+};
+
+/** Starts to receive requests on the slots. 0 or an nng error. */
+int transport_start_slots(struct transport *transport);
+void transport_stop_slots(struct transport *transport);
+void transport_stop_calls(struct link *link);
+void transport_free_calls(struct link *link);
+
+/** A message with these octets as its body, or NULL. */
+nng_msg *transport_message(const uint8_t *octets, size_t size);
+
+#endif
