@@ -16,6 +16,7 @@
 
 /* libconfuse's callbacks carry no context of ours. Configuration is read on one thread, before any other starts. */
 static struct config_reading *current_reading;
+static cfg_t *current_root;
 
 static void report(struct config_reading *reading, int level, int line, const char *format,
                    va_list arguments)
@@ -108,7 +109,17 @@ static int keep_value(cfg_t *section, cfg_opt_t *option, const char *text, void 
 	struct config_value *value;
 	const char *first_line = cfg_opt_getcomment(option);
 	char line[16];
+	int newlines = 0;
 
+	for (const char *c = strchr(text, '\n'); c; c = strchr(c + 1, '\n'))
+		newlines++;
+	if (newlines) {
+		config_error(
+			current_reading, section->line - newlines,
+			"%s: a text does not go over the end of a line: a closing quote is missing",
+			option->name);
+		return -1;
+	}
 	if (first_line && !(option->flags & CFGF_LIST)) {
 		config_error(current_reading, section->line,
 		             "'%s' is given twice: first in line %s", option->name, first_line);
@@ -170,6 +181,14 @@ int config_section_line(cfg_t *section)
 	return value ? value->line : 0;
 }
 
+static bool is_root_option(const char *word)
+{
+	for (cfg_opt_t *option = current_root->opts; option->name; option++)
+		if (strcmp(option->name, word) == 0)
+			return true;
+	return false;
+}
+
 static void report_unknown(cfg_t *section, const char *word)
 {
 	const char *known[64];
@@ -194,7 +213,7 @@ static void report_syntax(cfg_t *section, const char *format, va_list arguments)
 	const char *word = strchr(format, '%') ? va_arg(arguments, const char *) : "";
 	int line = section->line;
 
-	if (strstr(format, "no such option") && strcmp(word, END_OPTION) == 0)
+	if (strstr(format, "no such option") && section != current_root && is_root_option(word))
 		config_error(current_reading, config_section_line(section),
 		             "section '%s' is not closed: a '}' is missing", section->name);
 	else if (strstr(format, "no such option"))
@@ -203,8 +222,7 @@ static void report_syntax(cfg_t *section, const char *format, va_list arguments)
 		config_error(current_reading, line, "\"%s\" is already configured further up",
 		             word);
 	else if (strstr(format, "premature end"))
-		config_error(current_reading, line,
-		             "the file ends inside a quoted text: a closing quote is missing");
+		config_error(current_reading, line, "the file ends inside a quoted text");
 	else if (strstr(format, "equal sign"))
 		config_error(current_reading, line, "expected '=' after '%s'", word);
 	else if (strstr(format, "missing title"))
@@ -233,9 +251,11 @@ cfg_t *config_parse(struct config_reading *reading, cfg_opt_t *grammar, const ch
 		goto fail;
 	}
 	current_reading = reading;
+	current_root = root;
 	cfg_set_error_function(root, report_syntax);
 	result = cfg_parse_buf(root, closed);
 	current_reading = NULL;
+	current_root = NULL;
 	if (result != CFG_SUCCESS && reading->errors == errors_before)
 		config_error(reading, root->line, "syntax error");
 	explicit_bzero(closed, strlen(closed));
