@@ -3,17 +3,17 @@
 #ifndef VPNSIP_TEST_BUS_FIXTURE_H
 #define VPNSIP_TEST_BUS_FIXTURE_H
 
-#include <cmocka.h>
+#include <dirent.h>
+#include <event2/event.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-
-#include <dirent.h>
-#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "bus/bus.h"
 
