@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What we ask of libcharon runs as its jobs: the Diffie-Hellman keys of an initiation would hold up our loop. */
+#include "services/ike-agent/charon_internal.h"
+
+#include <processing/jobs/callback_job.h>
+
+static job_requeue_t initiate(struct charon_session *session)
+{
+	struct engine_fact fact = {
+		.kind = ENGINE_INITIATION_FAILED,
+		.if_id = session->if_id,
+		.attempt = session->attempt,
+		.cause = "IKE could not be initiated",
+	};
+
+	if (session->is_retired)
+		return JOB_REQUEUE_NONE;
+	if (charon->controller->initiate(charon->controller,
+	                                 session->peer_cfg->get_ref(session->peer_cfg),
+	                                 session->child_cfg->get_ref(session->child_cfg), NULL,
+	                                 NULL, 0, FALSE) != SUCCESS)
+		charon_engine.host->report(charon_engine.host->context, &fact);
+	return JOB_REQUEUE_NONE;
+}
+
+void engine_initiate(uint32_t if_id, uint64_t attempt)
+{
+	struct charon_session *session = charon_session_by_if_id(if_id);
+
+	if (session && session->attempt == attempt)
+		lib->processor->queue_job(
+			lib->processor,
+			(job_t *)callback_job_create((void *)initiate, session,
+		                                     (void *)charon_session_release, NULL));
+	else
+		charon_session_release(session);
+}
+
+static job_requeue_t delete_sa(void *sa)
+{
+	charon->controller->terminate_ike(charon->controller, (uintptr_t)sa, TRUE, NULL, NULL, 0);
+	return JOB_REQUEUE_NONE;
+}
+
+static job_requeue_t drop_sa(void *sa)
+{
+	ike_sa_t *ike_sa = charon->ike_sa_manager->checkout_by_id(charon->ike_sa_manager,
+	                                                          (uintptr_t)sa);
+
+	if (ike_sa)
+		charon->ike_sa_manager->checkin_and_destroy(charon->ike_sa_manager, ike_sa);
+	return JOB_REQUEUE_NONE;
+}
+
+void engine_end_sa(uint32_t sa, bool tells_peer)
+{
+	lib->processor->queue_job(lib->processor,
+	                          (job_t *)callback_job_create(tells_peer ? delete_sa : drop_sa,
+	                                                       (void *)(uintptr_t)sa, NULL, NULL));
+}

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The configuration libcharon negotiates by: one ike, peer and child configuration a session, found by local port. */
+#include "services/ike-agent/charon_internal.h"
+
+#include <arpa/inet.h>
+
+/** Seconds, bytes or packets before the end of a lifetime at which rekeying may begin; half of it is random. */
+static uint64_t rekey_margin(uint64_t lifetime)
+{
+	return lifetime / 10;
+}
+
+/** A child proposal in strongSwan's notation, ESN asked for if wanted and not written there. */
+static proposal_t *child_proposal(const char *notation, bool wants_esn)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "%s%s", notation,
+	         wants_esn && !strstr(notation, "esn") ? "-esn-noesn" : "");
+	return proposal_create_from_string(PROTO_ESP, text);
+}
+
+typedef void add_proposal_fn(void *config, proposal_t *proposal);
+
+static void add_ike_proposal(void *config, proposal_t *proposal)
+{
+	((ike_cfg_t *)config)->add_proposal(config, proposal);
+}
+
+static void add_child_proposal(void *config, proposal_t *proposal)
+{
+	((child_cfg_t *)config)->add_proposal(config, proposal);
+}
+
+/** Hands each of the comma separated proposals to `add`. False with the one that is not understood in `why`. */
+static bool each_proposal(const char *list, bool is_child, bool wants_esn, add_proposal_fn *add,
+                          void *config, char *why, size_t why_size)
+{
+	enumerator_t *tokens = enumerator_create_token(list, ",", " ");
+	char *token;
+	bool is_good = true;
+
+	while (is_good && tokens->enumerate(tokens, &token)) {
+		proposal_t *proposal = is_child ? child_proposal(token, wants_esn)
+		                                : proposal_create_from_string(PROTO_IKE, token);
+
+		if (proposal) {
+			add(config, proposal);
+			continue;
+		}
+		snprintf(why, why_size, "%s proposal \"%s\" is not understood",
+		         is_child ? "ESP" : "IKE", token);
+		is_good = false;
+	}
+	tokens->destroy(tokens);
+	return is_good;
+}
+
+static ike_cfg_t *build_ike(const struct charon_session *session,
+                            const struct sockaddr_storage *remote, char *why, size_t why_size)
+{
+	host_t *local = host_create_from_sockaddr((sockaddr_t *)&session->local);
+	host_t *other = host_create_from_sockaddr((sockaddr_t *)remote);
+	char local_text[INET6_ADDRSTRLEN], remote_text[INET6_ADDRSTRLEN + 16];
+	ike_cfg_create_t create = {
+		.version = IKEV2,
+		.local = local_text,
+		.local_port = session->local_port,
+		.remote = remote_text,
+		.no_certreq = TRUE,
+		.force_encap = TRUE,
+		.fragmentation = FRAGMENTATION_YES,
+		.childless = CHILDLESS_NEVER,
+	};
+	ike_cfg_t *ike = NULL;
+
+	if (!local || !other || !local->get_port(local) || !other->get_port(other) ||
+	    other->get_port(other) == IKEV2_UDP_PORT) {
+		snprintf(why, why_size, "no usable addresses and ports for IKE");
+		goto out;
+	}
+	create.remote_port = other->get_port(other);
+	snprintf(local_text, sizeof(local_text), "%H", local);
+	/* The address of SDP to begin with; answered is whoever tunnel-agent admits, for carriers relay. */
+	snprintf(remote_text, sizeof(remote_text), "%H,%s", other,
+	         other->get_family(other) == AF_INET6 ? "::/0" : "0.0.0.0/0");
+	ike = ike_cfg_create(&create);
+	if (!each_proposal(session->peer->ike_profile->proposals, false, false, add_ike_proposal,
+	                   ike, why, why_size)) {
+		ike->destroy(ike);
+		ike = NULL;
+	}
+out:
+	DESTROY_IF(local);
+	DESTROY_IF(other);
+	return ike;
+}
+
+static identification_t *key_id(const char *number)
+{
+	return identification_create_from_encoding(ID_KEY_ID, chunk_from_str((char *)number));
+}
+
+static void add_authentication(peer_cfg_t *peer_cfg, bool is_local, identification_t *identity)
+{
+	auth_cfg_t *auth = auth_cfg_create();
+
+	/* The class in the remote rules is what keeps a peer from choosing another kind of authentication. */
+	auth->add(auth, AUTH_RULE_AUTH_CLASS, AUTH_CLASS_PSK);
+	auth->add(auth, AUTH_RULE_IDENTITY, identity);
+	peer_cfg->add_auth_cfg(peer_cfg, auth, is_local);
+}
+
+static peer_cfg_t *build_peer(const struct charon_session *session, ike_cfg_t *ike)
+{
+	const struct config_ike_profile *profile = session->peer->ike_profile;
+	uint32_t margin = rekey_margin(profile->lifetime_sec);
+	peer_cfg_create_t create = {
+		.cert_policy = CERT_NEVER_SEND,
+		.unique = UNIQUE_NEVER,
+		.keyingtries = 1,
+		.rekey_time = profile->lifetime_sec - margin,
+		.jitter_time = margin / 2,
+		.over_time = margin,
+		.no_mobike = TRUE,
+		.dpd = profile->dpd_interval_sec,
+		.if_id_in = session->if_id,
+		.if_id_out = session->if_id,
+	};
+	peer_cfg_t *peer_cfg = peer_cfg_create(session->peer->tunnel, ike, &create);
+
+	add_authentication(peer_cfg, true, key_id(session->local_number));
+	add_authentication(peer_cfg, false,
+	                   profile->match_identity == MATCH_ANY
+	                           ? identification_create_from_string("%any")
+	                           : key_id(session->remote_number));
+	return peer_cfg;
+}
+
+static child_cfg_t *build_child(const struct charon_session *session, char *why, size_t why_size)
+{
+	const struct config_ipsec_profile *profile = session->peer->ipsec_profile;
+	uint64_t sec = profile->lifetime_sec, bytes = profile->lifetime_byte,
+		 packets = profile->lifetime_packet;
+	child_cfg_create_t create = {
+		.options = OPT_NO_POLICIES,
+		.if_id_in = session->if_id,
+		.if_id_out = session->if_id,
+		.mode = MODE_TUNNEL,
+		.lifetime =
+			{
+				.time = {sec, sec - rekey_margin(sec), rekey_margin(sec) / 2},
+				.bytes = {bytes, bytes - rekey_margin(bytes),
+	                                  rekey_margin(bytes) / 2},
+				.packets = {packets, packets - rekey_margin(packets),
+	                                    rekey_margin(packets) / 2},
+			},
+	};
+	child_cfg_t *child = child_cfg_create(session->peer->tunnel, &create);
+
+	child->set_replay_window(child, profile->replay_window);
+	for (int is_local = 0; is_local < 2; is_local++)
+		child->add_traffic_selector(
+			child, is_local,
+			traffic_selector_create_from_cidr("0.0.0.0/0", 0, 0, 65535));
+	if (each_proposal(profile->proposals, true, profile->has_extended_sequence,
+	                  add_child_proposal, child, why, why_size))
+		return child;
+	child->destroy(child);
+	return NULL;
+}
+
+bool charon_config_build(struct charon_session *session, const struct sockaddr_storage *remote,
+                         char *why, size_t why_size)
+{
+	ike_cfg_t *ike = build_ike(session, remote, why, why_size);
+
+	if (!ike)
+		return false;
+	session->peer_cfg = build_peer(session, ike);
+	session->child_cfg = build_child(session, why, why_size);
+	if (!session->child_cfg)
+		return false;
+	session->peer_cfg->add_child_cfg(session->peer_cfg,
+	                                 session->child_cfg->get_ref(session->child_cfg));
+	return true;
+}
+
+/** Notes in *config (a bool) whether tunnel-agent can carry the child proposal. */
+static void check_child_proposal(void *config, proposal_t *proposal)
+{
+	bool *is_supported = config;
+	uint16_t algorithm, key_size;
+	enumerator_t *algorithms = proposal->create_enumerator(proposal, ENCRYPTION_ALGORITHM);
+
+	while (algorithms->enumerate(algorithms, &algorithm, &key_size))
+		*is_supported &= algorithm == ENCR_AES_GCM_ICV16 || algorithm == ENCR_AES_CBC;
+	algorithms->destroy(algorithms);
+	algorithms = proposal->create_enumerator(proposal, INTEGRITY_ALGORITHM);
+	while (algorithms->enumerate(algorithms, &algorithm, &key_size))
+		*is_supported &= algorithm == AUTH_HMAC_SHA2_256_128 ||
+		                 algorithm == AUTH_HMAC_SHA2_384_192 ||
+		                 algorithm == AUTH_HMAC_SHA2_512_256;
+	algorithms->destroy(algorithms);
+	proposal->destroy(proposal);
+}
+
+static void discard_proposal(void *config, proposal_t *proposal)
+{
+	proposal->destroy(proposal);
+}
+
+bool charon_config_check(const struct config *config, char *why, size_t why_size)
+{
+	char fault[128];
+
+	for (size_t i = 0; i < config->ike_profile_count; i++) {
+		const struct config_ike_profile *profile = &config->ike_profiles[i];
+
+		if (!each_proposal(profile->proposals, false, false, discard_proposal, NULL, fault,
+		                   sizeof(fault))) {
+			snprintf(why, why_size, "%s:%d: %s", config->file, profile->line_number,
+			         fault);
+			return false;
+		}
+	}
+	for (size_t i = 0; i < config->ipsec_profile_count; i++) {
+		const struct config_ipsec_profile *profile = &config->ipsec_profiles[i];
+		bool is_supported = true;
+
+		if (!each_proposal(profile->proposals, true, profile->has_extended_sequence,
+		                   check_child_proposal, &is_supported, fault, sizeof(fault)) ||
+		    !is_supported) {
+			snprintf(why, why_size, "%s:%d: %s", config->file, profile->line_number,
+			         is_supported ? fault
+			                      : "ESP proposals must be AES-GCM-16, or AES-CBC with "
+			                        "HMAC-SHA-2");
+			return false;
+		}
+	}
+	return true;
+}
+
+void charon_identity_text(identification_t *identity, char *text, size_t size)
+{
+	chunk_t encoding = identity->get_encoding(identity);
+
+	if (identity->get_type(identity) == ID_KEY_ID && chunk_printable(encoding, NULL, '?'))
+		snprintf(text, size, "%.*s", (int)encoding.len, (const char *)encoding.ptr);
+	else
+		snprintf(text, size, "%Y", identity);
+}
+
+bool charon_identity_is_peer(const struct charon_session *session, identification_t *identity)
+{
+	if (session->peer->ike_profile->match_identity == MATCH_ANY)
+		return true;
+	return identity->get_type(identity) == ID_KEY_ID &&
+	       chunk_equals(identity->get_encoding(identity),
+	                    chunk_from_str(session->remote_number));
+}
+
+static void destroy_ike_cfg(void *cfg)
+{
+	((ike_cfg_t *)cfg)->destroy(cfg);
+}
+
+static void destroy_peer_cfg(void *cfg)
+{
+	((peer_cfg_t *)cfg)->destroy(cfg);
+}
+
+static enumerator_t *create_ike_cfg_enumerator(backend_t *this, host_t *me, host_t *other)
+{
+	struct charon_session *session = me ? charon_session_by_port(me->get_port(me)) : NULL;
+	enumerator_t *enumerator = NULL;
+
+	if (session && !session->is_retired) {
+		ike_cfg_t *ike = session->peer_cfg->get_ike_cfg(session->peer_cfg);
+
+		enumerator = enumerator_create_single(ike->get_ref(ike), destroy_ike_cfg);
+	}
+	charon_session_release(session);
+	return enumerator ?: enumerator_create_empty();
+}
+
+/** Tells why an identity is not the session's, for the one of the keyring and the one of nobody. */
+static void report_identity(const struct charon_session *session, identification_t *identity)
+{
+	const struct config_keyring *keyring = charon_engine.keyring;
+	chunk_t encoding = identity->get_encoding(identity);
+	char text[64];
+
+	charon_identity_text(identity, text, sizeof(text));
+	for (size_t i = 0; i < keyring->key_count; i++) {
+		if (!chunk_equals(encoding, chunk_from_str(keyring->keys[i].key_id)))
+			continue;
+		charon_report_cause(ENGINE_CAUSE_VERDICT,
+		                    "peer key-id %s is not the number of the call, %s", text,
+		                    session->remote_number);
+		return;
+	}
+	charon_report_cause(ENGINE_CAUSE_VERDICT, "peer key-id %s matches no keyring entry", text);
+}
+
+static enumerator_t *create_peer_cfg_enumerator(backend_t *this, identification_t *me,
+                                                identification_t *other)
+{
+	struct charon_session *session = charon_session_of(charon->bus->get_sa(charon->bus));
+	enumerator_t *enumerator = NULL;
+
+	if (session && !session->is_retired) {
+		if (other && !charon_identity_is_peer(session, other))
+			report_identity(session, other);
+		else
+			enumerator = enumerator_create_single(
+				session->peer_cfg->get_ref(session->peer_cfg), destroy_peer_cfg);
+	}
+	charon_session_release(session);
+	return enumerator ?: enumerator_create_empty();
+}
+
+static peer_cfg_t *get_peer_cfg_by_name(backend_t *this, char *name)
+{
+	return NULL;
+}
+
+backend_t charon_backend = {
+	.create_ike_cfg_enumerator = create_ike_cfg_enumerator,
+	.create_peer_cfg_enumerator = create_peer_cfg_enumerator,
+	.get_peer_cfg_by_name = get_peer_cfg_by_name,
+};

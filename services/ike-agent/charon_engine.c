@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* libcharon's life: settings, plugins, our back ends, logger, start and stop. */
+#include "services/ike-agent/charon_internal.h"
+
+#include <malloc.h>
+#include <plugins/plugin_feature.h>
+
+#include "services/common/log.h"
+#include "services/ike-agent/abi_probe.h"
+
+#define NAMESPACE "ike-agent"
+#define PLUGINS   "nonce openssl kdf pem"
+
+struct charon_engine charon_engine;
+
+static bool is_open;
+
+struct setting {
+	const char *name, *value;
+};
+
+/*
+ * Retransmissions 1, 1.8, 3.2, 5.8, 9, 9 s: given up after 29.9 s. A cookie and block threshold per address would hit the
+ * many sessions behind one carrier relay; tunnel-agent admits packets by what SDP announced instead.
+ */
+static const struct setting settings[] = {
+	{"threads", "8"},
+	{"ikesa_table_size", "1024"},
+	{"ikesa_table_segments", "16"},
+	{"dos_protection", "no"},
+	{"reuse_ikesa", "no"},
+	{"retransmit_timeout", "1.0"},
+	{"retransmit_base", "1.8"},
+	{"retransmit_limit", "9"},
+	{"retransmit_tries", "5"},
+	{"half_open_timeout", "30"},
+	{"keep_alive", "0"},
+	{"fragment_size", "1280"},
+	{"close_ike_on_child_failure", "yes"},
+	{"delete_rekeyed_delay", "5"},
+	{"install_routes", "no"},
+	{"install_virtual_ip", "no"},
+	{"follow_redirects", "no"},
+	{"send_vendor_id", "no"},
+	{"initiator_only", "no"},
+};
+
+static plugin_feature_t features[] = {
+	PLUGIN_CALLBACK(kernel_ipsec_register, charon_kernel_ipsec_create),
+	PLUGIN_PROVIDE(CUSTOM, "kernel-ipsec"),
+	PLUGIN_CALLBACK(kernel_net_register, charon_kernel_net_create),
+	PLUGIN_PROVIDE(CUSTOM, "kernel-net"),
+	PLUGIN_CALLBACK(socket_register, charon_socket_create),
+	PLUGIN_PROVIDE(CUSTOM, "socket"),
+};
+
+/* Before libcharon takes over: faults of the library itself. */
+static void log_early(debug_t group, level_t level, char *format, ...)
+{
+	char text[256];
+	va_list arguments;
+
+	if (level > LEVEL_CTRL)
+		return;
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	log_line(LOG_DEBUG, "charon: %s", text);
+}
+
+static void log_message(logger_t *this, debug_t group, level_t level, int thread, ike_sa_t *ike_sa,
+                        const char *message)
+{
+	log_session(LOG_DEBUG, ike_sa ? ike_sa->get_name(ike_sa) : NULL, NULL, "charon %s: %s",
+	            enum_to_name(debug_lower_names, group) ?: "", message);
+}
+
+/* Never above CTRL: from level 3 on libcharon writes raw data, at level 4 keys. */
+static level_t get_level(logger_t *this, debug_t group)
+{
+	return log_level() >= LOG_DEBUG ? LEVEL_CTRL : LEVEL_SILENT;
+}
+
+static logger_t logger = {
+	.log = log_message,
+	.get_level = get_level,
+};
+
+static bool has_key_derivation(void)
+{
+	kdf_t *kdf = lib->crypto->create_kdf(lib->crypto, KDF_PRF, PRF_HMAC_SHA2_256);
+
+	if (!kdf)
+		return false;
+	kdf->destroy(kdf);
+	return true;
+}
+
+/** The library and libcharon, checked, with our back ends. Undone by engine_close() whatever the result. */
+static bool initialize(char *why, size_t why_size)
+{
+	dbg = log_early;
+	is_open = true;
+	if (!library_init("", NAMESPACE) || !libcharon_init()) {
+		snprintf(why, why_size, "libcharon does not initialise");
+		return false;
+	}
+	if (charon_abi_probe(why, why_size) != 0)
+		return false;
+	charon->bus->add_logger(charon->bus, &logger);
+	for (size_t i = 0; i < countof(settings); i++)
+		lib->settings->set_str(lib->settings, NAMESPACE ".%s", (char *)settings[i].value,
+		                       settings[i].name);
+	lib->plugins->add_static_features(lib->plugins, NAMESPACE, features, countof(features),
+	                                  TRUE, NULL, NULL);
+	if (!charon->initialize(charon, PLUGINS)) {
+		snprintf(why, why_size, "libcharon does not load its plugins (%s)", PLUGINS);
+		return false;
+	}
+	if (!has_key_derivation()) {
+		snprintf(why, why_size, "libcharon's plugin kdf is missing");
+		return false;
+	}
+	return true;
+}
+
+bool engine_open(const struct config *config, const struct config_keyring *keyring,
+                 const struct engine_host *host, char *why, size_t why_size)
+{
+	charon_engine.config = config;
+	charon_engine.keyring = keyring;
+	charon_engine.host = host;
+	charon_engine.is_leaving = false;
+	/* Memory of a peak is given back rather than kept once per thread. */
+	mallopt(M_ARENA_MAX, 2);
+	if (!initialize(why, why_size) || !charon_config_check(config, why, why_size)) {
+		engine_close();
+		return false;
+	}
+	lib->credmgr->add_set(lib->credmgr, &charon_credentials);
+	charon->backends->add_backend(charon->backends, &charon_backend);
+	charon->bus->add_listener(charon->bus, &charon_listener);
+	charon->start(charon);
+	return true;
+}
+
+void engine_close(void)
+{
+	if (!is_open)
+		return;
+	is_open = false;
+	charon_engine.is_leaving = true;
+	if (charon) {
+		charon->bus->remove_listener(charon->bus, &charon_listener);
+		lib->credmgr->remove_set(lib->credmgr, &charon_credentials);
+		charon->backends->remove_backend(charon->backends, &charon_backend);
+		charon_sessions_free();
+	}
+	libcharon_deinit();
+	library_deinit();
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What the charon_*.c files share; only they include strongSwan's headers, whose macros (this, min, INIT, METHOD ...)
+ * must not reach other code. All functions here may be called from any thread.
+ */
+#ifndef VPNSIP_CHARON_INTERNAL_H
+#define VPNSIP_CHARON_INTERNAL_H
+
+#include <daemon.h>
+#include <library.h>
+#include <stdatomic.h>
+
+#include "services/ike-agent/ike_engine.h"
+
+/** Set once by engine_open(), before any thread of libcharon runs. */
+struct charon_engine {
+	const struct config *config;
+	const struct config_keyring *keyring;
+	const struct engine_host *host;
+	atomic_bool is_leaving; /* nothing is sent or removed any more */
+};
+
+extern struct charon_engine charon_engine;
+
+/** A session as libcharon's threads need it. Immutable but for is_retired; reference counted. */
+struct charon_session {
+	struct charon_session *next;
+	refcount_t references;
+	atomic_bool is_retired;
+	uint32_t if_id;
+	uint64_t attempt;
+	uint16_t local_port;
+	struct sockaddr_storage local;
+	const struct config_peer *peer;
+	char *local_number, *remote_number;
+	const uint8_t *key;
+	size_t key_size;
+	struct engine_pin pins[ENGINE_PINS_MAX];
+	size_t pin_count;
+	peer_cfg_t *peer_cfg;
+	child_cfg_t *child_cfg;
+};
+
+/** New reference or NULL. Of several with the port or if_id, the one that is not retired. */
+struct charon_session *charon_session_by_port(uint16_t local_port);
+struct charon_session *charon_session_by_if_id(uint32_t if_id);
+/** The session that the IKE_SA's local port names. `ike_sa` may be NULL. */
+struct charon_session *charon_session_of(ike_sa_t *ike_sa);
+void charon_session_release(struct charon_session *session);
+void charon_sessions_free(void);
+
+/** The IKE and child configuration of the session. False with a sentence in `why`. */
+bool charon_config_build(struct charon_session *session, const struct sockaddr_storage *remote,
+                         char *why, size_t why_size);
+/** True if every profile's proposals are understood by libcharon and by tunnel-agent. */
+bool charon_config_check(const struct config *config, char *why, size_t why_size);
+/** Writes an identity for people: a key-id's digits, else strongSwan's notation. */
+void charon_identity_text(identification_t *identity, char *text, size_t size);
+/** True if the identity is what the session's profile wants of the peer. */
+bool charon_identity_is_peer(const struct charon_session *session, identification_t *identity);
+
+/** Reports a cause about the IKE_SA that the calling thread works on. */
+void charon_report_cause(enum engine_cause_rank rank, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+extern backend_t charon_backend;
+extern listener_t charon_listener;
+extern credential_set_t charon_credentials;
+
+kernel_ipsec_t *charon_kernel_ipsec_create(void);
+kernel_net_t *charon_kernel_net_create(void);
+socket_t *charon_socket_create(void);
+
+#endif

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * libcharon's IPsec stack: SAs are installed in tunnel-agent through the host. The table here knows what is installed
+ * and how it was last said to be used, and raises the time lifetimes, which libcharon leaves to its kernel.
+ */
+#include "services/ike-agent/charon_internal.h"
+
+#include <netinet/in.h>
+#include <processing/jobs/callback_job.h>
+#include <pthread.h>
+#include <sys/random.h>
+
+#define BUCKETS            256
+#define MISSING_AFTER_SEC  3  /* a report of tunnel-agent may be older than the SA */
+#define REKEY_INTERVAL_SEC 10 /* between two attempts to replace a missing SA */
+
+struct installed_sa {
+	struct installed_sa *next;
+	uint32_t if_id;
+	uint32_t spi; /* host order */
+	bool is_inbound;
+	host_t *destination;
+	uint32_t serial; /* tells a later SA with the same SPI apart */
+	time_t installed_at, rekey_asked_at;
+	bool is_missing;
+	bool has_usage;
+	struct engine_sa_usage usage;
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct installed_sa *buckets[BUCKETS];
+static uint32_t last_serial;
+
+/** The link that holds the SA, or the one at the end of its chain. The mutex is held. */
+static struct installed_sa **find(uint32_t if_id, uint32_t spi, bool is_inbound)
+{
+	struct installed_sa **link = &buckets[if_id % BUCKETS];
+
+	while (*link && ((*link)->if_id != if_id || (*link)->spi != spi ||
+	                 (*link)->is_inbound != is_inbound))
+		link = &(*link)->next;
+	return link;
+}
+
+static void free_sa(struct installed_sa *sa)
+{
+	if (!sa)
+		return;
+	sa->destination->destroy(sa->destination);
+	free(sa);
+}
+
+/** Asks libcharon to rekey (soft) or delete (hard) the child SA of an inbound SPI. */
+static void expire(uint32_t spi, host_t *destination, bool is_hard)
+{
+	charon->kernel->expire(charon->kernel, IPPROTO_ESP, htonl(spi), destination, is_hard);
+}
+
+/** The end of a time lifetime; the SA may be gone by then. */
+struct deadline {
+	uint32_t if_id, spi, serial;
+	bool is_hard;
+};
+
+static job_requeue_t meet_deadline(struct deadline *deadline)
+{
+	host_t *destination = NULL;
+	struct installed_sa *sa;
+
+	pthread_mutex_lock(&mutex);
+	sa = *find(deadline->if_id, deadline->spi, true);
+	if (sa && sa->serial == deadline->serial)
+		destination = sa->destination->clone(sa->destination);
+	pthread_mutex_unlock(&mutex);
+	if (destination) {
+		expire(deadline->spi, destination, deadline->is_hard);
+		destination->destroy(destination);
+	}
+	return JOB_REQUEUE_NONE;
+}
+
+static void schedule(const struct installed_sa *sa, uint64_t delay_sec, bool is_hard)
+{
+	struct deadline *deadline;
+
+	if (delay_sec == 0)
+		return;
+	INIT(deadline, .if_id = sa->if_id, .spi = sa->spi, .serial = sa->serial,
+	     .is_hard = is_hard);
+	lib->scheduler->schedule_job(
+		lib->scheduler,
+		(job_t *)callback_job_create((void *)meet_deadline, deadline, free, NULL),
+		delay_sec);
+}
+
+/** Enters the SA and sets the clock for the child: one of its two SAs, the inbound one, is enough. */
+static void enter(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
+{
+	struct installed_sa *sa, **link, *known;
+
+	INIT(sa, .if_id = id->if_id, .spi = ntohl(id->spi), .is_inbound = data->inbound,
+	     .destination = id->dst->clone(id->dst), .installed_at = time_monotonic(NULL), );
+	pthread_mutex_lock(&mutex);
+	sa->serial = ++last_serial;
+	link = find(sa->if_id, sa->spi, sa->is_inbound);
+	known = *link;
+	sa->next = known ? known->next : NULL;
+	*link = sa;
+	if (sa->is_inbound) {
+		schedule(sa, data->lifetime->time.rekey, false);
+		schedule(sa, data->lifetime->time.life, true);
+	}
+	pthread_mutex_unlock(&mutex);
+	free_sa(known);
+}
+
+static bool translate_encryption(uint16_t algorithm, enum engine_encryption *encryption)
+{
+	switch (algorithm) {
+	case ENCR_AES_GCM_ICV16:
+		*encryption = ENGINE_AES_GCM_16;
+		return true;
+	case ENCR_AES_CBC:
+		*encryption = ENGINE_AES_CBC;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool translate_integrity(uint16_t algorithm, enum engine_integrity *integrity)
+{
+	switch (algorithm) {
+	case AUTH_UNDEFINED:
+		*integrity = ENGINE_INTEGRITY_NONE;
+		return true;
+	case AUTH_HMAC_SHA2_256_128:
+		*integrity = ENGINE_HMAC_SHA2_256_128;
+		return true;
+	case AUTH_HMAC_SHA2_384_192:
+		*integrity = ENGINE_HMAC_SHA2_384_192;
+		return true;
+	case AUTH_HMAC_SHA2_512_256:
+		*integrity = ENGINE_HMAC_SHA2_512_256;
+		return true;
+	default:
+		return false;
+	}
+}
+
+METHOD(kernel_ipsec_t, get_features, kernel_feature_t, kernel_ipsec_t *this)
+{
+	return KERNEL_REQUIRE_UDP_ENCAPSULATION | KERNEL_NO_POLICY_UPDATES;
+}
+
+/* Unique enough: tunnel-agent tells SAs apart by if_id and SPI. */
+METHOD(kernel_ipsec_t, get_spi, status_t, kernel_ipsec_t *this, host_t *src, host_t *dst,
+       uint8_t protocol, uint32_t *spi)
+{
+	uint32_t random;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return FAILED;
+	*spi = htonl(KERNEL_SPI_MIN + random % (KERNEL_SPI_MAX - KERNEL_SPI_MIN + 1));
+	return SUCCESS;
+}
+
+METHOD(kernel_ipsec_t, add_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_sa_id_t *id,
+       kernel_ipsec_add_sa_t *data)
+{
+	struct engine_sa sa = {
+		.if_id = id->if_id,
+		.spi = ntohl(id->spi),
+		.is_inbound = data->inbound,
+		.encryption_key = data->enc_key.ptr,
+		.encryption_key_size = data->enc_key.len,
+		.integrity_key = data->int_key.ptr,
+		.integrity_key_size = data->int_key.len,
+		.has_extended_sequence = data->esn,
+		.replay_window = data->replay_window,
+		.hard_lifetime_sec = data->lifetime->time.life,
+		.soft_byte_limit = data->lifetime->bytes.rekey,
+		.hard_byte_limit = data->lifetime->bytes.life,
+		.soft_packet_limit = data->lifetime->packets.rekey,
+		.hard_packet_limit = data->lifetime->packets.life,
+	};
+	char why[ENGINE_CAUSE_SIZE];
+
+	if (!translate_encryption(data->enc_alg, &sa.encryption) ||
+	    !translate_integrity(data->int_alg, &sa.integrity))
+		return NOT_SUPPORTED;
+	if (charon_engine.is_leaving)
+		return FAILED;
+	if (!charon_engine.host->install_sa(charon_engine.host->context, &sa, why, sizeof(why))) {
+		charon_report_cause(ENGINE_CAUSE_VERDICT, "the SA could not be installed: %s", why);
+		return FAILED;
+	}
+	enter(id, data);
+	return SUCCESS;
+}
+
+/* The peer's address is tunnel-agent's affair; only our own end matters, as the key of expire(). */
+METHOD(kernel_ipsec_t, update_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_sa_id_t *id,
+       kernel_ipsec_update_sa_t *data)
+{
+	pthread_mutex_lock(&mutex);
+	for (int is_inbound = 0; is_inbound < 2; is_inbound++) {
+		struct installed_sa *sa = *find(id->if_id, ntohl(id->spi), is_inbound);
+
+		if (!sa)
+			continue;
+		sa->destination->destroy(sa->destination);
+		sa->destination = data->new_dst->clone(data->new_dst);
+	}
+	pthread_mutex_unlock(&mutex);
+	return SUCCESS;
+}
+
+METHOD(kernel_ipsec_t, query_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_sa_id_t *id,
+       kernel_ipsec_query_sa_t *data, uint64_t *bytes, uint64_t *packets, time_t *time)
+{
+	status_t status = NOT_FOUND;
+
+	pthread_mutex_lock(&mutex);
+	for (int is_inbound = 0; is_inbound < 2; is_inbound++) {
+		const struct installed_sa *sa = *find(id->if_id, ntohl(id->spi), is_inbound);
+
+		if (!sa || !sa->has_usage)
+			continue;
+		if (bytes)
+			*bytes = sa->usage.bytes;
+		if (packets)
+			*packets = sa->usage.packets;
+		if (time)
+			*time = sa->usage.last_used_mono_usec / 1000000;
+		status = SUCCESS;
+		break;
+	}
+	pthread_mutex_unlock(&mutex);
+	return status;
+}
+
+/** The direction of an SA in the table, or by which of its ends is ours: libcharon does not tell. */
+static bool is_inbound_sa(const kernel_ipsec_sa_id_t *id)
+{
+	struct charon_session *session = charon_session_by_if_id(id->if_id);
+	host_t *local = session ? host_create_from_sockaddr((sockaddr_t *)&session->local) : NULL;
+	bool is_inbound = local && id->dst->ip_equals(id->dst, local) &&
+	                  id->dst->get_port(id->dst) == local->get_port(local);
+
+	DESTROY_IF(local);
+	charon_session_release(session);
+	return is_inbound;
+}
+
+METHOD(kernel_ipsec_t, del_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_sa_id_t *id,
+       kernel_ipsec_del_sa_t *data)
+{
+	uint32_t spi = ntohl(id->spi);
+	struct installed_sa **link, *sa;
+	bool is_inbound = is_inbound_sa(id);
+
+	pthread_mutex_lock(&mutex);
+	link = find(id->if_id, spi, is_inbound);
+	sa = *link;
+	if (sa)
+		*link = sa->next;
+	pthread_mutex_unlock(&mutex);
+	/* An SPI that was only allocated was never installed anywhere. */
+	if (sa && !charon_engine.is_leaving)
+		charon_engine.host->remove_sa(charon_engine.host->context, id->if_id, is_inbound,
+		                              spi);
+	free_sa(sa);
+	return SUCCESS;
+}
+
+METHOD(kernel_ipsec_t, succeed, status_t, kernel_ipsec_t *this)
+{
+	return SUCCESS;
+}
+
+METHOD(kernel_ipsec_t, refuse, status_t, kernel_ipsec_t *this)
+{
+	return NOT_SUPPORTED;
+}
+
+METHOD(kernel_ipsec_t, destroy, void, kernel_ipsec_t *this)
+{
+	for (size_t i = 0; i < BUCKETS; i++) {
+		while (buckets[i]) {
+			struct installed_sa *sa = buckets[i];
+
+			buckets[i] = sa->next;
+			free_sa(sa);
+		}
+	}
+	free(this);
+}
+
+kernel_ipsec_t *charon_kernel_ipsec_create(void)
+{
+	kernel_ipsec_t *this;
+
+	INIT(this, .get_features = _get_features, .get_spi = _get_spi, .get_cpi = (void *)_refuse,
+	     .add_sa = _add_sa, .update_sa = _update_sa, .query_sa = _query_sa, .del_sa = _del_sa,
+	     .flush_sas = (void *)_succeed, .add_policy = (void *)_succeed,
+	     .query_policy = (void *)_refuse, .del_policy = (void *)_succeed,
+	     .flush_policies = (void *)_succeed, .bypass_socket = (void *)return_true,
+	     .enable_udp_decap = (void *)return_true, .destroy = _destroy, );
+	return this;
+}
+
+size_t engine_note_usage(uint32_t if_id, const struct engine_sa_usage *usage, size_t count,
+                         uint64_t now_mono_usec)
+{
+	time_t now = now_mono_usec / 1000000;
+	size_t missing = 0;
+
+	pthread_mutex_lock(&mutex);
+	for (struct installed_sa *sa = buckets[if_id % BUCKETS]; sa; sa = sa->next) {
+		bool is_there = false;
+
+		if (sa->if_id != if_id)
+			continue;
+		for (size_t i = 0; i < count && !is_there; i++) {
+			if (usage[i].spi != sa->spi || usage[i].is_inbound != sa->is_inbound)
+				continue;
+			is_there = true;
+			sa->usage = usage[i];
+			sa->has_usage = true;
+		}
+		sa->is_missing = !is_there && sa->is_inbound &&
+		                 now - sa->installed_at > MISSING_AFTER_SEC;
+		missing += sa->is_missing;
+	}
+	pthread_mutex_unlock(&mutex);
+	return missing;
+}
+
+void engine_rekey_missing(uint32_t if_id)
+{
+	time_t now = time_monotonic(NULL);
+
+	pthread_mutex_lock(&mutex);
+	for (struct installed_sa *sa = buckets[if_id % BUCKETS]; sa; sa = sa->next) {
+		if (sa->if_id != if_id || !sa->is_missing ||
+		    (sa->rekey_asked_at && now - sa->rekey_asked_at < REKEY_INTERVAL_SEC))
+			continue;
+		sa->rekey_asked_at = now;
+		expire(sa->spi, sa->destination, false);
+	}
+	pthread_mutex_unlock(&mutex);
+}
+
+bool engine_expire(uint32_t if_id, uint32_t spi, bool is_hard)
+{
+	host_t *destination = NULL;
+	bool is_known = false;
+
+	pthread_mutex_lock(&mutex);
+	for (int is_inbound = 0; is_inbound < 2 && !destination; is_inbound++) {
+		struct installed_sa *sa = *find(if_id, spi, is_inbound);
+
+		if (sa)
+			destination = sa->destination->clone(sa->destination);
+	}
+	pthread_mutex_unlock(&mutex);
+	if (destination) {
+		expire(spi, destination, is_hard);
+		destination->destroy(destination);
+		is_known = true;
+	}
+	return is_known;
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * libcharon's hooks. They run under its one bus mutex, so they write down a fact, hand it over and return TRUE
+ * (FALSE would unregister them for ever).
+ */
+#include "services/ike-agent/charon_internal.h"
+
+#include <encoding/payloads/delete_payload.h>
+#include <stdarg.h>
+
+/** A fact about the IKE_SA, its session found; if_id stays 0 if it has none. */
+static struct engine_fact fact_of(ike_sa_t *ike_sa, enum engine_fact_kind kind)
+{
+	struct charon_session *session = charon_session_of(ike_sa);
+	struct engine_fact fact = {
+		.kind = kind,
+		.sa = ike_sa->get_unique_id(ike_sa),
+		.is_initiator = ike_sa->has_condition(ike_sa, COND_ORIGINAL_INITIATOR),
+	};
+
+	if (session) {
+		fact.if_id = session->if_id;
+		fact.attempt = session->attempt;
+	}
+	charon_session_release(session);
+	return fact;
+}
+
+static void report(const struct engine_fact *fact)
+{
+	charon_engine.host->report(charon_engine.host->context, fact);
+}
+
+static void add_spis(struct engine_fact *fact, ike_sa_t *ike_sa)
+{
+	ike_sa_id_t *id = ike_sa->get_id(ike_sa);
+
+	fact->initiator_spi = be64toh(id->get_initiator_spi(id));
+	fact->responder_spi = be64toh(id->get_responder_spi(id));
+}
+
+/** "AES_CBC_128/HMAC_SHA2_256_128/...", without the protocol that strongSwan writes in front. */
+static void write_proposal(proposal_t *proposal, char *text)
+{
+	char whole[ENGINE_PROPOSAL_SIZE];
+	const char *colon;
+
+	if (!proposal)
+		return;
+	snprintf(whole, sizeof(whole), "%P", proposal);
+	colon = strchr(whole, ':');
+	snprintf(text, ENGINE_PROPOSAL_SIZE, "%s", colon ? colon + 1 : whole);
+}
+
+void charon_report_cause(enum engine_cause_rank rank, const char *format, ...)
+{
+	ike_sa_t *ike_sa = charon->bus->get_sa(charon->bus);
+	struct engine_fact fact;
+	va_list arguments;
+
+	if (!ike_sa)
+		return;
+	fact = fact_of(ike_sa, ENGINE_CAUSE);
+	fact.rank = rank;
+	/* What is known of identity and key comes after IKE_SA_INIT was answered. */
+	fact.is_proven = rank == ENGINE_CAUSE_VERDICT;
+	va_start(arguments, format);
+	vsnprintf(fact.cause, sizeof(fact.cause), format, arguments);
+	va_end(arguments);
+	report(&fact);
+}
+
+static void report_alert(ike_sa_t *ike_sa, enum engine_cause_rank rank, bool is_proven,
+                         const char *cause)
+{
+	struct engine_fact fact = fact_of(ike_sa, ENGINE_CAUSE);
+
+	fact.rank = rank;
+	fact.is_proven = is_proven;
+	snprintf(fact.cause, sizeof(fact.cause), "%s", cause);
+	report(&fact);
+}
+
+static bool alert(listener_t *this, ike_sa_t *ike_sa, alert_t alert, va_list args)
+{
+	if (!ike_sa)
+		return TRUE;
+	switch (alert) {
+	case ALERT_PEER_AUTH_FAILED:
+		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true,
+		             "wrong pre-shared key (authentication failed)");
+		break;
+	case ALERT_LOCAL_AUTH_FAILED:
+		report_alert(ike_sa, ENGINE_CAUSE_REFUSED, true,
+		             "peer refused our key or identity (AUTHENTICATION_FAILED)");
+		break;
+	case ALERT_PEER_INIT_UNREACHABLE:
+	case ALERT_RETRANSMIT_SEND_TIMEOUT:
+		report_alert(ike_sa, ENGINE_CAUSE_SILENCE, false,
+		             "no answer from peer within 30 s");
+		break;
+	case ALERT_HALF_OPEN_TIMEOUT:
+		report_alert(ike_sa, ENGINE_CAUSE_SILENCE, false,
+		             "peer began IKE and fell silent for 30 s");
+		break;
+	case ALERT_PROPOSAL_MISMATCH_IKE:
+		report_alert(ike_sa, ENGINE_CAUSE_FAULT, false, "no IKE proposal chosen");
+		break;
+	case ALERT_PROPOSAL_MISMATCH_CHILD:
+		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true, "no ESP proposal chosen");
+		break;
+	case ALERT_TS_MISMATCH:
+		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true, "traffic selectors do not match");
+		break;
+	case ALERT_INSTALL_CHILD_SA_FAILED:
+		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true, "the SA could not be installed");
+		break;
+	case ALERT_AUTHORIZATION_FAILED:
+		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true,
+		             "peer's identity is not the session's");
+		break;
+	case ALERT_IKE_SA_EXPIRED:
+		report_alert(ike_sa, ENGINE_CAUSE_CLOSED, false,
+		             "the IKE_SA's lifetime ended before it was rekeyed");
+		break;
+	default:
+		break;
+	}
+	return TRUE;
+}
+
+static bool ike_state_change(listener_t *this, ike_sa_t *ike_sa, ike_sa_state_t state)
+{
+	struct engine_fact fact;
+
+	if (state != IKE_CONNECTING && state != IKE_DESTROYING)
+		return TRUE;
+	fact = fact_of(ike_sa, state == IKE_CONNECTING ? ENGINE_SA_BEGUN : ENGINE_SA_GONE);
+	report(&fact);
+	return TRUE;
+}
+
+static bool ike_rekey(listener_t *this, ike_sa_t *old, ike_sa_t *new)
+{
+	struct engine_fact fact = fact_of(old, ENGINE_SA_REPLACED);
+
+	fact.successor = new->get_unique_id(new);
+	add_spis(&fact, new);
+	report(&fact);
+	return TRUE;
+}
+
+static bool child_updown(listener_t *this, ike_sa_t *ike_sa, child_sa_t *child_sa, bool up)
+{
+	struct engine_fact fact = fact_of(ike_sa, up ? ENGINE_CHILD_UP : ENGINE_CHILD_DOWN);
+
+	add_spis(&fact, ike_sa);
+	write_proposal(ike_sa->get_proposal(ike_sa), fact.ike_proposal);
+	write_proposal(child_sa->get_proposal(child_sa), fact.esp_proposal);
+	charon_identity_text(ike_sa->get_other_id(ike_sa), fact.remote_identity,
+	                     sizeof(fact.remote_identity));
+	report(&fact);
+	return TRUE;
+}
+
+static bool child_rekey(listener_t *this, ike_sa_t *ike_sa, child_sa_t *old, child_sa_t *new)
+{
+	struct engine_fact fact = fact_of(ike_sa, ENGINE_CHILD_REKEYED);
+
+	write_proposal(new->get_proposal(new), fact.esp_proposal);
+	report(&fact);
+	return TRUE;
+}
+
+/* The one thing no other hook tells: that the end of the IKE_SA was the peer's wish. */
+static bool message(listener_t *this, ike_sa_t *ike_sa, message_t *message, bool incoming,
+                    bool plain)
+{
+	delete_payload_t *payload;
+
+	if (!incoming || !plain || !message->get_request(message) ||
+	    message->get_exchange_type(message) != INFORMATIONAL)
+		return TRUE;
+	payload = (delete_payload_t *)message->get_payload(message, PLV2_DELETE);
+	if (payload && payload->get_protocol_id(payload) == PROTO_IKE)
+		report_alert(ike_sa, ENGINE_CAUSE_CLOSED, true, "peer ended the IKE_SA");
+	return TRUE;
+}
+
+/* The second look at the identity, should libcharon ever choose a configuration that the backend did not offer. */
+static bool authorize(listener_t *this, ike_sa_t *ike_sa, bool final, bool *success)
+{
+	struct charon_session *session = charon_session_of(ike_sa);
+
+	if (!session || session->is_retired ||
+	    !charon_identity_is_peer(session, ike_sa->get_other_id(ike_sa)))
+		*success = FALSE;
+	charon_session_release(session);
+	return TRUE;
+}
+
+listener_t charon_listener = {
+	.alert = alert,
+	.ike_state_change = ike_state_change,
+	.message = message,
+	.ike_rekey = ike_rekey,
+	.child_updown = child_updown,
+	.child_rekey = child_rekey,
+	.authorize = authorize,
+};

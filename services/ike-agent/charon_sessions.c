@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The sessions that libcharon's threads look up: by local port for what they send and receive, by if_id for us. */
+#include "services/ike-agent/charon_internal.h"
+
+#include <errno.h>
+#include <processing/jobs/callback_job.h>
+#include <pthread.h>
+
+/* A retired session stays this long, so that its last DELETE still finds its way out. */
+#define RETIRED_SEC 5
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct charon_session *sessions;
+
+static uint16_t port_of(const struct sockaddr_storage *address)
+{
+	return ntohs(address->ss_family == AF_INET6
+	                     ? ((const struct sockaddr_in6 *)address)->sin6_port
+	                     : ((const struct sockaddr_in *)address)->sin_port);
+}
+
+void charon_session_release(struct charon_session *session)
+{
+	if (!session || !ref_put(&session->references))
+		return;
+	DESTROY_IF(session->child_cfg);
+	DESTROY_IF(session->peer_cfg);
+	free(session->local_number);
+	free(session->remote_number);
+	free(session);
+}
+
+typedef bool match_fn(const struct charon_session *session, uint32_t key);
+
+static bool has_port(const struct charon_session *session, uint32_t port)
+{
+	return session->local_port == port;
+}
+
+static bool has_if_id(const struct charon_session *session, uint32_t if_id)
+{
+	return session->if_id == if_id;
+}
+
+static struct charon_session *find(match_fn *is_match, uint32_t key)
+{
+	struct charon_session *found = NULL;
+
+	pthread_mutex_lock(&mutex);
+	for (struct charon_session *session = sessions; session; session = session->next) {
+		if (!is_match(session, key))
+			continue;
+		found = session;
+		if (!session->is_retired)
+			break;
+	}
+	if (found)
+		ref_get(&found->references);
+	pthread_mutex_unlock(&mutex);
+	return found;
+}
+
+struct charon_session *charon_session_by_port(uint16_t local_port)
+{
+	return find(has_port, local_port);
+}
+
+struct charon_session *charon_session_by_if_id(uint32_t if_id)
+{
+	return find(has_if_id, if_id);
+}
+
+struct charon_session *charon_session_of(ike_sa_t *ike_sa)
+{
+	host_t *local = ike_sa ? ike_sa->get_my_host(ike_sa) : NULL;
+
+	return local ? charon_session_by_port(local->get_port(local)) : NULL;
+}
+
+bool engine_add_session(const struct engine_session *wanted, char *why, size_t why_size)
+{
+	struct charon_session *session = calloc(1, sizeof(*session));
+
+	if (!session || wanted->pin_count > ENGINE_PINS_MAX) {
+		snprintf(why, why_size, "%s", session ? "too many fingerprints" : strerror(ENOMEM));
+		free(session);
+		return false;
+	}
+	session->references = 1;
+	session->if_id = wanted->if_id;
+	session->attempt = wanted->attempt;
+	session->local = wanted->local;
+	session->local_port = port_of(&wanted->local);
+	session->peer = wanted->peer;
+	session->local_number = strdup(wanted->local_number);
+	session->remote_number = strdup(wanted->remote_number);
+	session->key = wanted->key;
+	session->key_size = wanted->key_size;
+	session->pin_count = wanted->pin_count;
+	for (size_t i = 0; i < wanted->pin_count; i++)
+		session->pins[i] = wanted->pins[i];
+	if (!charon_config_build(session, &wanted->remote, why, why_size)) {
+		charon_session_release(session);
+		return false;
+	}
+	pthread_mutex_lock(&mutex);
+	session->next = sessions;
+	sessions = session;
+	pthread_mutex_unlock(&mutex);
+	return true;
+}
+
+/** Takes the session off the list; the list's reference passes to the caller. NULL if it is not on it. */
+static struct charon_session *unlink_session(const struct charon_session *session)
+{
+	struct charon_session *found = NULL;
+
+	pthread_mutex_lock(&mutex);
+	for (struct charon_session **link = &sessions; *link; link = &(*link)->next) {
+		if (*link != session)
+			continue;
+		found = *link;
+		*link = found->next;
+		break;
+	}
+	pthread_mutex_unlock(&mutex);
+	return found;
+}
+
+static job_requeue_t purge(void *data)
+{
+	charon_session_release(unlink_session(data));
+	return JOB_REQUEUE_NONE;
+}
+
+void engine_retire_session(uint32_t if_id, uint64_t attempt)
+{
+	struct charon_session *session = charon_session_by_if_id(if_id);
+
+	if (session && session->attempt == attempt && !atomic_exchange(&session->is_retired, true))
+		/* The job's reference is the one that find() took. */
+		lib->scheduler->schedule_job(
+			lib->scheduler,
+			(job_t *)callback_job_create(purge, session, (void *)charon_session_release,
+		                                     NULL),
+			RETIRED_SEC);
+	else
+		charon_session_release(session);
+}
+
+void charon_sessions_free(void)
+{
+	while (sessions)
+		charon_session_release(unlink_session(sessions));
+}

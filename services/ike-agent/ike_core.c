@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "services/ike-agent/ike_core.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define NONE IKE_STATE_COUNT
+
+/* A peer that failed before it proved anything may be anyone: the session waits on for the right one. */
+static const enum ike_state transitions[IKE_STATE_COUNT][IKE_EVENT_COUNT] = {
+	[IKE_STATE_WAITING] =
+		{
+			[IKE_EVENT_BEGUN] = IKE_STATE_NEGOTIATING,
+			[IKE_EVENT_CHILD_UP] = NONE,
+			[IKE_EVENT_REFUSED] = IKE_STATE_FAILED,
+			[IKE_EVENT_LOST] = NONE,
+		},
+	[IKE_STATE_NEGOTIATING] =
+		{
+			[IKE_EVENT_BEGUN] = IKE_STATE_NEGOTIATING,
+			[IKE_EVENT_CHILD_UP] = IKE_STATE_UP,
+			[IKE_EVENT_REFUSED] = IKE_STATE_FAILED,
+			[IKE_EVENT_LOST] = IKE_STATE_WAITING,
+		},
+	[IKE_STATE_UP] =
+		{
+			[IKE_EVENT_BEGUN] = IKE_STATE_UP,
+			[IKE_EVENT_CHILD_UP] = IKE_STATE_UP,
+			[IKE_EVENT_REFUSED] = IKE_STATE_ENDED,
+			[IKE_EVENT_LOST] = IKE_STATE_ENDED,
+		},
+	[IKE_STATE_FAILED] = {NONE, NONE, NONE, NONE},
+	[IKE_STATE_ENDED] = {NONE, NONE, NONE, NONE},
+};
+
+enum ike_state ike_next_state(enum ike_state state, enum ike_event event)
+{
+	return transitions[state][event];
+}
+
+bool ike_number_precedes(const char *a, const char *b)
+{
+	size_t a_size = strlen(a), b_size = strlen(b);
+
+	return a_size != b_size ? a_size < b_size : strcmp(a, b) < 0;
+}
+
+void ike_session_init(struct ike_session *session, const char *tunnel, uint64_t attempt,
+                      uint32_t if_id, const char *local_number, const char *remote_number,
+                      bool is_initiator)
+{
+	memset(session, 0, sizeof(*session));
+	snprintf(session->tunnel, sizeof(session->tunnel), "%s", tunnel);
+	snprintf(session->local_number, sizeof(session->local_number), "%s", local_number);
+	snprintf(session->remote_number, sizeof(session->remote_number), "%s", remote_number);
+	session->attempt = attempt;
+	session->if_id = if_id;
+	session->is_lower = ike_number_precedes(local_number, remote_number);
+	session->is_initiator = is_initiator;
+	session->state = is_initiator ? IKE_STATE_NEGOTIATING : IKE_STATE_WAITING;
+}
+
+/** Moves the session by the table. An event that means nothing in the state is ignored. */
+static void move(struct ike_session *session, enum ike_event event, struct ike_outcome *outcome)
+{
+	enum ike_state next = ike_next_state(session->state, event);
+
+	if (next == NONE)
+		return;
+	if (next != session->state)
+		outcome->is_changed = true;
+	session->state = next;
+	if (next == IKE_STATE_FAILED || next == IKE_STATE_ENDED)
+		outcome->is_over = true;
+}
+
+static struct ike_sa_entry *find_sa(struct ike_session *session, uint32_t sa)
+{
+	for (size_t i = 0; i < session->sa_count; i++)
+		if (session->sas[i].sa == sa)
+			return &session->sas[i];
+	return NULL;
+}
+
+static void forget_sa(struct ike_session *session, struct ike_sa_entry *entry)
+{
+	*entry = session->sas[--session->sa_count];
+}
+
+static void begin(struct ike_session *session, const struct engine_fact *fact, uint64_t now_usec,
+                  struct ike_outcome *outcome)
+{
+	if (find_sa(session, fact->sa))
+		return;
+	if (session->sa_count == IKE_SAS_MAX || session->state == IKE_STATE_FAILED ||
+	    session->state == IKE_STATE_ENDED) {
+		outcome->unwanted = fact->sa;
+		return;
+	}
+	session->sas[session->sa_count++] = (struct ike_sa_entry){
+		.sa = fact->sa,
+		.is_initiator = fact->is_initiator,
+		.begun_usec = now_usec,
+	};
+	move(session, IKE_EVENT_BEGUN, outcome);
+}
+
+/**
+ * Of two IKE_SAs that are up, the one to drop: the older. Only when both sides began while the other was at it do they
+ * need a rule that gives the same result on both: the IKE_SA that the lower number began stays.
+ */
+static const struct ike_sa_entry *loser(const struct ike_session *session,
+                                        const struct ike_sa_entry *older,
+                                        const struct ike_sa_entry *newer)
+{
+	bool has_crossed = older->is_initiator != newer->is_initiator &&
+	                   newer->begun_usec < older->up_usec;
+
+	if (has_crossed && older->is_initiator == session->is_lower)
+		return newer;
+	return older;
+}
+
+static void child_up(struct ike_session *session, const struct engine_fact *fact, uint64_t now_usec,
+                     struct ike_outcome *outcome)
+{
+	struct ike_sa_entry *entry = find_sa(session, fact->sa);
+
+	if (!entry || entry->is_up)
+		return;
+	entry->is_up = true;
+	entry->up_usec = now_usec;
+	for (size_t i = 0; i < session->sa_count; i++) {
+		const struct ike_sa_entry *other = &session->sas[i];
+
+		if (other == entry || !other->is_up)
+			continue;
+		outcome->superseded = loser(session, other, entry)->sa;
+	}
+	move(session, IKE_EVENT_CHILD_UP, outcome);
+	if (session->state != IKE_STATE_UP || outcome->superseded == fact->sa)
+		return;
+	if (!session->up_since_usec)
+		session->up_since_usec = now_usec;
+	session->is_initiator = fact->is_initiator;
+	session->cause[0] = '\0';
+	snprintf(session->ike_proposal, sizeof(session->ike_proposal), "%s", fact->ike_proposal);
+	snprintf(session->esp_proposal, sizeof(session->esp_proposal), "%s", fact->esp_proposal);
+	snprintf(session->remote_identity, sizeof(session->remote_identity), "%s",
+	         fact->remote_identity);
+	session->initiator_spi = fact->initiator_spi;
+	session->responder_spi = fact->responder_spi;
+	outcome->is_changed = true;
+}
+
+/** IKE rekey: the successor takes the old IKE_SA's place at once; the old one's end says nothing any more. */
+static void replace(struct ike_session *session, const struct engine_fact *fact,
+                    struct ike_outcome *outcome)
+{
+	struct ike_sa_entry *old = find_sa(session, fact->sa);
+	struct ike_sa_entry *known = find_sa(session, fact->successor);
+
+	if (!old)
+		return;
+	if (known && known != old) {
+		forget_sa(session, known);
+		old = find_sa(session, fact->sa);
+	}
+	old->sa = fact->successor;
+	if (session->state != IKE_STATE_UP)
+		return;
+	session->initiator_spi = fact->initiator_spi;
+	session->responder_spi = fact->responder_spi;
+	outcome->is_changed = true;
+}
+
+static void gone(struct ike_session *session, const struct engine_fact *fact,
+                 struct ike_outcome *outcome)
+{
+	struct ike_sa_entry *entry = find_sa(session, fact->sa);
+	struct ike_sa_entry last;
+	bool is_refused;
+
+	if (!entry)
+		return;
+	last = *entry;
+	forget_sa(session, entry);
+	if (session->sa_count > 0) {
+		if (!last.is_up)
+			memcpy(outcome->stray, last.cause, sizeof(outcome->stray));
+		return;
+	}
+	if (last.cause[0])
+		memcpy(session->cause, last.cause, sizeof(session->cause));
+	else
+		snprintf(session->cause, sizeof(session->cause), "%s",
+		         last.is_up ? "the IKE_SA was ended" : "IKE negotiation failed");
+	is_refused = last.is_up || last.is_initiator || last.is_proven;
+	move(session, is_refused ? IKE_EVENT_REFUSED : IKE_EVENT_LOST, outcome);
+}
+
+static void note_cause(struct ike_session *session, const struct engine_fact *fact)
+{
+	struct ike_sa_entry *entry = find_sa(session, fact->sa);
+
+	if (!entry)
+		return;
+	entry->is_proven |= fact->is_proven;
+	if (fact->rank <= entry->rank)
+		return;
+	entry->rank = fact->rank;
+	memcpy(entry->cause, fact->cause, sizeof(entry->cause));
+}
+
+void ike_session_apply(struct ike_session *session, const struct engine_fact *fact,
+                       uint64_t now_usec, struct ike_outcome *outcome)
+{
+	memset(outcome, 0, sizeof(*outcome));
+	switch (fact->kind) {
+	case ENGINE_SA_BEGUN:
+		begin(session, fact, now_usec, outcome);
+		break;
+	case ENGINE_SA_REPLACED:
+		replace(session, fact, outcome);
+		break;
+	case ENGINE_SA_GONE:
+		gone(session, fact, outcome);
+		break;
+	case ENGINE_CHILD_UP:
+		child_up(session, fact, now_usec, outcome);
+		break;
+	case ENGINE_CHILD_DOWN:
+		/* An IKE_SA without its child carries nothing; were it going anyway, ending it again does no harm. */
+		if (find_sa(session, fact->sa))
+			outcome->unwanted = fact->sa;
+		break;
+	case ENGINE_CHILD_REKEYED:
+		snprintf(session->esp_proposal, sizeof(session->esp_proposal), "%s",
+		         fact->esp_proposal);
+		break;
+	case ENGINE_CAUSE:
+		note_cause(session, fact);
+		break;
+	case ENGINE_INITIATION_FAILED:
+		if (session->sa_count > 0)
+			break;
+		memcpy(session->cause, fact->cause, sizeof(session->cause));
+		move(session, IKE_EVENT_REFUSED, outcome);
+		break;
+	}
+}

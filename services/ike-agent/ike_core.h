@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One session's IKE as a state machine: pure, fed with the engine's facts, told the time.
+ *
+ * A session may have several IKE_SAs at once: a rekey's successor, a new one of a peer whose ike-agent was restarted,
+ * two begun by both sides at the same instant, and what strangers try on the session's port. It is down when its
+ * last IKE_SA is gone.
+ */
+#ifndef VPNSIP_IKE_CORE_H
+#define VPNSIP_IKE_CORE_H
+
+#include "services/ike-agent/ike_engine.h"
+
+/** In the order of the proto's IkeStatus. */
+enum ike_state {
+	IKE_STATE_WAITING = 0, /* the peer is to begin */
+	IKE_STATE_NEGOTIATING,
+	IKE_STATE_UP,
+	IKE_STATE_FAILED, /* never came up; final */
+	IKE_STATE_ENDED,  /* was up; final */
+	IKE_STATE_COUNT
+};
+
+enum ike_event {
+	IKE_EVENT_BEGUN = 0, /* an IKE_SA exists */
+	IKE_EVENT_CHILD_UP,
+	IKE_EVENT_REFUSED, /* the last IKE_SA is gone: ours, or the peer's with a verdict on it */
+	IKE_EVENT_LOST,    /* the last IKE_SA is gone: somebody began it and proved nothing */
+	IKE_EVENT_COUNT
+};
+
+#define IKE_SAS_MAX 8
+
+/** One IKE_SA of a session. */
+struct ike_sa_entry {
+	uint32_t sa;
+	bool is_initiator;
+	bool is_up; /* authenticated, with a child */
+	bool is_proven;
+	uint64_t begun_usec, up_usec;
+	enum engine_cause_rank rank;
+	char cause[ENGINE_CAUSE_SIZE];
+};
+
+struct ike_session {
+	char tunnel[16];
+	uint64_t attempt;
+	uint32_t if_id;
+	char local_number[64], remote_number[64];
+	bool is_lower; /* our number orders before the peer's: our IKE_SA wins when both begin at once */
+	bool is_initiator;
+	enum ike_state state;
+	char cause[ENGINE_CAUSE_SIZE];
+	struct ike_sa_entry sas[IKE_SAS_MAX];
+	size_t sa_count;
+	char remote_identity[64];
+	char ike_proposal[ENGINE_PROPOSAL_SIZE];
+	char esp_proposal[ENGINE_PROPOSAL_SIZE];
+	uint64_t initiator_spi, responder_spi;
+	uint64_t up_since_usec;
+};
+
+/** What follows from a fact. */
+struct ike_outcome {
+	bool is_changed;               /* publish the session */
+	bool is_over;                  /* FAILED or ENDED was entered: retire it */
+	uint32_t superseded;           /* drop this IKE_SA without a word; 0 = none */
+	uint32_t unwanted;             /* end this IKE_SA with a DELETE; 0 = none */
+	char stray[ENGINE_CAUSE_SIZE]; /* why an IKE_SA failed that was not the session's last; "" = none */
+};
+
+/** The state after `event`, or IKE_STATE_COUNT if the event means nothing there. */
+enum ike_state ike_next_state(enum ike_state state, enum ike_event event);
+
+/**
+ * A new session: NEGOTIATING if we begin, else WAITING. Names longer than the fields are cut; the configuration
+ * allows none.
+ */
+void ike_session_init(struct ike_session *session, const char *tunnel, uint64_t attempt,
+                      uint32_t if_id, const char *local_number, const char *remote_number,
+                      bool is_initiator);
+
+/** Applies a fact about this session and attempt. */
+void ike_session_apply(struct ike_session *session, const struct engine_fact *fact,
+                       uint64_t now_usec, struct ike_outcome *outcome);
+
+/** True if number `a` orders before `b`: the shorter first, then by its digits. */
+bool ike_number_precedes(const char *a, const char *b);
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The IKEv2 engine (libcharon) as the rest of ike-agent sees it. It owns no socket: IKE packets, SAs and facts
+ * pass through struct engine_host. One engine a process. The engine_...() functions are called from one thread, the
+ * loop's; the host's functions are called from the engine's own threads.
+ */
+#ifndef VPNSIP_IKE_ENGINE_H
+#define VPNSIP_IKE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "services/common/config.h"
+
+#define ENGINE_CAUSE_SIZE    192
+#define ENGINE_PROPOSAL_SIZE 128
+#define ENGINE_PINS_MAX      4
+
+enum engine_encryption { ENGINE_AES_GCM_16 = 1, ENGINE_AES_CBC };
+
+enum engine_integrity {
+	ENGINE_INTEGRITY_NONE = 1, /* the encryption algorithm is an AEAD */
+	ENGINE_HMAC_SHA2_256_128,
+	ENGINE_HMAC_SHA2_384_192,
+	ENGINE_HMAC_SHA2_512_256,
+};
+
+/** One direction of a child SA, as it is to be installed. Keys are the engine's, valid during the call. */
+struct engine_sa {
+	uint32_t if_id;
+	uint32_t spi; /* host order */
+	bool is_inbound;
+	enum engine_encryption encryption;
+	const uint8_t *encryption_key;
+	size_t encryption_key_size;
+	enum engine_integrity integrity;
+	const uint8_t *integrity_key;
+	size_t integrity_key_size;
+	bool has_extended_sequence;
+	uint32_t replay_window;
+	uint32_t hard_lifetime_sec; /* 0 = none, as the limits below */
+	uint64_t soft_byte_limit, hard_byte_limit;
+	uint64_t soft_packet_limit, hard_packet_limit;
+};
+
+/** What tunnel-agent last said about an SA that is installed there. */
+struct engine_sa_usage {
+	uint32_t spi; /* host order */
+	bool is_inbound;
+	uint64_t packets, bytes;
+	uint64_t last_used_mono_usec; /* 0 = never */
+};
+
+/** A fingerprint that SDP announced for the peer. */
+struct engine_pin {
+	bool is_pre_shared_key; /* false: of a certificate */
+	char hash[16];          /* "SHA-256" */
+	uint8_t value[64];
+	size_t size;
+};
+
+/** One session. Copied by engine_add_session(), except `peer`, which must outlive the engine. */
+struct engine_session {
+	uint32_t if_id;
+	uint64_t attempt;
+	const char *local_number, *remote_number;
+	struct sockaddr_storage
+		local; /* tunnel source and the session port, which names the session */
+	struct sockaddr_storage remote; /* from the other side's SDP */
+	const struct config_peer *peer;
+	const uint8_t *key; /* the PSK for remote_number */
+	size_t key_size;
+	const struct engine_pin *pins; /* empty: any fingerprint will do */
+	size_t pin_count;
+};
+
+enum engine_fact_kind {
+	ENGINE_SA_BEGUN = 1, /* an IKE_SA exists */
+	ENGINE_SA_REPLACED,  /* IKE rekey: `successor` took over from `sa` */
+	ENGINE_SA_GONE,      /* the IKE_SA does not exist any more */
+	ENGINE_CHILD_UP,     /* authenticated, and its first child SA is installed */
+	ENGINE_CHILD_DOWN,   /* a child SA ended other than by rekey */
+	ENGINE_CHILD_REKEYED,
+	ENGINE_CAUSE,            /* something went wrong with the IKE_SA */
+	ENGINE_INITIATION_FAILED /* no IKE_SA came of engine_initiate() */
+};
+
+/** How much a cause explains; the highest of an IKE_SA is the one that is told. */
+enum engine_cause_rank {
+	ENGINE_CAUSE_CLOSED = 1, /* somebody ended it */
+	ENGINE_CAUSE_SILENCE,    /* no answer */
+	ENGINE_CAUSE_REFUSED,    /* the peer said no */
+	ENGINE_CAUSE_FAULT,      /* we found a fault in what the peer sent */
+	ENGINE_CAUSE_VERDICT,    /* we know whose identity or key it was */
+};
+
+/** A fact about the IKE_SA `sa` of a session. */
+struct engine_fact {
+	enum engine_fact_kind kind;
+	uint32_t if_id; /* 0: the IKE_SA belongs to no session */
+	uint64_t attempt;
+	uint32_t sa; /* the engine's number of the IKE_SA; 0 with INITIATION_FAILED */
+	uint32_t successor;
+	bool is_initiator; /* we began this IKE_SA */
+	bool is_proven;    /* CAUSE: the peer had answered before, so its address is its own */
+	enum engine_cause_rank rank;
+	char cause[ENGINE_CAUSE_SIZE];
+	char ike_proposal[ENGINE_PROPOSAL_SIZE];
+	char esp_proposal[ENGINE_PROPOSAL_SIZE];
+	char remote_identity[64];
+	uint64_t initiator_spi, responder_spi;
+};
+
+/** What the engine needs of the world. Called from the engine's threads, `context` first. */
+struct engine_host {
+	/** Installs the SA; blocks at most 2 s. False with the reason in `why`. */
+	bool (*install_sa)(void *context, const struct engine_sa *sa, char *why, size_t why_size);
+	/** Removes the SA, which may never have been installed. Blocks at most 2 s. */
+	void (*remove_sa)(void *context, uint32_t if_id, bool is_inbound, uint32_t spi);
+	/** Sends an IKE message (no non-ESP marker). Does not block; may lose it. */
+	void (*send_packet)(void *context, uint32_t if_id, const struct sockaddr_storage *remote,
+	                    const uint8_t *packet, size_t size);
+	/** Takes note of a fact. Does not block: the engine holds a lock. */
+	void (*report)(void *context, const struct engine_fact *fact);
+	void *context;
+};
+
+/**
+ * Starts libcharon and its threads. Block all signals before. False with a sentence in `why` if the library, its
+ * plugins or a proposal of the configuration's profiles do not fit. All that is given must outlive the engine.
+ */
+bool engine_open(const struct config *config, const struct config_keyring *keyring,
+                 const struct engine_host *host, char *why, size_t why_size);
+
+/** Stops the threads. Tells the peers nothing and leaves the installed SAs alone. */
+void engine_close(void);
+
+/** The session may exist: IKE packets for it are answered. False with a sentence in `why`. */
+bool engine_add_session(const struct engine_session *session, char *why, size_t why_size);
+
+/** Begins an IKE_SA for the session; failure is a fact. */
+void engine_initiate(uint32_t if_id, uint64_t attempt);
+
+/** No IKE_SA may begin for this session any more; what its living ones still have to say is sent. */
+void engine_retire_session(uint32_t if_id, uint64_t attempt);
+
+/** Ends an IKE_SA and its children at once; `tells_peer` sends a DELETE (once, not awaited). */
+void engine_end_sa(uint32_t sa, bool tells_peer);
+
+/** An IKE message arrived on the session's port. False if there is no such session or the queue is full. */
+bool engine_deliver(uint32_t if_id, const struct sockaddr_storage *remote, const uint8_t *packet,
+                    size_t size);
+
+/**
+ * All SAs that tunnel-agent holds for this tunnel. Returns how many child SAs of ours are missing there, though
+ * installed more than 3 s ago.
+ */
+size_t engine_note_usage(uint32_t if_id, const struct engine_sa_usage *usage, size_t count,
+                         uint64_t now_mono_usec);
+
+/** Rekeys those child SAs that the last engine_note_usage() found missing. */
+void engine_rekey_missing(uint32_t if_id);
+
+/** The inbound or outbound SA reached its soft (rekey) or hard (delete) limit. False if it is not known. */
+bool engine_expire(uint32_t if_id, uint32_t spi, bool is_hard);
+
+#endif
