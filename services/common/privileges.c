@@ -68,13 +68,15 @@ out:
 	return result;
 }
 
+/* With the instance lock in it, which an earlier run as another user may have left. */
 static int give_directory(const char *path, uid_t uid, gid_t gid, mode_t mode)
 {
 	/* By descriptor: a link put there by somebody else is not followed. */
 	int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	int result = -1;
 
-	if (directory >= 0 && fchown(directory, uid, gid) == 0 && fchmod(directory, mode) == 0)
+	if (directory >= 0 && fchown(directory, uid, gid) == 0 && fchmod(directory, mode) == 0 &&
+	    (fchownat(directory, "lock", uid, gid, AT_SYMLINK_NOFOLLOW) == 0 || errno == ENOENT))
 		result = 0;
 	if (result != 0)
 		log_line(LOG_ERR, "cannot set owner and mode of %s: %m", path);
