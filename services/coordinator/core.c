@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "services/coordinator/core.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "services/common/address.h"
+#include "services/common/log.h"
+#include "services/coordinator/offer.h"
+
+#define HOUR_USEC 3600000000ull
+
+struct core *core_create(const struct config *config, const struct coordinator_port *port)
+{
+	struct core *core = calloc(1, sizeof(*core));
+
+	if (!core)
+		return NULL;
+	core->config = config;
+	core->port = port;
+	core->line_count = config->line_count;
+	core->session_count = config->peer_count;
+	core->lines = calloc(core->line_count ? core->line_count : 1, sizeof(*core->lines));
+	core->sessions = calloc(core->session_count ? core->session_count : 1,
+	                        sizeof(*core->sessions));
+	if (!core->lines || !core->sessions) {
+		core_destroy(core);
+		return NULL;
+	}
+	for (size_t i = 0; i < core->line_count; i++)
+		core->lines[i] = (struct line){.core = core, .config = &config->lines[i]};
+	for (size_t i = 0; i < core->session_count; i++) {
+		struct session *session = &core->sessions[i];
+
+		session->core = core;
+		session->peer = &config->peers[i];
+		session->line = &core->lines[config->peers[i].line - config->lines];
+		session->state_since_usec = port->mono_usec(port->context);
+	}
+	if (config->is_enabled)
+		for (size_t i = 0; i < core->line_count; i++)
+			line_handle(&core->lines[i], LINE_EVENT_ENABLED, NULL);
+	return core;
+}
+
+void core_destroy(struct core *core)
+{
+	if (!core)
+		return;
+	free(core->lines);
+	free(core->sessions);
+	free(core);
+}
+
+struct session *core_session_by_tunnel(struct core *core, const char *tunnel)
+{
+	for (size_t i = 0; i < core->session_count; i++)
+		if (!strcmp(core->sessions[i].peer->tunnel, tunnel))
+			return &core->sessions[i];
+	return NULL;
+}
+
+struct session *core_session_by_number(struct core *core, const char *remote_number)
+{
+	for (size_t i = 0; i < core->session_count; i++)
+		if (!strcmp(core->sessions[i].peer->number, remote_number))
+			return &core->sessions[i];
+	return NULL;
+}
+
+static struct session *session_by_attempt(struct core *core, uint64_t attempt)
+{
+	for (size_t i = 0; attempt && i < core->session_count; i++)
+		if (core->sessions[i].attempt == attempt)
+			return &core->sessions[i];
+	return NULL;
+}
+
+static struct session *session_by_call(struct core *core, const char *call_id)
+{
+	for (size_t i = 0; i < core->session_count; i++)
+		if (core->sessions[i].attempt && !strcmp(core->sessions[i].call_id, call_id))
+			return &core->sessions[i];
+	return NULL;
+}
+
+static size_t count_busy_sessions(const struct core *core)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < core->session_count; i++)
+		count += core->sessions[i].attempt != 0;
+	return count;
+}
+
+const char *core_call_refusal(struct core *core, const struct session *session)
+{
+	const struct coordinator_port *port = core->port;
+	uint64_t now_usec = port->mono_usec(port->context);
+	unsigned limit = core->config->maximum_calls_per_hour;
+
+	if (core->is_shutting_down)
+		return "shutting down";
+	if (!session->peer->is_enabled)
+		return "the peer is disabled";
+	if (session->line->state != LINE_STATE_REGISTERED)
+		return session->line->cause[0] ? session->line->cause
+		                               : "the line is not registered";
+	if (count_busy_sessions(core) >= core->config->maximum_sessions)
+		return "the maximum number of sessions is reached";
+	if (limit && limit < CALLS_REMEMBERED && core->call_count >= limit &&
+	    now_usec - core->call_times_usec[(core->call_count - limit) % CALLS_REMEMBERED] <
+	            HOUR_USEC)
+		return "the maximum number of calls per hour is reached";
+	return NULL;
+}
+
+void core_count_call(struct core *core)
+{
+	const struct coordinator_port *port = core->port;
+
+	core->call_times_usec[core->call_count++ % CALLS_REMEMBERED] =
+		port->mono_usec(port->context);
+}
+
+void core_step_finished(struct core *core, struct session *session, uint64_t attempt,
+                        enum step step, const struct step_result *result)
+{
+	struct session_event event = {
+		.type = result->is_done ? EVENT_STEP_DONE : EVENT_STEP_FAILED,
+		.step = step,
+		.kind = result->kind,
+		.cause = result->cause,
+	};
+	(void)core;
+
+	if (!attempt || attempt != session->attempt)
+		return;
+	if (result->is_done) {
+		session->finished |= BIT(step);
+		if (step == STEP_RESERVE_PORT)
+			address_set_port(&session->local.address, result->port);
+		if (step == STEP_PREPARE_IKE && result->media) {
+			memcpy(session->local.fingerprints, result->media->fingerprints,
+			       sizeof(session->local.fingerprints));
+			session->local.fingerprint_count = result->media->fingerprint_count;
+		}
+	}
+	session_handle(session, &event);
+}
+
+static bool was_answered(Vpnsip__CallStatus status)
+{
+	return status == VPNSIP__CALL_STATUS__CALL_ANSWERED ||
+	       status == VPNSIP__CALL_STATUS__CALL_ACCEPTED ||
+	       status == VPNSIP__CALL_STATUS__CALL_CONFIRMED;
+}
+
+/* What a change of the session's own call means to it; SESSION_EVENT_COUNT for nothing. */
+static enum session_event_type event_of_status(Vpnsip__CallStatus was,
+                                               const struct call_report *now)
+{
+	switch (now->status) {
+	case VPNSIP__CALL_STATUS__CALL_RINGING:
+		return EVENT_CALL_RINGING;
+	case VPNSIP__CALL_STATUS__CALL_ANSWERED:
+		return now->media ? EVENT_CALL_ANSWERED : SESSION_EVENT_COUNT;
+	case VPNSIP__CALL_STATUS__CALL_CONFIRMED:
+		return EVENT_CALL_CONFIRMED;
+	case VPNSIP__CALL_STATUS__CALL_ENDING:
+	case VPNSIP__CALL_STATUS__CALL_ENDED:
+		return was_answered(was) ? EVENT_CALL_ENDED : EVENT_CALL_FAILED;
+	default:
+		return SESSION_EVENT_COUNT;
+	}
+}
+
+static void own_call_changed(struct session *session, const struct call_report *report)
+{
+	Vpnsip__CallStatus was = session->call_status;
+	struct session_event event = {.call = report, .cause = report->cause};
+
+	if (report->status == was)
+		return;
+	if (!session->call_id[0])
+		snprintf(session->call_id, sizeof(session->call_id), "%s", report->call_id);
+	event.type = event_of_status(was, report);
+	session->call_status = report->status;
+	if (report->status == VPNSIP__CALL_STATUS__CALL_CONFIRMED)
+		session->is_acknowledged = true;
+	if (event.type != SESSION_EVENT_COUNT)
+		session_handle(session, &event);
+}
+
+static void call_offered(struct core *core, const struct call_report *report)
+{
+	const struct coordinator_port *port = core->port;
+	struct session *session = core_session_by_number(core, report->remote_number);
+	struct session_event event = {.type = EVENT_CALL_OFFERED, .call = report};
+
+	if (!session || strcmp(session->line->config->number, report->local_number) != 0) {
+		log_session(LOG_NOTICE, NULL, report->remote_number,
+		            "incoming call refused with 403: no peer has this number");
+		port->reject(port->context, report->call_id, 403, "Forbidden", 0, NULL);
+		return;
+	}
+	if (session->waiting.is_present && !strcmp(session->waiting.call_id, report->call_id))
+		return;
+	if (report->media)
+		session_handle(session, &event);
+}
+
+/* A waiting caller may give up before it is served. */
+static bool waiting_call_ended(struct core *core, const struct call_report *report)
+{
+	for (size_t i = 0; i < core->session_count; i++) {
+		struct waiting_call *waiting = &core->sessions[i].waiting;
+
+		if (waiting->is_present && !strcmp(waiting->call_id, report->call_id)) {
+			waiting->is_present = false;
+			return true;
+		}
+	}
+	return false;
+}
+
+void core_call_changed(struct core *core, const struct call_report *report)
+{
+	bool is_over = report->status == VPNSIP__CALL_STATUS__CALL_ENDED ||
+	               report->status == VPNSIP__CALL_STATUS__CALL_ENDING;
+	struct session *session = report->direction == VPNSIP__DIRECTION__OUTGOING
+	                                  ? session_by_attempt(core, report->attempt)
+	                                  : session_by_call(core, report->call_id);
+
+	if (session)
+		own_call_changed(session, report);
+	else if (report->status == VPNSIP__CALL_STATUS__CALL_OFFERED)
+		call_offered(core, report);
+	else if (!is_over)
+		core->port->hang_up_stray(core->port->context, report->call_id);
+	else
+		waiting_call_ended(core, report);
+}
+
+void core_ike_changed(struct core *core, const char *tunnel, uint64_t attempt,
+                      Vpnsip__IkeStatus status, const char *cause)
+{
+	struct session *session = core_session_by_tunnel(core, tunnel);
+	struct session_event event = {.cause = cause && cause[0] ? cause : "IKE failed"};
+
+	if (!session || !attempt || session->attempt != attempt)
+		return;
+	if (cause && cause[0])
+		snprintf(session->ike_cause, sizeof(session->ike_cause), "%s", cause);
+	if (status == session->ike_status)
+		return;
+	session->ike_status = status;
+	if (status == VPNSIP__IKE_STATUS__IKE_UP)
+		event.type = EVENT_IKE_UP;
+	else if (status == VPNSIP__IKE_STATUS__IKE_FAILED ||
+	         status == VPNSIP__IKE_STATUS__IKE_ENDED)
+		event.type = EVENT_IKE_DOWN;
+	else
+		return;
+	session_handle(session, &event);
+}
+
+static void tunnel_conditions(struct session *session, const struct tunnel_report *report)
+{
+	const struct session_event idle = {.type = EVENT_TUNNEL_IDLE};
+	const struct session_event dead = {.type = EVENT_PEER_DEAD,
+	                                   .cause = "nothing received for too long"};
+
+	if (session->state != SESSION_ESTABLISHED)
+		return;
+	if (report->is_idle ||
+	    (report->is_one_way && session->peer->ipsec_profile->releases_one_way))
+		session_handle(session, &idle);
+	else if (report->is_dead)
+		session_handle(session, &dead);
+}
+
+void core_tunnel_changed(struct core *core, const struct tunnel_report *report)
+{
+	struct session *session = core_session_by_tunnel(core, report->tunnel);
+	const struct session_event trigger = {.type = EVENT_TRIGGER};
+
+	if (!session)
+		return;
+	session->wants_peer = report->wants_peer;
+	session->last_received_usec = report->last_received_usec;
+	if (session->probe_sent_usec && session->last_received_usec > session->probe_sent_usec)
+		session_finish_probe(session);
+	if (report->attempt && report->attempt == session->attempt)
+		tunnel_conditions(session, report);
+	if (session->wants_peer && session->state == SESSION_READY)
+		session_handle(session, &trigger);
+}
+
+static void release_line(struct core *core, const struct line *line, const char *cause)
+{
+	const struct session_event lost = {.type = EVENT_LINE_LOST, .cause = cause};
+
+	for (size_t i = 0; i < core->session_count; i++)
+		if (core->sessions[i].line == line && core->sessions[i].attempt)
+			session_handle(&core->sessions[i], &lost);
+}
+
+static void line_wan_changed(struct core *core, struct line *line, bool is_up,
+                             const struct sockaddr_storage *address, const char *cause)
+{
+	bool had_wan = line->is_wan_up;
+	bool is_same = had_wan && is_up && !memcmp(address, &line->wan_address, sizeof(*address));
+
+	if (is_same)
+		return;
+	line->is_wan_up = is_up;
+	if (is_up)
+		line->wan_address = *address;
+	if (had_wan)
+		release_line(core, line, is_up ? "the WAN address changed" : cause);
+	line_handle(line, is_up ? LINE_EVENT_WAN_UP : LINE_EVENT_WAN_DOWN, is_up ? NULL : cause);
+}
+
+void core_wan_changed(struct core *core, const char *interface, bool is_up,
+                      const struct sockaddr_storage *address, const char *cause)
+{
+	for (size_t i = 0; i < core->line_count; i++)
+		if (!strcmp(core->lines[i].config->wan_interface, interface))
+			line_wan_changed(core, &core->lines[i], is_up, address, cause);
+}
+
+void core_registration_changed(struct core *core, const char *local_number,
+                               Vpnsip__RegistrationStatus status, const char *cause)
+{
+	const struct session_event trigger = {.type = EVENT_TRIGGER};
+	bool is_registered = status == VPNSIP__REGISTRATION_STATUS__REGISTERED;
+
+	for (size_t i = 0; i < core->line_count; i++)
+		if (!strcmp(core->lines[i].config->number, local_number))
+			line_handle(&core->lines[i],
+			            is_registered ? LINE_EVENT_REGISTERED : LINE_EVENT_UNREGISTERED,
+			            is_registered ? NULL : cause);
+	for (size_t i = 0; is_registered && i < core->session_count; i++)
+		if (core->sessions[i].wants_peer && core->sessions[i].state == SESSION_READY)
+			session_handle(&core->sessions[i], &trigger);
+}
+
+void core_session_timeout(struct core *core, struct session *session, bool is_probe)
+{
+	const struct session_event event = {.type = is_probe ? EVENT_PROBE_TIMEOUT : EVENT_TIMEOUT};
+	(void)core;
+
+	session_handle(session, &event);
+}
+
+void core_line_timeout(struct core *core, struct line *line)
+{
+	(void)core;
+	line_handle(line, LINE_EVENT_TIMEOUT, NULL);
+}
+
+const char *core_operator_call(struct core *core, const char *remote_number)
+{
+	struct session *session = core_session_by_number(core, remote_number);
+	const struct session_event event = {.type = EVENT_OPERATOR_CALL};
+	const char *refusal;
+
+	if (!session)
+		return "no peer has this number";
+	if (session->state != SESSION_READY && session->state != SESSION_HOLDDOWN)
+		return "the session is in use already";
+	refusal = core_call_refusal(core, session);
+	if (!refusal)
+		session_handle(session, &event);
+	return refusal;
+}
+
+const char *core_operator_release(struct core *core, const char *remote_number, bool is_all,
+                                  const char *cause)
+{
+	const struct session_event event = {.type = EVENT_OPERATOR_RELEASE, .cause = cause};
+	struct session *session = is_all ? NULL : core_session_by_number(core, remote_number);
+
+	if (!is_all && !session)
+		return "no peer has this number";
+	for (size_t i = 0; i < core->session_count; i++)
+		if (is_all || session == &core->sessions[i])
+			session_handle(&core->sessions[i], &event);
+	return NULL;
+}
+
+void core_shut_down(struct core *core)
+{
+	core->is_shutting_down = true;
+	core_operator_release(core, NULL, true, "shutdown ordered by the operator");
+	for (size_t i = 0; i < core->line_count; i++)
+		line_handle(&core->lines[i], LINE_EVENT_DISABLED, "shut down by the operator");
+}
+
+bool core_is_at_rest(const struct core *core)
+{
+	return count_busy_sessions(core) == 0;
+}
