@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the parts of tunnel-agent share. Everything runs on the thread of the event loop. */
+#ifndef VPNSIP_TUNNEL_AGENT_H
+#define VPNSIP_TUNNEL_AGENT_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "services/common/config.h"
+#include "services/common/service.h"
+#include "services/tunnel-agent/rtnl.h"
+#include "services/tunnel-agent/tun_device.h"
+#include "services/tunnel-agent/tunnel_core.h"
+#include "services/tunnel-agent/udp_socket.h"
+
+/* The largest packet that a tunnel carries, whatever the WAN's MTU. */
+#define AGENT_PACKET_MAXIMUM 9216
+
+struct agent;
+
+/** One configured tunnel: its core, and the interface that belongs to it. */
+struct agent_tunnel {
+	struct agent *agent;
+	const struct config_peer *peer;
+	struct tunnel core;
+	int descriptor; /* of /dev/net/tun; -1 = none */
+	struct event *readable;
+	unsigned interface_index; /* 0 = missing */
+	bool is_up;
+	unsigned mtu;
+	struct rtnl_address address; /* own or borrowed; 0.0.0.0 = none */
+	char fault[160];             /* why the interface is not as configured; "" = it is */
+	unsigned published_revision;
+};
+
+struct agent {
+	struct service_context *service;
+	struct bus *bus;
+	struct tun_pool pool;
+	int udp; /* the UDP 4500 socket */
+	struct rtnl *rtnl;
+	struct event *udp_readable;
+	struct event *tick;
+	struct event *drain;  /* held packets leave */
+	struct event *repair; /* interfaces and addresses are looked at */
+	uint64_t next_second_usec;
+	uint64_t drain_usec;    /* when `drain` fires */
+	uint64_t repaired_usec; /* when something was put right last */
+	char fault[160];        /* of the tunnel source; "" = in order */
+	struct udp_batch *outbound, *inbound;
+	uint32_t *probe_targets;
+	size_t probe_target_count;
+	struct agent_tunnel *tunnels;
+	size_t tunnel_count;
+	struct agent_tunnel **by_mark; /* open addressing */
+	size_t mark_mask;
+	unsigned ike_in_flight;
+	uint64_t drops[DROP_REASON_COUNT]; /* of packets that belong to no tunnel */
+};
+
+/* tunnel_agent.c */
+struct agent_tunnel *agent_find_name(const struct agent *agent, const char *name);
+struct agent_tunnel *agent_find_mark(const struct agent *agent, uint32_t mark);
+
+/** After anything happened to a tunnel: publishes a change, reports SA limits, lets held packets leave. */
+void agent_settle(struct agent_tunnel *tunnel);
+
+/* data_path.c: packets between interfaces and the UDP socket */
+int data_path_start(struct agent *agent);
+void data_path_stop(struct agent *agent);
+
+/** Reads from the tunnel's (new) descriptor from now on. -1 when there is no memory. */
+int data_path_attach(struct agent_tunnel *tunnel);
+void data_path_detach(struct agent_tunnel *tunnel);
+
+/** Arranges that held packets leave when they are due. */
+void data_path_schedule_drain(struct agent_tunnel *tunnel);
+void data_path_send_keepalive(struct agent_tunnel *tunnel, uint64_t now_usec);
+
+/* interfaces.c: interfaces and addresses are as configured, whoever changes them */
+int interfaces_start(struct agent *agent);
+void interfaces_stop(struct agent *agent);
+
+/** Looks at everything now and puts right what is not. */
+void interfaces_repair(struct agent *agent);
+
+/* ike_relay.c: IKE messages between the UDP socket and ike-agent */
+void ike_relay_deliver(struct agent_tunnel *tunnel, const struct udp_packet *packet);
+void ike_relay_report_limit(struct agent_tunnel *tunnel, uint32_t spi, bool is_hard);
+
+/* orders.c */
+void orders_handle(void *context, struct bus_request *request, const Vpnsip__Envelope *order);
+
+/* status.c */
+void status_publish(struct agent_tunnel *tunnel);
+void status_snapshot(void *context, struct bus_request *request);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "services/tunnel-agent/drops.h"
+
+const char *const drop_reason_names[DROP_REASON_COUNT] = {
+	[DROP_MALFORMED] = "malformed",
+	[DROP_IPV6] = "ipv6",
+	[DROP_MULTICAST] = "multicast",
+	[DROP_BROADCAST] = "broadcast",
+	[DROP_LINK_LOCAL] = "link-local",
+	[DROP_BAD_SOURCE] = "bad-source",
+	[DROP_ICMP_ERROR] = "icmp-error",
+	[DROP_OWN_PROBE] = "own-probe",
+	[DROP_HOLD_OVERFLOW] = "hold-overflow",
+	[DROP_HOLD_EXPIRED] = "hold-expired",
+	[DROP_NO_SA] = "no-sa",
+	[DROP_SEAL_FAILED] = "seal-failed",
+	[DROP_SEND_REFUSED] = "send-refused",
+	[DROP_SEND_FULL] = "send-full",
+	[DROP_TOO_SHORT] = "too-short",
+	[DROP_TOO_LONG] = "too-long",
+	[DROP_NO_PEER] = "no-peer",
+	[DROP_UNKNOWN_SPI] = "unknown-spi",
+	[DROP_LIFETIME] = "lifetime",
+	[DROP_REPLAY] = "replay",
+	[DROP_INTEGRITY] = "integrity",
+	[DROP_PADDING] = "padding",
+	[DROP_DUMMY] = "dummy",
+	[DROP_NOT_IPV4] = "not-ipv4",
+	[DROP_INTERFACE] = "interface",
+	[DROP_UNKNOWN_MARK] = "unknown-mark",
+	[DROP_IKE_QUEUE_FULL] = "ike-queue-full",
+	[DROP_IKE_UNDELIVERED] = "ike-undelivered",
+};

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Requests of the coordinator and of ike-agent. */
+#include <errno.h>
+#include <string.h>
+
+#include "services/common/address.h"
+#include "services/common/log.h"
+#include "services/tunnel-agent/agent.h"
+
+static const uint8_t non_esp_marker[4];
+
+static struct agent_tunnel *find_tunnel(struct agent *agent, struct bus_request *request,
+                                        const char *name)
+{
+	struct agent_tunnel *tunnel = agent_find_name(agent, name);
+
+	if (!tunnel)
+		bus_fail(request, VPNSIP__FAILURE_KIND__CONFIG,
+		         "there is no tunnel '%s' in the configuration", name);
+	return tunnel;
+}
+
+static struct agent_tunnel *find_if_id(struct agent *agent, struct bus_request *request,
+                                       uint32_t if_id)
+{
+	struct agent_tunnel *tunnel = agent_find_mark(agent, if_id);
+
+	if (!tunnel)
+		bus_fail(request, VPNSIP__FAILURE_KIND__CONFIG,
+		         "there is no tunnel with if_id %u in the configuration", if_id);
+	return tunnel;
+}
+
+static void answer(struct bus_request *request, const struct agent_tunnel *tunnel,
+                   enum tunnel_order_result result, uint64_t attempt)
+{
+	switch (result) {
+	case ORDER_DONE:
+		bus_done(request);
+		break;
+	case ORDER_STALE:
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG,
+		         "%s: attempt %lu is stale, %lu is in force and %lu is over",
+		         tunnel->peer->tunnel, (unsigned long)attempt,
+		         (unsigned long)tunnel->core.attempt,
+		         (unsigned long)tunnel->core.cleared_attempt);
+		break;
+	case ORDER_NO_PEER:
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG,
+		         "%s: attempt %lu has no peer to open the tunnel to", tunnel->peer->tunnel,
+		         (unsigned long)attempt);
+		break;
+	}
+}
+
+static void check_tunnel(struct agent *agent, struct bus_request *request,
+                         const Vpnsip__CheckTunnel *order)
+{
+	struct agent_tunnel *tunnel = find_tunnel(agent, request, order->tunnel);
+
+	if (!tunnel)
+		return;
+	/* The news of a change may still be under way. */
+	interfaces_repair(agent);
+	if (agent->fault[0])
+		bus_fail(request, VPNSIP__FAILURE_KIND__REALITY, "%s", agent->fault);
+	else if (tunnel->fault[0])
+		bus_fail(request, VPNSIP__FAILURE_KIND__REALITY, "%s", tunnel->fault);
+	else
+		bus_done(request);
+}
+
+static void set_peer(struct agent *agent, struct bus_request *request, const Vpnsip__SetPeer *order)
+{
+	struct agent_tunnel *tunnel = find_tunnel(agent, request, order->tunnel);
+	struct sockaddr_storage remote;
+	enum tunnel_order_result result;
+
+	if (!tunnel)
+		return;
+	if (!address_from_proto(order->remote, &remote) || address_port(&remote) == 0 ||
+	    remote.ss_family != AF_INET) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__PEER,
+		         "%s: the peer's address is not IPv4 with a port", order->tunnel);
+		return;
+	}
+	result = tunnel_set_peer(&tunnel->core, order->attempt, &remote, bus_mono_usec(agent->bus));
+	answer(request, tunnel, result, order->attempt);
+	agent_settle(tunnel);
+}
+
+static void open_tunnel(struct agent *agent, struct bus_request *request,
+                        const Vpnsip__OpenTunnel *order)
+{
+	struct agent_tunnel *tunnel = find_tunnel(agent, request, order->tunnel);
+	enum tunnel_order_result result;
+
+	if (!tunnel)
+		return;
+	result = tunnel_open(&tunnel->core, order->attempt, order->rate_kbit,
+	                     bus_mono_usec(agent->bus));
+	if (result == ORDER_DONE)
+		log_session(LOG_INFO, tunnel->peer->tunnel, tunnel->peer->number,
+		            "open at %u kbit/s, %u packets were held", order->rate_kbit,
+		            tunnel->core.hold.count);
+	answer(request, tunnel, result, order->attempt);
+	agent_settle(tunnel);
+}
+
+static void clear_peer(struct agent *agent, struct bus_request *request,
+                       const Vpnsip__ClearPeer *order)
+{
+	struct agent_tunnel *tunnel = find_tunnel(agent, request, order->tunnel);
+	enum tunnel_order_result result;
+
+	if (!tunnel)
+		return;
+	result = tunnel_clear_peer(&tunnel->core, order->attempt, bus_mono_usec(agent->bus));
+	answer(request, tunnel, result, order->attempt);
+	agent_settle(tunnel);
+}
+
+static void set_key(const Vpnsip__Secret *secret, const uint8_t **key, size_t *size)
+{
+	*key = secret ? secret->octets.data : NULL;
+	*size = secret ? secret->octets.len : 0;
+}
+
+static void install_sa(struct agent *agent, struct bus_request *request,
+                       const Vpnsip__InstallSa *order)
+{
+	struct agent_tunnel *tunnel = find_if_id(agent, request, order->if_id);
+	struct esp_options options = {
+		.encryption = order->encryption,
+		.integrity = order->integrity,
+		.has_extended_sequence = order->has_extended_sequence,
+		.is_inbound = order->direction == VPNSIP__SA_DIRECTION__SA_INBOUND,
+	};
+	struct sa_limits limits = {
+		.lifetime_usec = (uint64_t)order->hard_lifetime_sec * 1000000,
+		.soft_bytes = order->soft_byte_limit,
+		.hard_bytes = order->hard_byte_limit,
+		.soft_packets = order->soft_packet_limit,
+		.hard_packets = order->hard_packet_limit,
+	};
+	const char *why;
+
+	if (!tunnel)
+		return;
+	if (order->direction != VPNSIP__SA_DIRECTION__SA_INBOUND &&
+	    order->direction != VPNSIP__SA_DIRECTION__SA_OUTBOUND) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "the SA has no direction");
+		return;
+	}
+	set_key(order->encryption_key, &options.encryption_key, &options.encryption_key_size);
+	set_key(order->integrity_key, &options.integrity_key, &options.integrity_key_size);
+	if (tunnel_install_sa(&tunnel->core, order->spi, &options, order->replay_window, &limits,
+	                      bus_mono_usec(agent->bus), &why) != 0) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "%s: SA %08x: %s",
+		         tunnel->peer->tunnel, order->spi, why);
+		return;
+	}
+	bus_done(request);
+	agent_settle(tunnel);
+}
+
+static void remove_sa(struct agent *agent, struct bus_request *request,
+                      const Vpnsip__RemoveSa *order)
+{
+	struct agent_tunnel *tunnel = find_if_id(agent, request, order->if_id);
+
+	if (!tunnel)
+		return;
+	tunnel_remove_sa(&tunnel->core, order->direction == VPNSIP__SA_DIRECTION__SA_INBOUND,
+	                 order->spi);
+	bus_done(request);
+	agent_settle(tunnel);
+}
+
+static void send_ike_packet(struct agent *agent, struct bus_request *request,
+                            const Vpnsip__SendIkePacket *order)
+{
+	struct agent_tunnel *tunnel = find_if_id(agent, request, order->if_id);
+	struct sockaddr_storage remote;
+
+	if (!tunnel)
+		return;
+	if (!address_from_proto(order->remote, &remote) || remote.ss_family != AF_INET) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "the IKE message has no address");
+		return;
+	}
+	if (udp_send(agent->udp, &remote, order->if_id, non_esp_marker, sizeof(non_esp_marker),
+	             order->packet.data, order->packet.len) != 0) {
+		int error = errno;
+
+		tunnel->core.drops[DROP_SEND_REFUSED]++;
+		bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM,
+		         "%s: the IKE message was not sent: %s", tunnel->peer->tunnel,
+		         strerror(error));
+		return;
+	}
+	tunnel_note_sent(&tunnel->core, bus_mono_usec(agent->bus));
+	bus_done(request);
+}
+
+void orders_handle(void *context, struct bus_request *request, const Vpnsip__Envelope *order)
+{
+	struct service_context *service = context;
+	struct agent *agent = service->state;
+
+	switch (order->body_case) {
+	case VPNSIP__ENVELOPE__BODY_CHECK_TUNNEL:
+		check_tunnel(agent, request, order->check_tunnel);
+		break;
+	case VPNSIP__ENVELOPE__BODY_SET_PEER:
+		set_peer(agent, request, order->set_peer);
+		break;
+	case VPNSIP__ENVELOPE__BODY_OPEN_TUNNEL:
+		open_tunnel(agent, request, order->open_tunnel);
+		break;
+	case VPNSIP__ENVELOPE__BODY_CLEAR_PEER:
+		clear_peer(agent, request, order->clear_peer);
+		break;
+	case VPNSIP__ENVELOPE__BODY_INSTALL_SA:
+		install_sa(agent, request, order->install_sa);
+		break;
+	case VPNSIP__ENVELOPE__BODY_REMOVE_SA:
+		remove_sa(agent, request, order->remove_sa);
+		break;
+	case VPNSIP__ENVELOPE__BODY_SEND_IKE_PACKET:
+		send_ike_packet(agent, request, order->send_ike_packet);
+		break;
+	default:
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "tunnel-agent does not know %s",
+		         bus_body_name(order));
+	}
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * TUN devices (/dev/net/tun). The device file may be root's alone, so enough descriptors are opened before privileges are
+ * dropped; a descriptor whose interface somebody deleted can make it again.
+ *
+ * Interfaces are not persistent: when this process dies they vanish with the routes through them, and the guard routes
+ * and the firewall stop what would have gone there.
+ */
+#ifndef VPNSIP_TUN_DEVICE_H
+#define VPNSIP_TUN_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/** Descriptors of /dev/net/tun that have no interface yet. */
+struct tun_pool {
+	int *descriptors;
+	size_t count;
+};
+
+/** Opens `count` descriptors. -1 and errno when even the first fails. */
+int tun_pool_open(struct tun_pool *pool, size_t count);
+void tun_pool_close(struct tun_pool *pool);
+
+/** A descriptor from the pool, or newly opened; -1 and errno when there is none. Non-blocking. */
+int tun_pool_take(struct tun_pool *pool);
+
+/**
+ * Makes the interface `name` (layer 3, no packet information header) on this descriptor. -1 and errno: EEXIST when the
+ * descriptor still has one, EBUSY or EINVAL when another program has an interface of that name.
+ */
+int tun_create(int descriptor, const char *name);
+
+/** Whether an interface belongs to this descriptor; false after somebody deleted it. */
+bool tun_is_attached(int descriptor);
+
+#endif

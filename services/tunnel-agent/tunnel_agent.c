@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "services/tunnel-agent/tunnel_agent.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "services/common/log.h"
+#include "services/tunnel-agent/agent.h"
+
+/* For interfaces that somebody renamed or moved away; a deleted one is made again with its own descriptor. */
+#define SPARE_DESCRIPTORS 8
+#define HOLD_SECONDS      2
+#define SECOND_USEC       1000000u
+
+/* A dead peer is given up after this many retries (see the IKE profile's dpd-interval and dpd-retry). */
+#define DPD_RETRIES 5
+
+static size_t hash_mark(const struct agent *agent, uint32_t mark)
+{
+	return mark * UINT32_C(2654435761) & agent->mark_mask;
+}
+
+struct agent_tunnel *agent_find_mark(const struct agent *agent, uint32_t mark)
+{
+	struct agent_tunnel *tunnel;
+
+	for (size_t i = hash_mark(agent, mark); (tunnel = agent->by_mark[i]) != NULL;
+	     i = (i + 1) & agent->mark_mask)
+		if (tunnel->core.options.if_id == mark)
+			return tunnel;
+	return NULL;
+}
+
+struct agent_tunnel *agent_find_name(const struct agent *agent, const char *name)
+{
+	for (size_t i = 0; i < agent->tunnel_count; i++)
+		if (strcmp(agent->tunnels[i].peer->tunnel, name) == 0)
+			return &agent->tunnels[i];
+	return NULL;
+}
+
+void agent_settle(struct agent_tunnel *tunnel)
+{
+	const struct sa *sa;
+	bool is_hard;
+
+	while ((sa = tunnel_next_sa_report(&tunnel->core, &is_hard)) != NULL)
+		ike_relay_report_limit(tunnel, sa->spi, is_hard);
+	if (tunnel->core.state == TUNNEL_DRAINING)
+		data_path_schedule_drain(tunnel);
+	if (tunnel->core.revision != tunnel->published_revision)
+		status_publish(tunnel);
+}
+
+static bool has_condition(const struct tunnel *core)
+{
+	return core->state == TUNNEL_WANTING || core->is_idle || core->is_dead || core->is_one_way;
+}
+
+static void advance_tunnel(struct agent_tunnel *tunnel, uint64_t now_usec, bool is_new_second)
+{
+	struct tunnel *core = &tunnel->core;
+
+	tunnel_advance(core, now_usec);
+	if (tunnel_needs_keepalive(core, now_usec))
+		data_path_send_keepalive(tunnel, now_usec);
+	if (is_new_second && (tunnel_sample(core, now_usec) | has_condition(core)))
+		core->revision++;
+	agent_settle(tunnel);
+}
+
+static void arm_tick(struct agent *agent, uint64_t now_usec)
+{
+	uint64_t next_usec = agent->next_second_usec;
+	struct timeval delay;
+
+	for (size_t i = 0; i < agent->tunnel_count; i++) {
+		uint64_t deadline_usec = tunnel_next_deadline_usec(&agent->tunnels[i].core);
+
+		if (deadline_usec < next_usec)
+			next_usec = deadline_usec;
+	}
+	delay.tv_sec = 0;
+	delay.tv_usec = next_usec > now_usec ? (suseconds_t)(next_usec - now_usec) : 0;
+	if (delay.tv_usec >= (suseconds_t)SECOND_USEC)
+		delay = (struct timeval){.tv_sec = 1};
+	event_add(agent->tick, &delay);
+}
+
+static void tick(evutil_socket_t descriptor, short what, void *context)
+{
+	struct agent *agent = context;
+	uint64_t now_usec = bus_mono_usec(agent->bus);
+	bool is_new_second = now_usec >= agent->next_second_usec;
+	bool has_fault = agent->fault[0];
+
+	(void)descriptor;
+	(void)what;
+	for (size_t i = 0; i < agent->tunnel_count; i++) {
+		has_fault |= agent->tunnels[i].fault[0] != '\0';
+		advance_tunnel(&agent->tunnels[i], now_usec, is_new_second);
+	}
+	if (is_new_second) {
+		agent->next_second_usec = now_usec + SECOND_USEC;
+		if (has_fault)
+			interfaces_repair(agent);
+	}
+	arm_tick(agent, now_usec);
+}
+
+static int collect_probe_targets(struct agent *agent, const struct config *config)
+{
+	agent->probe_targets = calloc(config->sla_count + 1, sizeof(*agent->probe_targets));
+	if (!agent->probe_targets)
+		return -1;
+	for (size_t i = 0; i < config->sla_count; i++) {
+		const struct sockaddr_in *target = (struct sockaddr_in *)&config->slas[i].target;
+
+		if (target->sin_family == AF_INET)
+			agent->probe_targets[agent->probe_target_count++] = target->sin_addr.s_addr;
+	}
+	return 0;
+}
+
+static int make_tunnel(struct agent *agent, const struct config *config,
+                       const struct config_peer *peer)
+{
+	const struct config_ike_profile *ike = peer->ike_profile;
+	unsigned dead_sec = ike->dpd_interval_sec + DPD_RETRIES * ike->dpd_retry_sec;
+	struct agent_tunnel *tunnel = &agent->tunnels[agent->tunnel_count];
+	struct tunnel_options options = {
+		.name = peer->tunnel,
+		.if_id = peer->if_id,
+		.idle_usec = (uint64_t)peer->ipsec_profile->idle_msec * 1000,
+		.dead_usec = ike->dpd_interval_sec ? (uint64_t)dead_sec * SECOND_USEC : 0,
+		.keepalive_usec = (uint64_t)config->timer_msec[TIMER_KEEPALIVE] * 1000,
+		.hold_usec = (uint64_t)config->timer_msec[TIMER_HOLD] * 1000,
+		.hold_bytes = (size_t)peer->bandwidth_kbit * 1000 / 8 * HOLD_SECONDS,
+		.largest_packet = AGENT_PACKET_MAXIMUM,
+		.load_interval_sec = peer->load_interval_sec,
+		.probe_targets = agent->probe_targets,
+		.probe_target_count = agent->probe_target_count,
+	};
+	size_t slot;
+
+	if (tunnel_init(&tunnel->core, &options) != 0)
+		return -1;
+	tunnel->agent = agent;
+	tunnel->peer = peer;
+	tunnel->descriptor = -1;
+	agent->tunnel_count++;
+	slot = hash_mark(agent, peer->if_id);
+	while (agent->by_mark[slot])
+		slot = (slot + 1) & agent->mark_mask;
+	agent->by_mark[slot] = tunnel;
+	return 0;
+}
+
+static int make_tunnels(struct agent *agent, const struct config *config)
+{
+	size_t slots = 2;
+
+	while (slots < 2 * config->peer_count + 1)
+		slots *= 2;
+	agent->mark_mask = slots - 1;
+	agent->by_mark = calloc(slots, sizeof(struct agent_tunnel *));
+	agent->tunnels = calloc(config->peer_count + 1, sizeof(*agent->tunnels));
+	if (!agent->by_mark || !agent->tunnels || collect_probe_targets(agent, config) != 0)
+		return -1;
+	for (size_t i = 0; config->is_enabled && i < config->peer_count; i++)
+		if (config->peers[i].is_enabled &&
+		    make_tunnel(agent, config, &config->peers[i]) != 0)
+			return -1;
+	return 0;
+}
+
+int tunnel_agent_prepare(struct service_context *service)
+{
+	const struct config *config = service->config;
+	struct agent *agent = calloc(1, sizeof(*agent));
+	char why[256];
+
+	if (!agent) {
+		log_line(LOG_ERR, "out of memory");
+		return -1;
+	}
+	service->state = agent;
+	agent->udp = -1;
+	agent->service = service;
+	if (tun_pool_open(&agent->pool, config->peer_count + SPARE_DESCRIPTORS) != 0) {
+		log_line(LOG_ERR, "cannot open /dev/net/tun: %s", strerror(errno));
+		return -1;
+	}
+	agent->udp = udp_open(&config->tunnel_source, why, sizeof(why));
+	if (agent->udp < 0) {
+		log_line(LOG_ERR, "%s", why);
+		return -1;
+	}
+	return 0;
+}
+
+int tunnel_agent_start(struct service_context *service)
+{
+	struct agent *agent = service->state;
+
+	agent->bus = service->bus;
+	agent->tick = event_new(service->base, -1, 0, tick, agent);
+	if (!agent->tick || make_tunnels(agent, service->config) != 0 ||
+	    data_path_start(agent) != 0) {
+		log_line(LOG_ERR, "out of memory");
+		return -1;
+	}
+	if (interfaces_start(agent) != 0)
+		return -1;
+	tick(-1, EV_TIMEOUT, agent);
+	return 0;
+}
+
+void tunnel_agent_stop(struct service_context *service)
+{
+	struct agent *agent = service->state;
+
+	data_path_stop(agent);
+	interfaces_stop(agent);
+	for (size_t i = 0; i < agent->tunnel_count; i++)
+		tunnel_destroy(&agent->tunnels[i].core);
+	event_free(agent->tick);
+	close(agent->udp);
+	free(agent->probe_targets);
+	free(agent->tunnels);
+	free(agent->by_mark);
+	free(agent);
+	service->state = NULL;
+}

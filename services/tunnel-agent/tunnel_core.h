@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One tunnel: who its peer is, what becomes of a packet, which conditions hold. Pure: the caller gives the time and
+ * carries the packets; nothing is allocated per packet.
+ */
+#ifndef VPNSIP_TUNNEL_CORE_H
+#define VPNSIP_TUNNEL_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "services/tunnel-agent/classify.h"
+#include "services/tunnel-agent/drops.h"
+#include "services/tunnel-agent/hold.h"
+#include "services/tunnel-agent/sa_table.h"
+
+/* SAs of a tunnel that nobody gave a peer (the coordinator is dead) live this long. */
+#define TUNNEL_ORPHAN_SA_USEC 60000000u
+
+enum tunnel_state {
+	TUNNEL_RESTING = 0, /* no peer, nothing held */
+	TUNNEL_WANTING,     /* no peer, packets held: a call is wanted */
+	TUNNEL_PEERED,      /* peer set, session not up: packets are held */
+	TUNNEL_DRAINING,    /* session up, held packets leave first */
+	TUNNEL_OPEN,        /* session up, packets pass */
+	TUNNEL_STATE_COUNT
+};
+
+enum tunnel_verdict {
+	TUNNEL_SEND = 1, /* seal it now */
+	TUNNEL_HELD,
+	TUNNEL_DROPPED,
+};
+
+enum tunnel_order_result {
+	ORDER_DONE = 1,
+	ORDER_STALE,   /* a newer attempt is in force, or this one was cleared */
+	ORDER_NO_PEER, /* OpenTunnel before SetPeer */
+};
+
+/** Fixed for the life of a tunnel. Strings and arrays are borrowed. */
+struct tunnel_options {
+	const char *name;
+	uint32_t if_id;
+	uint64_t idle_usec;
+	uint64_t dead_usec;      /* 0 = dead peers are not watched for */
+	uint64_t keepalive_usec; /* 0 = none are sent */
+	uint64_t hold_usec;
+	size_t hold_bytes;
+	size_t largest_packet;
+	unsigned load_interval_sec;
+	const uint32_t *probe_targets;
+	size_t probe_target_count;
+};
+
+/** Payload of one direction. */
+struct tunnel_traffic {
+	uint64_t packets, bytes;
+	uint64_t last_usec; /* 0 = never in this session */
+	uint64_t sampled_packets, sampled_bytes;
+	double packet_rate, bit_rate; /* per second, averaged over the load interval */
+};
+
+struct tunnel {
+	struct tunnel_options options;
+	struct classify_context classify;
+	enum tunnel_state state;
+	uint64_t attempt;         /* of the peer that is set; 0 = none */
+	uint64_t cleared_attempt; /* the newest one that is over */
+	struct sockaddr_storage remote;
+	uint32_t rate_kbit; /* negotiated; held packets leave at this rate */
+	uint64_t next_release_usec;
+	uint64_t wanting_since_usec;
+	uint64_t opened_usec;
+	uint64_t last_received_usec; /* anything authentic, or IKE, on the session */
+	uint64_t last_sent_usec;     /* anything, on the session */
+	uint64_t orphaned_usec;      /* since when there are SAs and no peer; 0 = not so */
+	uint64_t sampled_usec;
+	bool is_idle, is_dead, is_one_way;
+	bool has_sa_reports; /* an SA reached a limit: see tunnel_next_sa_report() */
+	unsigned revision;   /* grows with every change worth telling at once; counters are not */
+	struct tunnel_traffic in, out;
+	struct sa_table sas;
+	struct hold hold;
+	uint64_t drops[DROP_REASON_COUNT];
+};
+
+/** -1 when there is no memory. */
+int tunnel_init(struct tunnel *tunnel, const struct tunnel_options *options);
+
+/** Wipes the SAs and frees what the tunnel holds. */
+void tunnel_destroy(struct tunnel *tunnel);
+
+/* Orders. Each may come again; a lower attempt than the one in force is stale. */
+enum tunnel_order_result tunnel_set_peer(struct tunnel *tunnel, uint64_t attempt,
+                                         const struct sockaddr_storage *remote, uint64_t now_usec);
+enum tunnel_order_result tunnel_open(struct tunnel *tunnel, uint64_t attempt, uint32_t rate_kbit,
+                                     uint64_t now_usec);
+enum tunnel_order_result tunnel_clear_peer(struct tunnel *tunnel, uint64_t attempt,
+                                           uint64_t now_usec);
+
+/** An SA for this tunnel; see sa_install() and sa_remove(). */
+int tunnel_install_sa(struct tunnel *tunnel, uint32_t spi, const struct esp_options *options,
+                      unsigned replay_window, const struct sa_limits *limits, uint64_t now_usec,
+                      const char **why);
+void tunnel_remove_sa(struct tunnel *tunnel, bool is_inbound, uint32_t spi);
+
+/** A packet that the kernel routed into the interface: send, or it was held (copied) or dropped (counted). */
+enum tunnel_verdict tunnel_take(struct tunnel *tunnel, const uint8_t *packet, size_t size,
+                                uint64_t now_usec);
+
+/**
+ * Seals a packet in place with the newest SA (room as for esp_seal()). False: dropped and counted.
+ */
+bool tunnel_seal(struct tunnel *tunnel, uint8_t *inner, size_t inner_size, uint64_t now_usec,
+                 uint8_t **packet, size_t *packet_size);
+
+/**
+ * Checks and opens an ESP packet in place. True: `*inner` is an IPv4 packet for the interface. False: dropped and counted.
+ */
+bool tunnel_unseal(struct tunnel *tunnel, uint8_t *packet, size_t packet_size, uint64_t now_usec,
+                   uint8_t **inner, size_t *inner_size);
+
+/** The next held packet that may leave now, copied into `packet` (room for the largest); 0 = none is due. */
+size_t tunnel_release(struct tunnel *tunnel, uint8_t *packet, uint64_t now_usec);
+
+/** When tunnel_release() has something; UINT64_MAX = not before other events. */
+uint64_t tunnel_next_release_usec(const struct tunnel *tunnel, uint64_t now_usec);
+
+/** An IKE message arrived on, or something was sent from, the session. */
+void tunnel_note_received(struct tunnel *tunnel, uint64_t now_usec);
+void tunnel_note_sent(struct tunnel *tunnel, uint64_t now_usec);
+
+/** Whether the NAT's mapping needs a keepalive (RFC 3948 section 4) now. */
+bool tunnel_needs_keepalive(const struct tunnel *tunnel, uint64_t now_usec);
+
+/** Ends what is too old (held packets, SAs) and evaluates the conditions. Call it at least once a second. */
+void tunnel_advance(struct tunnel *tunnel, uint64_t now_usec);
+
+/** When a condition may change next, if nothing else happens; UINT64_MAX = not by time. */
+uint64_t tunnel_next_deadline_usec(const struct tunnel *tunnel);
+
+/** Updates the rates; call it about once a second. True when payload moved since the last call. */
+bool tunnel_sample(struct tunnel *tunnel, uint64_t now_usec);
+
+/** An SA that reached a limit, each limit once; NULL when all are told. */
+const struct sa *tunnel_next_sa_report(struct tunnel *tunnel, bool *is_hard);
+
+/** Whether OpenTunnel is in force. */
+bool tunnel_has_session(const struct tunnel *tunnel);
+
+/** Moves on when the hold became empty or is not empty any more; for the parts of the core only. */
+void tunnel_settle_hold(struct tunnel *tunnel, uint64_t now_usec);
+
+#endif
