@@ -64,6 +64,8 @@ static void line_become(struct line *line, enum line_state next, const char *cau
 {
 	const struct coordinator_port *port = line->core->port;
 	const struct line_state_description *from = &line_states[line->state];
+	bool had_registration = line->state == LINE_STATE_REGISTERING ||
+				line->state == LINE_STATE_REGISTERED;
 	int timer = line_states[next].timer;
 
 	if (!(from->may_become & BIT(next))) {
@@ -83,7 +85,7 @@ static void line_become(struct line *line, enum line_state next, const char *cau
 	port->line_changed(port->context, line);
 	if (next == LINE_STATE_REGISTERING)
 		port->register_line(port->context, line, true);
-	else if (next == LINE_STATE_DISABLED || next == LINE_STATE_WAIT_WAN)
+	else if (had_registration && next != LINE_STATE_REGISTERED)
 		port->register_line(port->context, line, false);
 }
 
