@@ -65,7 +65,7 @@ static void line_become(struct line *line, enum line_state next, const char *cau
 	const struct coordinator_port *port = line->core->port;
 	const struct line_state_description *from = &line_states[line->state];
 	bool had_registration = line->state == LINE_STATE_REGISTERING ||
-				line->state == LINE_STATE_REGISTERED;
+	                        line->state == LINE_STATE_REGISTERED;
 	int timer = line_states[next].timer;
 
 	if (!(from->may_become & BIT(next))) {
