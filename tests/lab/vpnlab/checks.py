@@ -22,8 +22,8 @@ def qdiscs(space):
 
 def routes(space):
     """Every IPv4 route and rule, in a form that compares."""
-    table = space.ip("route", "show", "table", "all")
-    rules = space.ip("rule", "show")
+    table = space.ip("-4", "route", "show", "table", "all")
+    rules = space.ip("-4", "rule", "show")
     return sorted(re.sub(r"\s+", " ", line).strip() for line in (table + rules).splitlines())
 
 
