@@ -12,11 +12,14 @@ struct transition {
 	bool is_known;
 };
 
-#define GO(to, does) {.is_known = true, .next = CALL_STATE_##to, .actions = (does)}
-#define END(to, does, who)                                                                         \
-	{                                                                                          \
-		.is_known = true, .next = CALL_STATE_##to, .actions = (does),                      \
-		.ended_by = CALL_ENDED_BY_##who                                                    \
+#define GO(to, does)                                                         \
+	{                                                                    \
+		.is_known = true, .next = CALL_STATE_##to, .actions = (does) \
+	}
+#define END(to, does, who)                                                    \
+	{                                                                     \
+		.is_known = true, .next = CALL_STATE_##to, .actions = (does), \
+		.ended_by = CALL_ENDED_BY_##who                               \
 	}
 
 /* 2xx: ACK at once (RFC 3261 section 13.2.2.4); a call that is not wanted any more gets its BYE with it. */
@@ -133,14 +136,12 @@ void call_set_cause(struct call *call, const char *format, ...)
 unsigned call_state_limit_sec(enum call_state state)
 {
 	static const unsigned limits[CALL_STATE_COUNT] = {
-		[CALL_STATE_CALLING] = 40,	/* timer B is 32 s */
-		[CALL_STATE_PROCEEDING] = 185,	/* timer C */
-		[CALL_STATE_RINGING] = 185,
-		[CALL_STATE_CANCEL_OWED] = 40,
-		[CALL_STATE_CANCELLING] = 33,	/* 64*T1, RFC 3261 section 9.1 */
-		[CALL_STATE_OFFERED] = 60,	/* the coordinator did not decide */
-		[CALL_STATE_BYE_OWED] = 40,
-		[CALL_STATE_LEAVING] = 40,	/* timer F is 32 s */
+		[CALL_STATE_CALLING] = 40,     /* timer B is 32 s */
+		[CALL_STATE_PROCEEDING] = 185, /* timer C */
+		[CALL_STATE_RINGING] = 185,    [CALL_STATE_CANCEL_OWED] = 40,
+		[CALL_STATE_CANCELLING] = 33, /* 64*T1, RFC 3261 section 9.1 */
+		[CALL_STATE_OFFERED] = 60,    /* the coordinator did not decide */
+		[CALL_STATE_BYE_OWED] = 40,    [CALL_STATE_LEAVING] = 40, /* timer F is 32 s */
 	};
 
 	return limits[state];
@@ -149,18 +150,12 @@ unsigned call_state_limit_sec(enum call_state state)
 const char *call_state_name(enum call_state state)
 {
 	static const char *const names[CALL_STATE_COUNT] = {
-		[CALL_STATE_CALLING] = "CALLING",
-		[CALL_STATE_PROCEEDING] = "PROCEEDING",
-		[CALL_STATE_RINGING] = "RINGING",
-		[CALL_STATE_CANCEL_OWED] = "CANCEL_OWED",
-		[CALL_STATE_CANCELLING] = "CANCELLING",
-		[CALL_STATE_ANSWERED] = "ANSWERED",
-		[CALL_STATE_OFFERED] = "OFFERED",
-		[CALL_STATE_ACCEPTED] = "ACCEPTED",
-		[CALL_STATE_BYE_OWED] = "BYE_OWED",
-		[CALL_STATE_CONFIRMED] = "CONFIRMED",
-		[CALL_STATE_LEAVING] = "LEAVING",
-		[CALL_STATE_ENDED] = "ENDED",
+		[CALL_STATE_CALLING] = "CALLING",       [CALL_STATE_PROCEEDING] = "PROCEEDING",
+		[CALL_STATE_RINGING] = "RINGING",       [CALL_STATE_CANCEL_OWED] = "CANCEL_OWED",
+		[CALL_STATE_CANCELLING] = "CANCELLING", [CALL_STATE_ANSWERED] = "ANSWERED",
+		[CALL_STATE_OFFERED] = "OFFERED",       [CALL_STATE_ACCEPTED] = "ACCEPTED",
+		[CALL_STATE_BYE_OWED] = "BYE_OWED",     [CALL_STATE_CONFIRMED] = "CONFIRMED",
+		[CALL_STATE_LEAVING] = "LEAVING",       [CALL_STATE_ENDED] = "ENDED",
 	};
 
 	return names[state];

@@ -9,42 +9,42 @@
 #include "services/sip-agent/number.h"
 #include "services/sip-agent/sdp.h"
 
-#define CALL_ID_SIZE	256
+#define CALL_ID_SIZE     256
 #define CALL_TUNNEL_SIZE 16
-#define CALL_CAUSE_SIZE 256
+#define CALL_CAUSE_SIZE  256
 
 enum call_state {
-	CALL_STATE_CALLING,	/* outgoing: INVITE sent, nothing heard */
-	CALL_STATE_PROCEEDING,	/* outgoing: 100 received */
-	CALL_STATE_RINGING,	/* outgoing: another provisional response received */
-	CALL_STATE_CANCEL_OWED,	/* outgoing: to be cancelled at the first provisional response (RFC 3261 section 9.1) */
-	CALL_STATE_CANCELLING,	/* outgoing: CANCEL sent, no final response yet */
-	CALL_STATE_ANSWERED,	/* outgoing: 200 with a valid answer received, ACK sent */
-	CALL_STATE_OFFERED,	/* incoming: waiting for the order */
-	CALL_STATE_ACCEPTED,	/* incoming: 200 sent, no ACK yet */
-	CALL_STATE_BYE_OWED,	/* incoming: to be ended once the ACK is there (RFC 3261 section 15) */
-	CALL_STATE_CONFIRMED,	/* incoming: ACK received */
-	CALL_STATE_LEAVING,	/* BYE sent */
+	CALL_STATE_CALLING,    /* outgoing: INVITE sent, nothing heard */
+	CALL_STATE_PROCEEDING, /* outgoing: 100 received */
+	CALL_STATE_RINGING,    /* outgoing: another provisional response received */
+	CALL_STATE_CANCEL_OWED, /* outgoing: to be cancelled at the first provisional response (RFC 3261 section 9.1) */
+	CALL_STATE_CANCELLING, /* outgoing: CANCEL sent, no final response yet */
+	CALL_STATE_ANSWERED,   /* outgoing: 200 with a valid answer received, ACK sent */
+	CALL_STATE_OFFERED,    /* incoming: waiting for the order */
+	CALL_STATE_ACCEPTED,   /* incoming: 200 sent, no ACK yet */
+	CALL_STATE_BYE_OWED, /* incoming: to be ended once the ACK is there (RFC 3261 section 15) */
+	CALL_STATE_CONFIRMED, /* incoming: ACK received */
+	CALL_STATE_LEAVING,   /* BYE sent */
 	CALL_STATE_ENDED,
 	CALL_STATE_COUNT
 };
 
 enum call_event {
-	CALL_EVENT_TRYING,	/* 100 */
-	CALL_EVENT_RINGING,	/* 101 to 199 */
-	CALL_EVENT_GOOD_ANSWER,	/* 2xx with an answer that fits the offer */
-	CALL_EVENT_BAD_ANSWER,	/* 2xx without one */
-	CALL_EVENT_REFUSED,	/* 300 to 699 to our INVITE, or no response */
-	CALL_EVENT_HANG_UP,	/* order */
-	CALL_EVENT_ACCEPT,	/* order */
-	CALL_EVENT_REJECT,	/* order */
+	CALL_EVENT_TRYING,      /* 100 */
+	CALL_EVENT_RINGING,     /* 101 to 199 */
+	CALL_EVENT_GOOD_ANSWER, /* 2xx with an answer that fits the offer */
+	CALL_EVENT_BAD_ANSWER,  /* 2xx without one */
+	CALL_EVENT_REFUSED,     /* 300 to 699 to our INVITE, or no response */
+	CALL_EVENT_HANG_UP,     /* order */
+	CALL_EVENT_ACCEPT,      /* order */
+	CALL_EVENT_REJECT,      /* order */
 	CALL_EVENT_PEER_CANCEL,
 	CALL_EVENT_PEER_BYE,
 	CALL_EVENT_ACK,
-	CALL_EVENT_NO_ACK,	/* none within 64*T1 of the 200 */
-	CALL_EVENT_LOST,	/* session timer ran out, or the peer does not know the call any more */
-	CALL_EVENT_BYE_DONE,	/* final response to our BYE, or none: over either way */
-	CALL_EVENT_DEADLINE,	/* the state lasted longer than anything should */
+	CALL_EVENT_NO_ACK, /* none within 64*T1 of the 200 */
+	CALL_EVENT_LOST,   /* session timer ran out, or the peer does not know the call any more */
+	CALL_EVENT_BYE_DONE, /* final response to our BYE, or none: over either way */
+	CALL_EVENT_DEADLINE, /* the state lasted longer than anything should */
 	CALL_EVENT_COUNT
 };
 
@@ -53,9 +53,9 @@ enum call_action {
 	CALL_SEND_ACK = 1 << 0,
 	CALL_SEND_CANCEL = 1 << 1,
 	CALL_SEND_BYE = 1 << 2,
-	CALL_SEND_ANSWER = 1 << 3,	/* 200 with our SDP */
-	CALL_SEND_REFUSAL = 1 << 4,	/* final response to the INVITE */
-	CALL_REPORT = 1 << 5,		/* tell the coordinator */
+	CALL_SEND_ANSWER = 1 << 3,  /* 200 with our SDP */
+	CALL_SEND_REFUSAL = 1 << 4, /* final response to the INVITE */
+	CALL_REPORT = 1 << 5,       /* tell the coordinator */
 };
 
 enum call_direction { CALL_OUTGOING = 1, CALL_INCOMING };
@@ -67,17 +67,17 @@ struct call {
 	enum call_state state;
 	enum call_direction direction;
 	char call_id[CALL_ID_SIZE];
-	uint64_t attempt;		/* 0 = none yet */
-	char tunnel[CALL_TUNNEL_SIZE];	/* "" = none yet */
+	uint64_t attempt;              /* 0 = none yet */
+	char tunnel[CALL_TUNNEL_SIZE]; /* "" = none yet */
 	char local_number[NUMBER_SIZE], remote_number[NUMBER_SIZE];
 	struct sdp_tunnel local, remote;
 	bool has_remote;
-	unsigned sip_status;		/* final response that ended it */
+	unsigned sip_status; /* final response that ended it */
 	unsigned retry_after_sec;
 	char cause[CALL_CAUSE_SIZE];
 	enum call_ended_by ended_by;
 	uint64_t started_at_usec, answered_at_usec, ended_at_usec; /* wall clock */
-	uint64_t ignored;		/* events outside the table */
+	uint64_t ignored;                                          /* events outside the table */
 };
 
 /**

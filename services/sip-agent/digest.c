@@ -95,7 +95,7 @@ static bool hash_joined(const EVP_MD *hash, char hex[HEX_SIZE], ...)
 	va_start(strings, hex);
 	for (unsigned i = 0; is_ok && (text = va_arg(strings, const char *)); i++)
 		is_ok = (i == 0 || EVP_DigestUpdate(context, ":", 1)) &&
-			EVP_DigestUpdate(context, text, strlen(text));
+		        EVP_DigestUpdate(context, text, strlen(text));
 	va_end(strings);
 	is_ok = is_ok && EVP_DigestFinal_ex(context, octets, &size);
 	EVP_MD_CTX_free(context);
@@ -119,21 +119,22 @@ static bool hash_octets(const EVP_MD *hash, char hex[HEX_SIZE], const void *data
 
 /* The response of RFC 7616 section 3.4.1. */
 static bool compute_response(const struct digest_challenge *challenge,
-			     const struct digest_request *request, const char *protection,
-			     const char *count, char response[HEX_SIZE])
+                             const struct digest_request *request, const char *protection,
+                             const char *count, char response[HEX_SIZE])
 {
 	const EVP_MD *hash = algorithms[algorithm_of(challenge)].hash();
 	char a1[HEX_SIZE], a2[HEX_SIZE], body[HEX_SIZE];
-	bool is_ok = hash_joined(hash, a1, request->user, challenge->realm, request->password, NULL);
+	bool is_ok = hash_joined(hash, a1, request->user, challenge->realm, request->password,
+	                         NULL);
 
 	if (protection && strcmp(protection, "auth-int") == 0)
 		is_ok = is_ok && hash_octets(hash, body, request->body, request->body_size) &&
-			hash_joined(hash, a2, request->method, request->uri, body, NULL);
+		        hash_joined(hash, a2, request->method, request->uri, body, NULL);
 	else
 		is_ok = is_ok && hash_joined(hash, a2, request->method, request->uri, NULL);
 	if (protection)
 		is_ok = is_ok && hash_joined(hash, response, a1, challenge->nonce, count,
-					     request->cnonce, protection, a2, NULL);
+		                             request->cnonce, protection, a2, NULL);
 	else
 		is_ok = is_ok && hash_joined(hash, response, a1, challenge->nonce, a2, NULL);
 	OPENSSL_cleanse(a1, sizeof(a1));
@@ -147,7 +148,7 @@ static bool is_quotable(const char *text)
 }
 
 bool digest_answer(const struct digest_challenge *challenge, const struct digest_request *request,
-		   char answer[DIGEST_ANSWER_SIZE])
+                   char answer[DIGEST_ANSWER_SIZE])
 {
 	const char *protection = protection_of(challenge);
 	char count[9], response[HEX_SIZE];
@@ -160,17 +161,18 @@ bool digest_answer(const struct digest_challenge *challenge, const struct digest
 	snprintf(count, sizeof(count), "%08x", request->nonce_count);
 	if (!compute_response(challenge, request, protection, count, response))
 		return false;
-	length += (size_t)snprintf(answer, DIGEST_ANSWER_SIZE,
-				   "Digest username=\"%s\", realm=\"%s\", nonce=\"%s\", uri=\"%s\", "
-				   "response=\"%s\", algorithm=%s",
-				   request->user, challenge->realm, challenge->nonce, request->uri,
-				   response, algorithms[algorithm_of(challenge)].name);
+	length +=
+		(size_t)snprintf(answer, DIGEST_ANSWER_SIZE,
+	                         "Digest username=\"%s\", realm=\"%s\", nonce=\"%s\", uri=\"%s\", "
+	                         "response=\"%s\", algorithm=%s",
+	                         request->user, challenge->realm, challenge->nonce, request->uri,
+	                         response, algorithms[algorithm_of(challenge)].name);
 	if (protection && length < DIGEST_ANSWER_SIZE)
 		length += (size_t)snprintf(answer + length, DIGEST_ANSWER_SIZE - length,
-					   ", cnonce=\"%s\", qop=%s, nc=%s", request->cnonce,
-					   protection, count);
+		                           ", cnonce=\"%s\", qop=%s, nc=%s", request->cnonce,
+		                           protection, count);
 	if (challenge->opaque && length < DIGEST_ANSWER_SIZE)
 		length += (size_t)snprintf(answer + length, DIGEST_ANSWER_SIZE - length,
-					   ", opaque=\"%s\"", challenge->opaque);
+		                           ", opaque=\"%s\"", challenge->opaque);
 	return length < DIGEST_ANSWER_SIZE;
 }

@@ -12,12 +12,12 @@
 
 /** Parameters of one challenge, without quotes; NULL = absent. */
 struct digest_challenge {
-	const char *scheme;		/* "Digest" */
+	const char *scheme; /* "Digest" */
 	const char *realm;
 	const char *nonce;
 	const char *opaque;
-	const char *algorithm;		/* absent means MD5 */
-	const char *qop;		/* list: "auth,auth-int" */
+	const char *algorithm; /* absent means MD5 */
+	const char *qop;       /* list: "auth,auth-int" */
 	const char *stale;
 };
 
@@ -25,10 +25,10 @@ struct digest_challenge {
 struct digest_request {
 	const char *user, *password;
 	const char *method;
-	const char *uri;		/* the Request-URI */
+	const char *uri; /* the Request-URI */
 	const char *cnonce;
 	uint32_t nonce_count;
-	const char *body;		/* for qop=auth-int */
+	const char *body; /* for qop=auth-int */
 	size_t body_size;
 };
 
@@ -42,6 +42,6 @@ bool digest_is_stale(const struct digest_challenge *challenge);
 
 /** Writes the value of the (Proxy-)Authorization header. False if it does not fit or a parameter cannot be quoted. */
 bool digest_answer(const struct digest_challenge *challenge, const struct digest_request *request,
-		   char answer[DIGEST_ANSWER_SIZE]);
+                   char answer[DIGEST_ANSWER_SIZE]);
 
 #endif

@@ -3,16 +3,16 @@
 
 #include <stddef.h>
 
-#define USEC_PER_MSEC		 1000ULL
-#define USEC_PER_SEC		 1000000ULL
-#define EXPIRES_MAXIMUM_SEC	 86400
-#define DOUBLINGS_MAXIMUM	 16
+#define USEC_PER_MSEC       1000ULL
+#define USEC_PER_SEC        1000000ULL
+#define EXPIRES_MAXIMUM_SEC 86400
+#define DOUBLINGS_MAXIMUM   16
 
 typedef enum registration_action registration_step(struct registration_core *core,
-						   const struct registration_input *input);
+                                                   const struct registration_input *input);
 
 static enum registration_action ask(struct registration_core *core,
-				    const struct registration_input *input)
+                                    const struct registration_input *input)
 {
 	core->deadline_usec = input->now_usec + core->limits.answer_msec * USEC_PER_MSEC;
 	core->state = core->expires_at_usec ? REGISTRATION_REFRESHING : REGISTRATION_ASKING;
@@ -20,7 +20,7 @@ static enum registration_action ask(struct registration_core *core,
 }
 
 static enum registration_action leave(struct registration_core *core,
-				      const struct registration_input *input)
+                                      const struct registration_input *input)
 {
 	core->deadline_usec = input->now_usec + core->limits.answer_msec * USEC_PER_MSEC;
 	core->expires_at_usec = 0;
@@ -28,21 +28,26 @@ static enum registration_action leave(struct registration_core *core,
 	return REGISTRATION_SEND_LEAVE;
 }
 
-static enum registration_action forget(struct registration_core *core,
-				       const struct registration_input *input)
+void registration_core_reset(struct registration_core *core)
 {
-	(void)input;
 	core->deadline_usec = 0;
 	core->expires_at_usec = 0;
 	core->granted_sec = 0;
 	core->failures = 0;
 	core->state = REGISTRATION_OFF;
+}
+
+static enum registration_action forget(struct registration_core *core,
+                                       const struct registration_input *input)
+{
+	(void)input;
+	registration_core_reset(core);
 	return REGISTRATION_FORGET;
 }
 
 /* Pause before the next try: doubles from retry to its maximum, half of it random, so that lines do not return in step. */
 static uint64_t pause_usec(const struct registration_core *core,
-			   const struct registration_input *input)
+                           const struct registration_input *input)
 {
 	unsigned doublings = core->failures - 1;
 	uint64_t msec = core->limits.retry_msec;
@@ -57,7 +62,7 @@ static uint64_t pause_usec(const struct registration_core *core,
 }
 
 static enum registration_action pause(struct registration_core *core,
-				      const struct registration_input *input)
+                                      const struct registration_input *input)
 {
 	core->failures++;
 	core->deadline_usec = input->now_usec + pause_usec(core, input);
@@ -76,7 +81,7 @@ static enum registration_action pause(struct registration_core *core,
 
 /* The answer is overdue: a failure like any other, without a word from the registrar. */
 static enum registration_action overdue(struct registration_core *core,
-					const struct registration_input *input)
+                                        const struct registration_input *input)
 {
 	struct registration_input refused = *input;
 
@@ -85,7 +90,7 @@ static enum registration_action overdue(struct registration_core *core,
 }
 
 static enum registration_action hold(struct registration_core *core,
-				     const struct registration_input *input)
+                                     const struct registration_input *input)
 {
 	if (input->seconds == 0)
 		return overdue(core, input); /* granted for no time at all */
@@ -98,7 +103,7 @@ static enum registration_action hold(struct registration_core *core,
 }
 
 static enum registration_action refresh(struct registration_core *core,
-					const struct registration_input *input)
+                                        const struct registration_input *input)
 {
 	if (core->expires_at_usec <= input->now_usec)
 		core->expires_at_usec = 0;
@@ -106,7 +111,7 @@ static enum registration_action refresh(struct registration_core *core,
 }
 
 static enum registration_action ask_longer(struct registration_core *core,
-					   const struct registration_input *input)
+                                           const struct registration_input *input)
 {
 	if (input->seconds <= core->asked_sec || input->seconds > EXPIRES_MAXIMUM_SEC)
 		return overdue(core, input);
@@ -115,48 +120,54 @@ static enum registration_action ask_longer(struct registration_core *core,
 }
 
 static registration_step *const steps[REGISTRATION_STATE_COUNT][REGISTRATION_EVENT_COUNT] = {
-	[REGISTRATION_OFF] = {
-		[REGISTRATION_START] = ask,
-	},
-	[REGISTRATION_ASKING] = {
-		[REGISTRATION_STOP] = leave,
-		[REGISTRATION_ACCEPTED] = hold,
-		[REGISTRATION_TOO_BRIEF] = ask_longer,
-		[REGISTRATION_REFUSED] = pause,
-		[REGISTRATION_TIMER] = overdue,
-	},
-	[REGISTRATION_WAITING] = {
-		[REGISTRATION_STOP] = forget,
-		[REGISTRATION_TIMER] = ask,
-	},
-	[REGISTRATION_HELD] = {
-		[REGISTRATION_STOP] = leave,
-		[REGISTRATION_TIMER] = refresh,
-	},
-	[REGISTRATION_REFRESHING] = {
-		[REGISTRATION_STOP] = leave,
-		[REGISTRATION_ACCEPTED] = hold,
-		[REGISTRATION_TOO_BRIEF] = ask_longer,
-		[REGISTRATION_REFUSED] = pause,
-		[REGISTRATION_TIMER] = overdue,
-	},
-	[REGISTRATION_LEAVING] = {
-		[REGISTRATION_START] = ask,
-		[REGISTRATION_ACCEPTED] = forget,
-		[REGISTRATION_TOO_BRIEF] = forget,
-		[REGISTRATION_REFUSED] = forget,
-		[REGISTRATION_TIMER] = forget,
-	},
+	[REGISTRATION_OFF] =
+		{
+			[REGISTRATION_START] = ask,
+		},
+	[REGISTRATION_ASKING] =
+		{
+			[REGISTRATION_STOP] = leave,
+			[REGISTRATION_ACCEPTED] = hold,
+			[REGISTRATION_TOO_BRIEF] = ask_longer,
+			[REGISTRATION_REFUSED] = pause,
+			[REGISTRATION_TIMER] = overdue,
+		},
+	[REGISTRATION_WAITING] =
+		{
+			[REGISTRATION_STOP] = forget,
+			[REGISTRATION_TIMER] = ask,
+		},
+	[REGISTRATION_HELD] =
+		{
+			[REGISTRATION_STOP] = leave,
+			[REGISTRATION_TIMER] = refresh,
+		},
+	[REGISTRATION_REFRESHING] =
+		{
+			[REGISTRATION_STOP] = leave,
+			[REGISTRATION_ACCEPTED] = hold,
+			[REGISTRATION_TOO_BRIEF] = ask_longer,
+			[REGISTRATION_REFUSED] = pause,
+			[REGISTRATION_TIMER] = overdue,
+		},
+	[REGISTRATION_LEAVING] =
+		{
+			[REGISTRATION_START] = ask,
+			[REGISTRATION_ACCEPTED] = forget,
+			[REGISTRATION_TOO_BRIEF] = forget,
+			[REGISTRATION_REFUSED] = forget,
+			[REGISTRATION_TIMER] = forget,
+		},
 };
 
 void registration_core_init(struct registration_core *core, unsigned expires_sec,
-			    const struct registration_limits *limits)
+                            const struct registration_limits *limits)
 {
 	*core = (struct registration_core){.asked_sec = expires_sec, .limits = *limits};
 }
 
 enum registration_action registration_core_handle(struct registration_core *core,
-						  const struct registration_input *input)
+                                                  const struct registration_input *input)
 {
 	registration_step *step = steps[core->state][input->event];
 

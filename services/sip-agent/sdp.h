@@ -11,10 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SDP_MEDIA_MAXIMUM	8
-#define SDP_FINGERPRINTS_MAXIMUM 4
-#define SDP_DIGEST_MAXIMUM	64	/* octets of SHA-512 */
-#define SDP_TEXT_SIZE		4096	/* longest description, read or written */
+#define SDP_MEDIA_MAXIMUM          8
+#define SDP_FINGERPRINTS_MAXIMUM   4
+#define SDP_DIGEST_MAXIMUM         64   /* octets of SHA-512 */
+#define SDP_TEXT_SIZE              4096 /* longest description, read or written */
 #define SDP_BANDWIDTH_MAXIMUM_KBIT 1000000
 
 enum sdp_role { SDP_ROLE_ABSENT, SDP_ACTIVE, SDP_PASSIVE, SDP_ACTPASS };
@@ -23,7 +23,7 @@ enum sdp_fingerprint_subject { SDP_CERTIFICATE = 1, SDP_PRE_SHARED_KEY };
 
 struct sdp_fingerprint {
 	enum sdp_fingerprint_subject subject;
-	char hash[16];			/* upper case: "SHA-256" */
+	char hash[16]; /* upper case: "SHA-256" */
 	uint8_t value[SDP_DIGEST_MAXIMUM];
 	size_t size;
 };
@@ -49,11 +49,11 @@ bool sdp_span_is(struct sdp_span span, const char *word);
 
 /** One section (session or media level): what VPN-SIP looks at. */
 struct sdp_section {
-	struct sdp_span connection;	/* after "c="; text NULL if absent */
-	bool has_bandwidth;		/* b=AS */
+	struct sdp_span connection; /* after "c="; text NULL if absent */
+	bool has_bandwidth;         /* b=AS */
 	uint64_t bandwidth_kbit;
 	bool has_other_bandwidth;
-	struct sdp_span setup;		/* after "a=ike-setup:"; text NULL if absent */
+	struct sdp_span setup; /* after "a=ike-setup:"; text NULL if absent */
 	struct sdp_span fingerprints[SDP_FINGERPRINTS_MAXIMUM * 2];
 	enum sdp_fingerprint_subject subjects[SDP_FINGERPRINTS_MAXIMUM * 2];
 	size_t fingerprint_count;
@@ -68,7 +68,7 @@ struct sdp_media {
 
 /** A parsed description; its spans point into the text it was read from. */
 struct sdp_description {
-	struct sdp_span origin;		/* after "o=" */
+	struct sdp_span origin; /* after "o=" */
 	struct sdp_section session;
 	struct sdp_media media[SDP_MEDIA_MAXIMUM];
 	size_t media_count;
@@ -76,9 +76,9 @@ struct sdp_description {
 
 /** Why a description is refused: how the INVITE that brought it is answered. */
 struct sdp_problem {
-	unsigned sip_status;		/* 400 or 488 */
-	unsigned warning_code;		/* RFC 3261 section 20.43; 0 = none */
-	const char *text;		/* constant */
+	unsigned sip_status;   /* 400 or 488 */
+	unsigned warning_code; /* RFC 3261 section 20.43; 0 = none */
+	const char *text;      /* constant */
 };
 
 /**
@@ -86,7 +86,7 @@ struct sdp_problem {
  * a line that may stand once in a section stands twice, or a bound is exceeded. Unknown lines and attributes are passed over.
  */
 bool sdp_read(const char *text, size_t size, struct sdp_description *description,
-	      struct sdp_problem *problem);
+              struct sdp_problem *problem);
 
 /**
  * Finds the media line that offers IKE with UDP encapsulation and checks it. On success fills `tunnel` (the role never absent: `active` by
@@ -94,11 +94,11 @@ bool sdp_read(const char *text, size_t size, struct sdp_description *description
  * usable.
  */
 bool sdp_check_offer(const struct sdp_description *description, struct sdp_tunnel *tunnel,
-		     size_t *media_index, struct sdp_problem *problem);
+                     size_t *media_index, struct sdp_problem *problem);
 
 /** The same for an answer to an offer whose sole media line had the role `offered`. */
 bool sdp_check_answer(const struct sdp_description *description, enum sdp_role offered,
-		      struct sdp_tunnel *tunnel, struct sdp_problem *problem);
+                      struct sdp_tunnel *tunnel, struct sdp_problem *problem);
 
 /** The o= line: numbers chosen by the writer, address of the writer. */
 struct sdp_origin {
@@ -111,13 +111,13 @@ struct sdp_origin {
  * `media_index` and every other media line refused (port 0, RFC 3264 section 6). Returns the length without NUL, or 0 if `size` is too small.
  */
 size_t sdp_write(char *text, size_t size, const struct sdp_origin *origin,
-		 const struct sdp_tunnel *tunnel, const struct sdp_description *offer,
-		 size_t media_index);
+                 const struct sdp_tunnel *tunnel, const struct sdp_description *offer,
+                 size_t media_index);
 
 /** Octets of the digest of a hash name as written in SDP (any case), 0 if the hash is unknown or must not be used (MD5, MD2). */
 size_t sdp_hash_size(const char *name, size_t size);
 
-/** Whether two tunnels mean the same: a refresh, not a change of the session. */
-bool sdp_tunnel_equal(const struct sdp_tunnel *one, const struct sdp_tunnel *other);
+/** Whether two sides show the same keys, in the same order. */
+bool sdp_fingerprints_equal(const struct sdp_tunnel *one, const struct sdp_tunnel *other);
 
 #endif

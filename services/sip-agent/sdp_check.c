@@ -70,7 +70,7 @@ static bool check_media_line(const struct sdp_media *media, struct sdp_problem *
 }
 
 static const struct sdp_media *find_media(const struct sdp_description *description, size_t *index,
-					  struct sdp_problem *problem)
+                                          struct sdp_problem *problem)
 {
 	if (description->media_count == 0) {
 		refuse(problem, WARNING_MEDIA_TYPE, "no media line");
@@ -85,7 +85,7 @@ static const struct sdp_media *find_media(const struct sdp_description *descript
 
 /* "IN IP4 192.0.2.10": one usable host. */
 static bool check_connection(struct sdp_span connection, struct in_addr *address,
-			     struct sdp_problem *problem)
+                             struct sdp_problem *problem)
 {
 	static const char prefix[] = "IN IP4 ";
 	char text[INET_ADDRSTRLEN];
@@ -108,7 +108,7 @@ static bool check_connection(struct sdp_span connection, struct in_addr *address
 }
 
 static bool check_bandwidth(const struct sdp_section *session, const struct sdp_section *media,
-			    uint32_t *kbit, struct sdp_problem *problem)
+                            uint32_t *kbit, struct sdp_problem *problem)
 {
 	const struct sdp_section *section = media->has_bandwidth ? media : session;
 
@@ -125,7 +125,7 @@ static bool check_bandwidth(const struct sdp_section *session, const struct sdp_
 }
 
 static bool check_setup(const struct sdp_section *session, const struct sdp_section *media,
-			enum sdp_role absent, enum sdp_role *role, struct sdp_problem *problem)
+                        enum sdp_role absent, enum sdp_role *role, struct sdp_problem *problem)
 {
 	struct sdp_span setup = media->setup.text ? media->setup : session->setup;
 
@@ -167,7 +167,7 @@ static bool read_octets(struct sdp_span text, uint8_t *octets, size_t size)
 
 /* "SHA-256 AB:CD...". A hash that is not known is passed over and makes no entry. */
 static bool read_fingerprint(struct sdp_span value, enum sdp_fingerprint_subject subject,
-			     struct sdp_tunnel *tunnel)
+                             struct sdp_tunnel *tunnel)
 {
 	struct sdp_fingerprint *fingerprint = &tunnel->fingerprints[tunnel->fingerprint_count];
 	const char *space = memchr(value.text, ' ', value.size);
@@ -192,7 +192,7 @@ static bool read_fingerprint(struct sdp_span value, enum sdp_fingerprint_subject
 }
 
 static bool check_fingerprints(const struct sdp_section *session, const struct sdp_section *media,
-			       struct sdp_tunnel *tunnel, struct sdp_problem *problem)
+                               struct sdp_tunnel *tunnel, struct sdp_problem *problem)
 {
 	const struct sdp_section *section = media->fingerprint_count ? media : session;
 
@@ -206,12 +206,12 @@ static bool check_fingerprints(const struct sdp_section *session, const struct s
 }
 
 static bool check_tunnel(const struct sdp_description *description, const struct sdp_media *media,
-			 enum sdp_role absent, struct sdp_tunnel *tunnel,
-			 struct sdp_problem *problem)
+                         enum sdp_role absent, struct sdp_tunnel *tunnel,
+                         struct sdp_problem *problem)
 {
 	const struct sdp_section *session = &description->session, *section = &media->section;
-	struct sdp_span connection =
-		section->connection.text ? section->connection : session->connection;
+	struct sdp_span connection = section->connection.text ? section->connection
+	                                                      : session->connection;
 
 	memset(tunnel, 0, sizeof(*tunnel));
 	if (!connection.text) {
@@ -226,7 +226,7 @@ static bool check_tunnel(const struct sdp_description *description, const struct
 }
 
 bool sdp_check_offer(const struct sdp_description *description, struct sdp_tunnel *tunnel,
-		     size_t *media_index, struct sdp_problem *problem)
+                     size_t *media_index, struct sdp_problem *problem)
 {
 	const struct sdp_media *media = find_media(description, media_index, problem);
 
@@ -234,7 +234,7 @@ bool sdp_check_offer(const struct sdp_description *description, struct sdp_tunne
 }
 
 bool sdp_check_answer(const struct sdp_description *description, enum sdp_role offered,
-		      struct sdp_tunnel *tunnel, struct sdp_problem *problem)
+                      struct sdp_tunnel *tunnel, struct sdp_problem *problem)
 {
 	size_t index;
 	const struct sdp_media *media = find_media(description, &index, problem);
@@ -250,11 +250,9 @@ bool sdp_check_answer(const struct sdp_description *description, enum sdp_role o
 	return true;
 }
 
-bool sdp_tunnel_equal(const struct sdp_tunnel *one, const struct sdp_tunnel *other)
+bool sdp_fingerprints_equal(const struct sdp_tunnel *one, const struct sdp_tunnel *other)
 {
-	if (one->address.s_addr != other->address.s_addr || one->port != other->port ||
-	    one->bandwidth_kbit != other->bandwidth_kbit || one->role != other->role ||
-	    one->fingerprint_count != other->fingerprint_count)
+	if (one->fingerprint_count != other->fingerprint_count)
 		return false;
 	for (size_t i = 0; i < one->fingerprint_count; i++) {
 		const struct sdp_fingerprint *a = &one->fingerprints[i];

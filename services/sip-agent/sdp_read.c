@@ -106,7 +106,7 @@ static bool read_bandwidth(struct reader *reader, struct sdp_span value)
 }
 
 static bool add_fingerprint(struct reader *reader, enum sdp_fingerprint_subject subject,
-			    struct sdp_span value)
+                            struct sdp_span value)
 {
 	struct sdp_section *section = reader->section;
 	const size_t room = sizeof(section->fingerprints) / sizeof(section->fingerprints[0]);
@@ -179,7 +179,7 @@ static bool read_line(struct reader *reader, struct sdp_span line)
 }
 
 bool sdp_read(const char *text, size_t size, struct sdp_description *description,
-	      struct sdp_problem *problem)
+              struct sdp_problem *problem)
 {
 	struct reader reader = {text, text + size, description, &description->session, problem, 0};
 	struct sdp_span line;

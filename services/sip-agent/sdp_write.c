@@ -69,8 +69,8 @@ static void put_refused_media(struct writer *writer, const struct sdp_media *med
 }
 
 size_t sdp_write(char *text, size_t size, const struct sdp_origin *origin,
-		 const struct sdp_tunnel *tunnel, const struct sdp_description *offer,
-		 size_t media_index)
+                 const struct sdp_tunnel *tunnel, const struct sdp_description *offer,
+                 size_t media_index)
 {
 	struct writer writer = {.text = text, .size = size};
 	char address[INET_ADDRSTRLEN];

@@ -2,20 +2,20 @@
 #include "services/sip-agent/session_timer.h"
 
 struct session_timer session_timer_of_answer(const struct session_timer_terms *answer,
-					     unsigned ours_sec)
+                                             unsigned ours_sec)
 {
 	if (answer->interval_sec == 0)
 		return (struct session_timer){ours_sec, true};
 	return (struct session_timer){
 		.interval_sec = answer->interval_sec < SESSION_TIMER_MINIMUM_SEC
-					? SESSION_TIMER_MINIMUM_SEC
-					: answer->interval_sec,
+	                                ? SESSION_TIMER_MINIMUM_SEC
+	                                : answer->interval_sec,
 		.is_refresher = answer->refresher != REFRESHER_UAS,
 	};
 }
 
 bool session_timer_answer(const struct session_timer_terms *request, unsigned ours_sec,
-			  struct session_timer_terms *answer, struct session_timer *timer)
+                          struct session_timer_terms *answer, struct session_timer *timer)
 {
 	unsigned interval = request->interval_sec ? request->interval_sec : ours_sec;
 
@@ -32,8 +32,8 @@ bool session_timer_answer(const struct session_timer_terms *request, unsigned ou
 	*answer = (struct session_timer_terms){
 		.interval_sec = interval,
 		.refresher = request->supports_timer && request->refresher == REFRESHER_UAC
-				     ? REFRESHER_UAC
-				     : REFRESHER_UAS,
+	                             ? REFRESHER_UAC
+	                             : REFRESHER_UAS,
 		.supports_timer = request->supports_timer,
 	};
 	*timer = (struct session_timer){interval, answer->refresher == REFRESHER_UAS};

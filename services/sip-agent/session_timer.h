@@ -13,28 +13,28 @@ enum session_refresher { REFRESHER_UNSPECIFIED, REFRESHER_UAC, REFRESHER_UAS };
 
 /** What a request or a 2xx says. */
 struct session_timer_terms {
-	unsigned interval_sec;		/* Session-Expires; 0 = header absent */
+	unsigned interval_sec; /* Session-Expires; 0 = header absent */
 	enum session_refresher refresher;
-	unsigned minimum_sec;		/* Min-SE; 0 = header absent */
-	bool supports_timer;		/* "timer" in Supported or Require */
+	unsigned minimum_sec; /* Min-SE; 0 = header absent */
+	bool supports_timer;  /* "timer" in Supported or Require */
 };
 
 /** The timer of a call as agreed. */
 struct session_timer {
-	unsigned interval_sec;		/* 0 = no timer */
-	bool is_refresher;		/* we send the refreshes */
+	unsigned interval_sec; /* 0 = no timer */
+	bool is_refresher;     /* we send the refreshes */
 };
 
 /** As UAC: what the 2xx means, when we asked for `ours_sec`. Without Session-Expires we refresh alone, so that a dead call is noticed. */
 struct session_timer session_timer_of_answer(const struct session_timer_terms *answer,
-					     unsigned ours_sec);
+                                             unsigned ours_sec);
 
 /**
  * As UAS: the terms of our 2xx to a request, and the timer that they make. Our interval is `ours_sec` at the most. False when the
  * request must be answered 422 (its interval is below our minimum, and its sender would understand).
  */
 bool session_timer_answer(const struct session_timer_terms *request, unsigned ours_sec,
-			  struct session_timer_terms *answer, struct session_timer *timer);
+                          struct session_timer_terms *answer, struct session_timer *timer);
 
 /** Seconds from the last refresh to the next one that we send: half the interval. */
 unsigned session_timer_refresh_sec(const struct session_timer *timer);

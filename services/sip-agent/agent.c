@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "services/sip-agent/agent.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "services/common/log.h"
+#include "services/sip-agent/messages.h"
+
+/* Without a coordinator nobody would notice that a tunnel is idle: its calls must not go on billing. */
+#define LEADERLESS_LIMIT_SEC 60
+
+struct agent {
+	struct service_context *service;
+	struct sofia *sofia;
+	struct event *leaderless; /* pending while the coordinator is absent or silent */
+};
+
+static void publish_registration(void *context, const struct registration_report *report)
+{
+	struct agent *agent = context;
+	Vpnsip__RegistrationChanged message;
+
+	message_from_registration(&message, report);
+	bus_touch_state(agent->service->bus);
+	bus_publish(agent->service->bus, NULL, &message.base);
+}
+
+static void publish_call(void *context, const struct call *call)
+{
+	struct agent *agent = context;
+	struct call_message message;
+
+	message_from_call(&message, call);
+	bus_touch_state(agent->service->bus);
+	bus_publish(agent->service->bus, call->tunnel[0] ? call->tunnel : NULL,
+	            &message.changed.base);
+}
+
+static const struct sofia_events events = {publish_registration, publish_call};
+
+static void on_leaderless(evutil_socket_t fd, short what, void *context)
+{
+	struct agent *agent = context;
+
+	(void)fd;
+	(void)what;
+	log_line(LOG_ERR, "no coordinator for %d s: hanging up every call", LEADERLESS_LIMIT_SEC);
+	sofia_hang_up_all(agent->sofia, "no coordinator");
+}
+
+int agent_start(struct service_context *service)
+{
+	struct agent *agent = calloc(1, sizeof(*agent));
+
+	if (!agent)
+		return -1;
+	agent->service = service;
+	agent->leaderless = event_new(service->base, -1, 0, on_leaderless, agent);
+	const struct sofia_options options = {
+		.base = service->base,
+		.bus = service->bus,
+		.config = service->config,
+		.events = &events,
+		.context = agent,
+	};
+	agent->sofia = agent->leaderless ? sofia_open(&options) : NULL;
+	service->state = agent;
+	if (!agent->sofia) {
+		agent_stop(service);
+		return -1;
+	}
+	return 0;
+}
+
+void agent_stop(struct service_context *service)
+{
+	struct agent *agent = service->state;
+
+	if (!agent)
+		return;
+	if (agent->sofia)
+		sofia_close(agent->sofia);
+	if (agent->leaderless)
+		event_free(agent->leaderless);
+	free(agent);
+	service->state = NULL;
+}
+
+static void reply_outcome(struct bus_request *request, enum sofia_outcome outcome)
+{
+	switch (outcome) {
+	case SOFIA_DONE:
+		bus_done(request);
+		break;
+	case SOFIA_STALE:
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "a later attempt is in force");
+		break;
+	case SOFIA_UNKNOWN:
+		bus_fail(request, VPNSIP__FAILURE_KIND__CONFIG, "no such line or call");
+		break;
+	case SOFIA_UNREADY:
+		bus_fail(request, VPNSIP__FAILURE_KIND__REALITY,
+		         "the line has no open SIP transport");
+		break;
+	case SOFIA_GONE:
+		bus_fail(request, VPNSIP__FAILURE_KIND__PEER,
+		         "the call is not waiting for an answer any more");
+		break;
+	case SOFIA_FAILED:
+		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "the message cannot be built");
+		break;
+	}
+}
+
+static void register_line(struct agent *agent, struct bus_request *request,
+                          const Vpnsip__RegisterLine *order)
+{
+	struct in_addr address;
+
+	if (order->wan_address.len != sizeof(address)) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__CONFIG, "the WAN address is not IPv4");
+		return;
+	}
+	memcpy(&address, order->wan_address.data, sizeof(address));
+	reply_outcome(request, sofia_register_line(agent->sofia, order->local_number, address));
+}
+
+static void place_call(struct agent *agent, struct bus_request *request,
+                       const Vpnsip__PlaceCall *order)
+{
+	struct sofia_call_order call = {
+		.attempt = order->attempt,
+		.tunnel = order->tunnel,
+		.local_number = order->local_number,
+		.remote_number = order->remote_number,
+	};
+	char digits[NUMBER_SIZE];
+	const char *why;
+
+	if (!message_to_tunnel(order->offer, &call.offer, &why))
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "%s", why);
+	else if (order->attempt == 0 || strlen(order->tunnel) >= CALL_TUNNEL_SIZE ||
+	         !number_normalise(order->remote_number, digits))
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG,
+		         "attempt, tunnel or number is not usable");
+	else
+		reply_outcome(request, sofia_place_call(agent->sofia, &call));
+}
+
+static void answer_call(struct agent *agent, struct bus_request *request,
+                        const Vpnsip__AnswerCall *order)
+{
+	struct sdp_tunnel answer;
+	const char *why;
+
+	if (!message_to_tunnel(order->answer, &answer, &why))
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "%s", why);
+	else if (strlen(order->tunnel) >= CALL_TUNNEL_SIZE)
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "the tunnel's name is too long");
+	else
+		reply_outcome(request, sofia_answer_call(agent->sofia, order->call_id,
+		                                         order->attempt, order->tunnel, &answer));
+}
+
+static void reject_call(struct agent *agent, struct bus_request *request,
+                        const Vpnsip__RejectCall *order)
+{
+	const struct sofia_refusal refusal = {
+		.sip_status = order->sip_status,
+		.reason = order->reason,
+		.warning_code = order->warning_code,
+		.warning_text = order->warning_text,
+	};
+
+	reply_outcome(request, sofia_reject_call(agent->sofia, order->call_id, &refusal));
+}
+
+void agent_request(void *context, struct bus_request *request, const Vpnsip__Envelope *order)
+{
+	struct agent *agent = ((struct service_context *)context)->state;
+
+	switch (order->body_case) {
+	case VPNSIP__ENVELOPE__BODY_REGISTER_LINE:
+		register_line(agent, request, order->register_line);
+		break;
+	case VPNSIP__ENVELOPE__BODY_DEREGISTER_LINE:
+		reply_outcome(request, sofia_deregister_line(agent->sofia,
+		                                             order->deregister_line->local_number));
+		break;
+	case VPNSIP__ENVELOPE__BODY_PLACE_CALL:
+		place_call(agent, request, order->place_call);
+		break;
+	case VPNSIP__ENVELOPE__BODY_ANSWER_CALL:
+		answer_call(agent, request, order->answer_call);
+		break;
+	case VPNSIP__ENVELOPE__BODY_REJECT_CALL:
+		reject_call(agent, request, order->reject_call);
+		break;
+	case VPNSIP__ENVELOPE__BODY_HANG_UP:
+		reply_outcome(request,
+		              sofia_hang_up(agent->sofia, order->hang_up->call_id,
+		                            order->hang_up->attempt, order->hang_up->cause));
+		break;
+	default:
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "not an order for sip-agent");
+		break;
+	}
+}
+
+/* The snapshot while it is collected: first counted, then filled. */
+struct collection {
+	size_t registration_count, call_count;
+	struct registration_report *reports;
+	Vpnsip__RegistrationChanged *registrations, **registration_list;
+	struct call_message *calls;
+	Vpnsip__CallChanged **call_list;
+};
+
+static void count_registration(void *context, const struct registration_report *report)
+{
+	(void)report;
+	((struct collection *)context)->registration_count++;
+}
+
+static void count_call(void *context, const struct call *call)
+{
+	(void)call;
+	((struct collection *)context)->call_count++;
+}
+
+static void collect_registration(void *context, const struct registration_report *report)
+{
+	struct collection *all = context;
+	size_t i = all->registration_count++;
+
+	all->reports[i] = *report;
+	all->registration_list[i] = &all->registrations[i];
+	message_from_registration(&all->registrations[i], &all->reports[i]);
+}
+
+static void collect_call(void *context, const struct call *call)
+{
+	struct collection *all = context;
+	size_t i = all->call_count++;
+
+	all->call_list[i] = &all->calls[i].changed;
+	message_from_call(&all->calls[i], call);
+}
+
+static bool allocate(struct collection *all)
+{
+	/* One more each: calloc(0) may be NULL. */
+	all->reports = calloc(all->registration_count + 1, sizeof(*all->reports));
+	all->registrations = calloc(all->registration_count + 1, sizeof(*all->registrations));
+	all->registration_list = calloc(all->registration_count + 1,
+	                                sizeof(*all->registration_list));
+	all->calls = calloc(all->call_count + 1, sizeof(*all->calls));
+	all->call_list = calloc(all->call_count + 1, sizeof(*all->call_list));
+	all->registration_count = 0;
+	all->call_count = 0;
+	return all->reports && all->registrations && all->registration_list && all->calls &&
+	       all->call_list;
+}
+
+void agent_snapshot(void *context, struct bus_request *request)
+{
+	static const struct sofia_events counters = {count_registration, count_call};
+	static const struct sofia_events collectors = {collect_registration, collect_call};
+	struct agent *agent = ((struct service_context *)context)->state;
+	struct collection all = {0};
+	Vpnsip__SipSnapshot snapshot = VPNSIP__SIP_SNAPSHOT__INIT;
+
+	sofia_tell_all(agent->sofia, &counters, &all);
+	if (allocate(&all)) {
+		sofia_tell_all(agent->sofia, &collectors, &all);
+		snapshot.n_registrations = all.registration_count;
+		snapshot.registrations = all.registration_list;
+		snapshot.n_calls = all.call_count;
+		snapshot.calls = all.call_list;
+		bus_reply(request, &snapshot.base);
+	} else {
+		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "no memory for the snapshot");
+	}
+	free(all.reports);
+	free(all.registrations);
+	free(all.registration_list);
+	free(all.calls);
+	free(all.call_list);
+}
+
+void agent_peer(void *context, Vpnsip__Service peer, Vpnsip__PeerHealth health)
+{
+	static const struct timeval limit = {LEADERLESS_LIMIT_SEC, 0};
+	struct agent *agent = ((struct service_context *)context)->state;
+
+	if (!agent || peer != VPNSIP__SERVICE__COORDINATOR)
+		return;
+	if (health == VPNSIP__PEER_HEALTH__PEER_UP)
+		event_del(agent->leaderless);
+	else if (!event_pending(agent->leaderless, EV_TIMEOUT, NULL))
+		event_add(agent->leaderless, &limit);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Our objects as messages of the bus, and orders as our objects. Pure. */
+#ifndef VPNSIP_SIP_MESSAGES_H
+#define VPNSIP_SIP_MESSAGES_H
+
+#include "services/sip-agent/sofia.h"
+#include "sip_agent.pb-c.h"
+
+/** A CallChanged with room for what it points to; it also points into the call it was made from. */
+struct call_message {
+	Vpnsip__CallChanged changed;
+	Vpnsip__MediaDescription remote;
+	Vpnsip__SocketAddress address;
+	Vpnsip__Fingerprint fingerprints[SDP_FINGERPRINTS_MAXIMUM];
+	Vpnsip__Fingerprint *fingerprint_list[SDP_FINGERPRINTS_MAXIMUM];
+};
+
+/** `message` must not move afterwards, and `call` must not change while it is used. */
+void message_from_call(struct call_message *message, const struct call *call);
+
+/** `message` points into the report's strings and to `report->address`. */
+void message_from_registration(Vpnsip__RegistrationChanged *message,
+                               const struct registration_report *report);
+
+/** False with a constant sentence in `why` when the description cannot be put into SDP. */
+bool message_to_tunnel(const Vpnsip__MediaDescription *message, struct sdp_tunnel *tunnel,
+                       const char **why);
+
+#endif

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What incoming and outgoing calls share: the list, the state table's actions, BYE, requests in the dialog. */
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bus/bus.h"
+#include "services/common/log.h"
+#include "services/sip-agent/sofia_internal.h"
+
+/* An ended call is shown, and answers repetitions, this long: timers H and J (RFC 3261 table 4). */
+#define ENDED_STAYS_SEC 32
+
+struct sofia_call *sofia_call_new(struct sofia_line *line, enum call_direction direction)
+{
+	struct sofia_call *call = calloc(1, sizeof(*call));
+	uint32_t session_id;
+
+	if (!call)
+		return NULL;
+	bus_random(line->sofia->bus, &session_id, sizeof(session_id));
+	call->line = line;
+	call->origin = (struct sdp_origin){session_id & INT32_MAX, 1};
+	call->asked_sec = line->sofia->config->timer_msec[TIMER_SESSION_EXPIRES] / 1000;
+	call->call.direction = direction;
+	call->call.state = direction == CALL_OUTGOING ? CALL_STATE_CALLING : CALL_STATE_OFFERED;
+	call->call.started_at_usec = bus_wall_usec(line->sofia->bus);
+	snprintf(call->call.local_number, sizeof(call->call.local_number), "%s",
+	         line->config->number);
+	call->next = line->sofia->calls;
+	line->sofia->calls = call;
+	return call;
+}
+
+struct sofia_call *sofia_call_by_id(struct sofia *sofia, const char *call_id)
+{
+	struct sofia_call *call = sofia->calls;
+
+	while (call && strcmp(call->call.call_id, call_id) != 0)
+		call = call->next;
+	return call;
+}
+
+static void drop_request(nta_outgoing_t **request)
+{
+	if (*request)
+		nta_outgoing_destroy(*request);
+	*request = NULL;
+}
+
+/* Takes everything back that belongs to the line's agent. */
+static void drop_dialog(struct sofia_call *call)
+{
+	drop_request(&call->invite);
+	drop_request(&call->ack);
+	drop_request(&call->bye);
+	drop_request(&call->refresh);
+	if (call->incoming)
+		nta_incoming_destroy(call->incoming);
+	call->incoming = NULL;
+	if (call->leg)
+		nta_leg_destroy(call->leg);
+	call->leg = NULL;
+}
+
+void sofia_call_free(struct sofia_call *call)
+{
+	struct sofia_call **link = &call->line->sofia->calls;
+
+	while (*link != call)
+		link = &(*link)->next;
+	*link = call->next;
+	drop_dialog(call);
+	if (call->state_event)
+		event_free(call->state_event);
+	if (call->session_event)
+		event_free(call->session_event);
+	free(call->sdp);
+	free(call->offer);
+	free(call);
+}
+
+static void on_state_timer(evutil_socket_t fd, short what, void *context)
+{
+	struct sofia_call *call = context;
+	struct sofia *sofia = call->line->sofia;
+
+	(void)fd;
+	(void)what;
+	if (call->call.state == CALL_STATE_ENDED) {
+		sofia_call_free(call);
+	} else {
+		call_set_cause(&call->call, "%s lasted too long",
+		               call_state_name(call->call.state));
+		sofia_call_handle(call, CALL_EVENT_DEADLINE);
+	}
+	sofia_loop_wake(sofia->loop);
+}
+
+static void arm_state_timer(struct sofia_call *call)
+{
+	struct timeval limit = {call_state_limit_sec(call->call.state), 0};
+
+	if (call->call.state == CALL_STATE_ENDED)
+		limit.tv_sec = ENDED_STAYS_SEC;
+	if (!call->state_event)
+		call->state_event = event_new(call->line->sofia->base, -1, 0, on_state_timer, call);
+	event_del(call->state_event);
+	if (limit.tv_sec)
+		event_add(call->state_event, &limit);
+}
+
+void sofia_call_begin(struct sofia_call *call)
+{
+	arm_state_timer(call);
+	call->line->sofia->events->call_changed(call->line->sofia->context, &call->call);
+}
+
+static int on_bye_response(void *context, nta_outgoing_t *request, const sip_t *sip);
+
+static void send_bye(struct sofia_call *call)
+{
+	drop_request(&call->refresh);
+	call->bye = nta_outgoing_tcreate(call->leg, on_bye_response, call, NULL, SIP_METHOD_BYE,
+	                                 NULL, SOFIA_AUTH_TAGS(&call->auth), TAG_END());
+	if (!call->bye) {
+		log_session(LOG_ERR, call->call.tunnel, call->call.remote_number,
+		            "BYE cannot be sent");
+		sofia_call_handle(call, CALL_EVENT_BYE_DONE);
+	}
+}
+
+/* Whatever the answer, the call is over: 200, 481, 408 or nothing at all (RFC 3261 section 15.1.1). */
+static int on_bye_response(void *context, nta_outgoing_t *request, const sip_t *sip)
+{
+	struct sofia_call *call = context;
+	int status = sip ? sip->sip_status->st_status : nta_outgoing_status(request);
+	char why[SOFIA_CAUSE_SIZE];
+
+	if (request != call->bye || status < 200)
+		return 0;
+	bool is_repeated = sip && (status == 401 || status == 407) &&
+	                   sofia_auth_challenged(&call->auth, call->line, request, sip, why,
+	                                         sizeof(why));
+	drop_request(&call->bye);
+	if (is_repeated) {
+		send_bye(call);
+		return 0;
+	}
+	if (status >= 300 && status != 481)
+		log_session(LOG_WARNING, call->call.tunnel, call->call.remote_number,
+		            "BYE was answered %d", status);
+	sofia_call_handle(call, CALL_EVENT_BYE_DONE);
+	return 0;
+}
+
+static void act(struct sofia_call *call, unsigned actions)
+{
+	if (actions & CALL_SEND_ACK)
+		sofia_call_send_ack(call);
+	if (actions & CALL_SEND_CANCEL)
+		sofia_call_send_cancel(call);
+	if (actions & CALL_SEND_ANSWER)
+		sofia_call_send_answer(call);
+	if (actions & CALL_SEND_REFUSAL)
+		sofia_call_send_refusal(call);
+	if (actions & CALL_REPORT)
+		call->line->sofia->events->call_changed(call->line->sofia->context, &call->call);
+	if (actions & CALL_SEND_BYE)
+		send_bye(call);
+}
+
+void sofia_call_handle(struct sofia_call *call, enum call_event event)
+{
+	const enum call_state was = call->call.state;
+	unsigned actions = call_core_handle(&call->call, event,
+	                                    bus_wall_usec(call->line->sofia->bus));
+
+	if (call->call.state == was && !actions)
+		return;
+	log_session(LOG_INFO, call->call.tunnel, call->call.remote_number, "call %s: %s -> %s%s%s",
+	            call->call.call_id, call_state_name(was), call_state_name(call->call.state),
+	            call->call.cause[0] ? ": " : "", call->call.cause);
+	arm_state_timer(call);
+	if (call->call.state == CALL_STATE_ANSWERED)
+		sofia_session_arm(call);
+	if (call->call.state == CALL_STATE_LEAVING || call->call.state == CALL_STATE_ENDED)
+		sofia_session_stop(call);
+	act(call, actions);
+}
+
+static int receive_bye(struct sofia_call *call, nta_incoming_t *request)
+{
+	nta_incoming_treply(request, SIP_200_OK, TAG_END());
+	nta_incoming_destroy(request);
+	call_set_cause(&call->call, "hung up by the other side");
+	call->refusal = (struct sofia_refusal){.sip_status = 487};
+	sofia_call_handle(call, CALL_EVENT_PEER_BYE);
+	return 0;
+}
+
+int sofia_call_request(struct sofia_call *call, nta_leg_t *leg, nta_incoming_t *request,
+                       const sip_t *sip)
+{
+	(void)leg;
+	if (sip->sip_request->rq_method == sip_method_ack)
+		return 200; /* belongs to nothing; ends the transaction without an answer */
+	/* nta lets an old-style request without To tag into the dialog: anybody who saw the INVITE could end the call. */
+	if (!sip->sip_to->a_tag)
+		return sip->sip_request->rq_method == sip_method_invite ? 482 : 481;
+	switch (sip->sip_request->rq_method) {
+	case sip_method_bye:
+		return receive_bye(call, request);
+	case sip_method_invite:
+	case sip_method_update:
+		return sofia_session_request(call, request, sip);
+	case sip_method_options:
+		nta_incoming_treply(request, SIP_200_OK, SIPTAG_ALLOW_STR(SOFIA_ALLOW),
+		                    SIPTAG_ACCEPT_STR("application/sdp"),
+		                    SIPTAG_SUPPORTED_STR("timer"), TAG_END());
+		nta_incoming_destroy(request);
+		return 0;
+	default:
+		nta_incoming_treply(request, SIP_405_METHOD_NOT_ALLOWED,
+		                    SIPTAG_ALLOW_STR(SOFIA_ALLOW), TAG_END());
+		nta_incoming_destroy(request);
+		return 0;
+	}
+}
+
+/*
+ * Moves an established dialog to the agent on the line's new address, so that its BYE can leave from there. The numbers and tags are the
+ * dialog; the old leg only kept them.
+ */
+static bool move_dialog(struct sofia_call *call, nta_agent_t *agent)
+{
+	const sip_route_t *route = NULL;
+	const sip_contact_t *target = NULL;
+	char local[SOFIA_URI_SIZE + 80], remote[SOFIA_URI_SIZE + 80], cseq[32];
+	su_home_t home[1] = {SU_HOME_INIT(home)};
+
+	nta_leg_get_route(call->leg, &route, &target);
+	snprintf(local, sizeof(local), "%s;tag=%s", call->local_uri, nta_leg_get_tag(call->leg));
+	snprintf(remote, sizeof(remote), "%s;tag=%s", call->remote_uri,
+	         nta_leg_get_rtag(call->leg));
+	snprintf(cseq, sizeof(cseq), "%u BYE", nta_leg_get_seq(call->leg));
+	uint32_t remote_cseq = nta_leg_get_rseq(call->leg);
+	sip_record_route_t *routes = NULL;
+	if (route)
+		routes = sip_record_route_make(home, sip_header_as_string(home, (void *)route));
+	sip_contact_t *contact = sip_contact_dup(home, target);
+	drop_dialog(call);
+	call->leg = nta_leg_tcreate(agent, sofia_call_request, call,
+	                            SIPTAG_CALL_ID_STR(call->call.call_id), SIPTAG_FROM_STR(local),
+	                            SIPTAG_TO_STR(remote), SIPTAG_CSEQ_STR(cseq),
+	                            NTATAG_REMOTE_CSEQ(remote_cseq), TAG_END());
+	/* The route set is in sending order already, as a UAS keeps it. */
+	if (call->leg)
+		nta_leg_server_route(call->leg, routes, contact);
+	su_home_deinit(home);
+	return call->leg != NULL;
+}
+
+static bool has_dialog(const struct sofia_call *call)
+{
+	switch (call->call.state) {
+	case CALL_STATE_ANSWERED:
+	case CALL_STATE_ACCEPTED:
+	case CALL_STATE_CONFIRMED:
+	case CALL_STATE_BYE_OWED:
+	case CALL_STATE_LEAVING:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Without a dialog there is nothing that could be sent from another address. */
+static void abandon(struct sofia_call *call)
+{
+	while (call->call.state != CALL_STATE_ENDED) {
+		const enum call_state was = call->call.state;
+
+		drop_dialog(call);
+		call_core_handle(&call->call, CALL_EVENT_HANG_UP,
+		                 bus_wall_usec(call->line->sofia->bus));
+		call_core_handle(&call->call, CALL_EVENT_REFUSED,
+		                 bus_wall_usec(call->line->sofia->bus));
+		if (call->call.state == was)
+			break;
+	}
+	arm_state_timer(call);
+	sofia_session_stop(call);
+	call->line->sofia->events->call_changed(call->line->sofia->context, &call->call);
+}
+
+void sofia_calls_end_on_line(struct sofia_line *line, const char *cause)
+{
+	struct sofia_call *next;
+
+	for (struct sofia_call *call = line->sofia->calls; call; call = next) {
+		next = call->next;
+		if (call->line != line)
+			continue;
+		if (call->call.state == CALL_STATE_ENDED) {
+			drop_dialog(call);
+			continue;
+		}
+		call_set_cause(&call->call, "%s", cause);
+		if (!has_dialog(call) || !line->agent || !move_dialog(call, line->agent)) {
+			abandon(call);
+			continue;
+		}
+		/* What was awaited from the old address will not come: the BYE goes out at once. */
+		if (call->call.state == CALL_STATE_ACCEPTED)
+			call_core_handle(&call->call, CALL_EVENT_ACK, 0);
+		if (call->call.state == CALL_STATE_LEAVING)
+			send_bye(call);
+		else if (call->call.state == CALL_STATE_BYE_OWED)
+			sofia_call_handle(call, CALL_EVENT_NO_ACK);
+		else
+			sofia_call_handle(call, CALL_EVENT_HANG_UP);
+	}
+}

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Calls that are offered to us: the checks that need no decision, the 200, the refusals. */
+#include <arpa/inet.h>
+#include <sofia-sip/sip_extra.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "services/common/log.h"
+#include "services/sip-agent/sofia_internal.h"
+
+/* Calls that may be waiting for a decision at once; more are sent away. */
+#define OFFERS_MAXIMUM 64
+
+enum { WARNING_OTHER = 399 };
+
+static void print_warning(const struct sofia_line *line, unsigned code, const char *text,
+                          char *header, size_t size)
+{
+	char host[INET_ADDRSTRLEN];
+	size_t length;
+
+	inet_ntop(AF_INET, &line->address, host, sizeof(host));
+	length = (size_t)snprintf(header, size, "%u %s \"", code, host);
+	for (; *text && length + 3 < size; text++)
+		if (*text != '"' && *text != '\\' && (unsigned char)*text >= ' ')
+			header[length++] = *text;
+	snprintf(header + length, size - length, "\"");
+}
+
+/* Final refusal of an INVITE that became no call. */
+static void refuse(struct sofia_line *line, nta_incoming_t *request,
+                   const struct sofia_refusal *refusal, const char *number)
+{
+	char warning[256];
+	const char *phrase = refusal->reason && refusal->reason[0]
+	                             ? refusal->reason
+	                             : sip_status_phrase((int)refusal->sip_status);
+
+	if (refusal->warning_code)
+		print_warning(line, refusal->warning_code, refusal->warning_text, warning,
+		              sizeof(warning));
+	nta_incoming_treply(request, (int)refusal->sip_status, phrase ? phrase : "Refused",
+	                    SIPTAG_WARNING_STR(refusal->warning_code ? warning : NULL), TAG_END());
+	nta_incoming_destroy(request);
+	log_session(LOG_NOTICE, NULL, number, "incoming call on line %s refused: %u %s",
+	            line->config->number, refusal->sip_status,
+	            refusal->warning_text ? refusal->warning_text : "");
+}
+
+/* The network's word about the caller (RFC 3325): one sip, sips or tel value, or one of each. */
+static const struct sofia_refusal *find_caller(const sip_t *sip, char number[NUMBER_SIZE])
+{
+	static const struct sofia_refusal withheld = {433, "Anonymity Disallowed", 0,
+	                                              "the caller's number is withheld"};
+	static const struct sofia_refusal unusable = {
+		403, NULL, 0, "the caller's identity is no telephone number"};
+	const struct sofia_refusal *verdict = &withheld;
+	su_home_t home[1] = {SU_HOME_INIT(home)};
+
+	for (const sip_unknown_t *header = sip->sip_unknown; header; header = header->un_next) {
+		if (strcasecmp(header->un_name, "P-Asserted-Identity") != 0)
+			continue;
+		const sip_p_asserted_identity_t *identity =
+			sip_p_asserted_identity_make(home, header->un_value);
+		if (!identity)
+			verdict = &unusable;
+		for (; identity && verdict != &unusable; identity = identity->paid_next) {
+			char found[NUMBER_SIZE];
+			const char *user = identity->paid_url->url_user;
+
+			/* A tel: URI has its number where others have the host. */
+			if (identity->paid_url->url_type == url_tel && !user)
+				user = identity->paid_url->url_host;
+			if (user && strncasecmp(user, "anonymous", 9) == 0)
+				break;
+			if (!user || !number_normalise(user, found) ||
+			    (!verdict && strcmp(found, number) != 0)) {
+				verdict = &unusable;
+			} else {
+				verdict = NULL;
+				strcpy(number, found);
+			}
+		}
+	}
+	su_home_deinit(home);
+	return verdict;
+}
+
+static bool has_sdp(const sip_t *sip)
+{
+	return sip->sip_payload && sip->sip_payload->pl_len && sip->sip_content_type &&
+	       strcasecmp(sip->sip_content_type->c_type, "application/sdp") == 0;
+}
+
+/* Everything that can be said without asking anybody. True when the call may be offered; otherwise it has been refused. */
+static bool check_invite(struct sofia_line *line, nta_incoming_t *request, const sip_t *sip,
+                         char number[NUMBER_SIZE], struct sdp_tunnel *offer)
+{
+	struct sdp_description description;
+	struct sdp_problem problem;
+	size_t index;
+	su_home_t home[1] = {SU_HOME_INIT(home)};
+	int required = nta_check_required(request, sip, sip_supported_make(home, "timer"),
+	                                  SIPTAG_ALLOW_STR(SOFIA_ALLOW), TAG_END());
+
+	su_home_deinit(home);
+	number[0] = '\0';
+	if (required) {
+		nta_incoming_destroy(request);
+		log_line(LOG_NOTICE, "incoming call on line %s refused: %d", line->config->number,
+		         required);
+		return false;
+	}
+	const struct sofia_refusal *refusal = find_caller(sip, number);
+	if (refusal) {
+		refuse(line, request, refusal, number);
+		return false;
+	}
+	if (!sip->sip_payload || sip->sip_payload->pl_len == 0) {
+		refuse(line, request,
+		       &(struct sofia_refusal){488, NULL, WARNING_OTHER, "an offer is required"},
+		       number);
+		return false;
+	}
+	if (!has_sdp(sip)) {
+		nta_incoming_treply(request, SIP_415_UNSUPPORTED_MEDIA,
+		                    SIPTAG_ACCEPT_STR("application/sdp"), TAG_END());
+		nta_incoming_destroy(request);
+		log_session(LOG_NOTICE, NULL, number,
+		            "incoming call refused: 415, body is not SDP");
+		return false;
+	}
+	if (!sdp_read(sip->sip_payload->pl_data, sip->sip_payload->pl_len, &description,
+	              &problem) ||
+	    !sdp_check_offer(&description, offer, &index, &problem)) {
+		refuse(line, request,
+		       &(struct sofia_refusal){problem.sip_status, NULL,
+		                               problem.warning_code ? problem.warning_code
+		                                                    : WARNING_OTHER,
+		                               problem.text},
+		       number);
+		return false;
+	}
+	return true;
+}
+
+/* ACK, CANCEL, or (without a message) no ACK within 64*T1. */
+static int on_ack_cancel(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip)
+{
+	(void)request;
+	if (!sip) {
+		call_set_cause(&call->call, "no ACK for our answer");
+		sofia_call_handle(call, CALL_EVENT_NO_ACK);
+	} else if (sip->sip_request->rq_method == sip_method_ack) {
+		sofia_call_handle(call, CALL_EVENT_ACK);
+	} else {
+		/* nta answers the CANCEL and the INVITE (487). */
+		call_set_cause(&call->call, "cancelled by the caller");
+		call->call.sip_status = 487;
+		sofia_call_handle(call, CALL_EVENT_PEER_CANCEL);
+	}
+	return 0;
+}
+
+static bool copy_header(char *text, size_t size, const sip_addr_t *address)
+{
+	su_home_t home[1] = {SU_HOME_INIT(home)};
+	char *url = url_as_string(home, address->a_url);
+	bool is_ok = url && (size_t)snprintf(text, size, "<%s>", url) < size;
+
+	su_home_deinit(home);
+	return is_ok;
+}
+
+static bool create_dialog(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip)
+{
+	struct sofia_line *line = call->line;
+	char token[SOFIA_TOKEN_SIZE];
+
+	if (!copy_header(call->local_uri, sizeof(call->local_uri), sip->sip_to) ||
+	    !copy_header(call->remote_uri, sizeof(call->remote_uri), sip->sip_from))
+		return false;
+	call->leg = nta_leg_tcreate(line->agent, sofia_call_request, call,
+	                            SIPTAG_CALL_ID(sip->sip_call_id), SIPTAG_FROM(sip->sip_to),
+	                            SIPTAG_TO(sip->sip_from),
+	                            NTATAG_REMOTE_CSEQ(sip->sip_cseq->cs_seq), TAG_END());
+	if (!call->leg)
+		return false;
+	nta_leg_server_route(call->leg, sip->sip_record_route, sip->sip_contact);
+	sofia_random_token(line->sofia, token, 13);
+	nta_leg_tag(call->leg, token);
+	nta_incoming_tag(request, token);
+	return true;
+}
+
+static void offer_call(struct sofia_line *line, nta_incoming_t *request, const sip_t *sip,
+                       const char *number, const struct sdp_tunnel *offer)
+{
+	struct sofia_call *call = sofia_call_new(line, CALL_INCOMING);
+
+	if (!call || !create_dialog(call, request, sip) ||
+	    !(call->offer = strndup(sip->sip_payload->pl_data, sip->sip_payload->pl_len))) {
+		if (call)
+			sofia_call_free(call);
+		refuse(line, request, &(struct sofia_refusal){500, NULL, 0, "no memory"}, number);
+		return;
+	}
+	call->incoming = request;
+	call->request_terms = sofia_session_terms(sip);
+	call->peer_takes_update = sip_is_allowed(sip->sip_allow, SIP_METHOD_UPDATE);
+	call->call.remote = *offer;
+	call->call.has_remote = true;
+	snprintf(call->call.call_id, sizeof(call->call.call_id), "%s", sip->sip_call_id->i_id);
+	snprintf(call->call.remote_number, sizeof(call->call.remote_number), "%s", number);
+	nta_incoming_bind(request, on_ack_cancel, call);
+	nta_incoming_treply(request, SIP_100_TRYING, TAG_END());
+	log_session(LOG_INFO, NULL, number, "call %s: offered to line %s, %u kbit/s",
+	            call->call.call_id, line->config->number, offer->bandwidth_kbit);
+	sofia_call_begin(call);
+}
+
+static size_t count_offers(const struct sofia *sofia)
+{
+	size_t count = 0;
+
+	for (const struct sofia_call *call = sofia->calls; call; call = call->next)
+		count += call->call.state == CALL_STATE_OFFERED;
+	return count;
+}
+
+void sofia_call_invited(struct sofia_line *line, msg_t *message, sip_t *sip)
+{
+	char number[NUMBER_SIZE];
+	struct sdp_tunnel offer;
+	const struct sofia_call *known = sofia_call_by_id(line->sofia, sip->sip_call_id->i_id);
+
+	if (known || strlen(sip->sip_call_id->i_id) >= CALL_ID_SIZE) {
+		nta_msg_treply(line->agent, message, 482, "Request Merged", TAG_END());
+		return;
+	}
+	if (count_offers(line->sofia) >= OFFERS_MAXIMUM) {
+		nta_msg_treply(line->agent, message, SIP_503_SERVICE_UNAVAILABLE,
+		               SIPTAG_RETRY_AFTER_STR("10"), TAG_END());
+		return;
+	}
+	nta_incoming_t *request = nta_incoming_create(line->agent, NULL, message, sip, TAG_END());
+	if (!request)
+		return;
+	struct session_timer_terms asked = sofia_session_terms(sip), answer;
+	struct session_timer timer;
+	const unsigned ours = line->sofia->config->timer_msec[TIMER_SESSION_EXPIRES] / 1000;
+	if (!session_timer_answer(&asked, ours, &answer, &timer)) {
+		char minimum[16];
+
+		snprintf(minimum, sizeof(minimum), "%u", SESSION_TIMER_MINIMUM_SEC);
+		nta_incoming_treply(request, SIP_422_SESSION_TIMER_TOO_SMALL,
+		                    SIPTAG_MIN_SE_STR(minimum), TAG_END());
+		nta_incoming_destroy(request);
+		return;
+	}
+	if (check_invite(line, request, sip, number, &offer))
+		offer_call(line, request, sip, number, &offer);
+}
+
+enum sofia_outcome sofia_answer_call(struct sofia *sofia, const char *call_id, uint64_t attempt,
+                                     const char *tunnel, const struct sdp_tunnel *answer)
+{
+	struct sofia_call *call = sofia_call_by_id(sofia, call_id);
+
+	if (!call || call->call.direction != CALL_INCOMING)
+		return SOFIA_UNKNOWN;
+	if (call->call.state != CALL_STATE_OFFERED)
+		return call->call.attempt == attempt && call->call.state != CALL_STATE_ENDED &&
+		                       call->call.state != CALL_STATE_LEAVING
+		               ? SOFIA_DONE
+		               : SOFIA_GONE;
+	struct sdp_description offer;
+	struct sdp_tunnel checked;
+	struct sdp_problem problem;
+	char sdp[SDP_TEXT_SIZE];
+	size_t index;
+	if (!sdp_read(call->offer, strlen(call->offer), &offer, &problem) ||
+	    !sdp_check_offer(&offer, &checked, &index, &problem) ||
+	    !sdp_write(sdp, sizeof(sdp), &call->origin, answer, &offer, index))
+		return SOFIA_FAILED;
+	call->sdp = strdup(sdp);
+	if (!call->sdp)
+		return SOFIA_FAILED;
+	call->call.attempt = attempt;
+	call->call.local = *answer;
+	snprintf(call->call.tunnel, sizeof(call->call.tunnel), "%s", tunnel);
+	sofia_call_handle(call, CALL_EVENT_ACCEPT);
+	sofia_loop_wake(sofia->loop);
+	return SOFIA_DONE;
+}
+
+void sofia_call_send_answer(struct sofia_call *call)
+{
+	struct session_timer_terms answer;
+	char expires[64];
+
+	session_timer_answer(&call->request_terms, call->asked_sec, &answer, &call->timer);
+	sofia_session_print(&answer, expires, sizeof(expires));
+	nta_incoming_treply(call->incoming, SIP_200_OK, SIPTAG_CONTACT_STR(call->line->contact),
+	                    SIPTAG_ALLOW_STR(SOFIA_ALLOW), SIPTAG_SUPPORTED_STR("timer"),
+	                    SIPTAG_REQUIRE_STR(answer.supports_timer ? "timer" : NULL),
+	                    SIPTAG_SESSION_EXPIRES_STR(expires),
+	                    SIPTAG_CONTENT_TYPE_STR("application/sdp"),
+	                    SIPTAG_PAYLOAD_STR(call->sdp), TAG_END());
+	sofia_session_arm(call);
+}
+
+enum sofia_outcome sofia_reject_call(struct sofia *sofia, const char *call_id,
+                                     const struct sofia_refusal *refusal)
+{
+	struct sofia_call *call = sofia_call_by_id(sofia, call_id);
+
+	if (!call || call->call.direction != CALL_INCOMING)
+		return SOFIA_UNKNOWN;
+	if (call->call.state == CALL_STATE_ENDED)
+		return SOFIA_DONE;
+	if (call->call.state != CALL_STATE_OFFERED || refusal->sip_status < 300 ||
+	    refusal->sip_status > 699)
+		return SOFIA_GONE;
+	call->refusal = *refusal;
+	call->call.sip_status = refusal->sip_status;
+	call_set_cause(&call->call, "refused by us: %u %s", refusal->sip_status,
+	               refusal->warning_text[0] ? refusal->warning_text : refusal->reason);
+	sofia_call_handle(call, CALL_EVENT_REJECT);
+	sofia_loop_wake(sofia->loop);
+	return SOFIA_DONE;
+}
+
+void sofia_call_send_refusal(struct sofia_call *call)
+{
+	struct sofia_refusal refusal = call->refusal;
+
+	/* Ended without a word about how: we are temporarily unavailable. */
+	if (!refusal.sip_status)
+		refusal.sip_status = 480;
+	if (!refusal.warning_text)
+		refusal.warning_text = "";
+	call->call.sip_status = refusal.sip_status;
+	refuse(call->line, call->incoming, &refusal, call->call.remote_number);
+	call->incoming = NULL;
+	call->refusal = (struct sofia_refusal){0};
+}

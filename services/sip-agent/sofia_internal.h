@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Shared by the sofia_*.c files alone. */
+#ifndef VPNSIP_SIP_SOFIA_INTERNAL_H
+#define VPNSIP_SIP_SOFIA_INTERNAL_H
+
+struct sofia_line;
+struct sofia_call;
+
+#define NTA_AGENT_MAGIC_T    struct sofia_line
+#define NTA_LEG_MAGIC_T      struct sofia_call
+#define NTA_INCOMING_MAGIC_T struct sofia_call
+#define NTA_OUTGOING_MAGIC_T void
+
+#include <sofia-sip/nta.h>
+#include <sofia-sip/nta_stateless.h>
+#include <sofia-sip/nta_tag.h>
+#include <sofia-sip/sip.h>
+#include <sofia-sip/sip_header.h>
+#include <sofia-sip/sip_status.h>
+#include <sofia-sip/sip_tag.h>
+#include <sofia-sip/tport_tag.h>
+
+#include "services/common/config.h"
+#include "services/sip-agent/digest.h"
+#include "services/sip-agent/registration_core.h"
+#include "services/sip-agent/session_timer.h"
+#include "services/sip-agent/sofia.h"
+#include "services/sip-agent/sofia_loop.h"
+
+#define SOFIA_ALLOW      "INVITE,ACK,CANCEL,BYE,UPDATE,PRACK,OPTIONS"
+#define SOFIA_TOKEN_SIZE 25 /* 24 hexadecimal digits */
+#define SOFIA_URI_SIZE   192
+#define SOFIA_CAUSE_SIZE 256
+
+struct event;
+
+struct sofia {
+	struct sofia_loop *loop;
+	struct event_base *base;
+	struct bus *bus;
+	const struct config *config;
+	const struct sofia_events *events;
+	void *context;
+	struct sofia_line *lines; /* one per line of the configuration */
+	size_t line_count;
+	struct sofia_call *calls; /* list, newest first */
+};
+
+/* Credentials for the repetition of one request; at most one answer per challenge kind, more only while nonces were stale. */
+struct sofia_auth {
+	char authorization[DIGEST_ANSWER_SIZE]; /* "" = none */
+	char proxy_authorization[DIGEST_ANSWER_SIZE];
+	unsigned stale_count;
+};
+
+/* A local number, its transports and its registration. */
+struct sofia_line {
+	struct sofia *sofia;
+	const struct config_line *config;
+	nta_agent_t *agent;     /* NULL while the transports are not open */
+	struct in_addr address; /* ordered WAN address */
+	char contact_user[SOFIA_TOKEN_SIZE];
+	char contact[SOFIA_URI_SIZE];   /* "<sip:...>" */
+	char identity[SOFIA_URI_SIZE];  /* "<sip:NUMBER@DOMAIN>" */
+	char registrar[SOFIA_URI_SIZE]; /* "sip:ADDRESS:PORT", of the next hop of everything */
+	char call_id[CALL_ID_SIZE];     /* the same for all REGISTERs of this start */
+	struct registration_core core;
+	nta_leg_t *leg;
+	nta_outgoing_t *request; /* REGISTER under way */
+	bool is_leaving;         /* that REGISTER says Expires: 0 */
+	struct sofia_auth auth;
+	struct event *timer;
+	unsigned sip_status;
+	char cause[SOFIA_CAUSE_SIZE];
+	uint64_t strangers; /* messages from elsewhere than the registrar */
+};
+
+struct sofia_call {
+	struct call call; /* what is told */
+	struct sofia_line *line;
+	struct sofia_call *next;
+	nta_leg_t *leg;
+	nta_incoming_t *incoming; /* the INVITE that offered the call */
+	nta_outgoing_t *invite;   /* our INVITE */
+	nta_outgoing_t *ack;      /* kept: it repeats itself for a repeated 200 */
+	nta_outgoing_t *bye;
+	nta_outgoing_t *refresh; /* UPDATE or re-INVITE under way */
+	char local_uri[SOFIA_URI_SIZE], remote_uri[SOFIA_URI_SIZE];
+	uint32_t invite_cseq;
+	struct sofia_auth auth;
+	char *sdp;   /* ours as sent */
+	char *offer; /* the peer's, of an incoming call */
+	struct sdp_origin origin;
+	struct session_timer timer;
+	struct session_timer_terms request_terms; /* of the INVITE that offered the call */
+	unsigned asked_sec, minimum_sec;          /* our Session-Expires and Min-SE */
+	bool peer_takes_update;
+	bool was_too_brief;         /* a 422 was answered already */
+	uint64_t refreshed_at_usec; /* monotonic */
+	struct event *state_event, *session_event;
+	struct sofia_refusal refusal; /* for CALL_SEND_REFUSAL */
+};
+
+/* sofia_line.c */
+bool sofia_line_init(struct sofia_line *line, struct sofia *sofia,
+                     const struct config_line *config);
+void sofia_line_free(struct sofia_line *line);
+struct sofia_line *sofia_line_by_number(struct sofia *sofia, const char *number);
+/* Opens the transports on the WAN address. False with the line's cause set. */
+bool sofia_line_open(struct sofia_line *line);
+/* Closes them; nothing of the agent may be in use any more. */
+void sofia_line_close(struct sofia_line *line);
+/* Another WAN address: the line's calls end, their BYEs leaving from the new one, and the registration is forgotten. */
+void sofia_line_move(struct sofia_line *line, struct in_addr address);
+bool sofia_line_is_registrar(const struct sofia_line *line, const su_sockaddr_t *source);
+/* Fills `size` - 1 hexadecimal digits. */
+void sofia_random_token(struct sofia *sofia, char *token, size_t size);
+
+/* sofia_register.c */
+void sofia_register_start(struct sofia_line *line);
+void sofia_register_stop(struct sofia_line *line);
+/* Forgets a REGISTER under way and the dialog of registrations. */
+void sofia_register_drop(struct sofia_line *line);
+void sofia_register_report(struct sofia_line *line);
+struct registration_report sofia_register_view(const struct sofia_line *line);
+
+/* sofia_auth.c */
+void sofia_auth_reset(struct sofia_auth *auth);
+/* Reads a 401 or 407; true when the request is worth repeating with `auth`. Otherwise `why` says in a sentence why not. */
+bool sofia_auth_challenged(struct sofia_auth *auth, struct sofia_line *line,
+                           const nta_outgoing_t *request, const sip_t *response, char *why,
+                           size_t why_size);
+/* For the tag list of a request. */
+#define SOFIA_AUTH_TAGS(auth)                                                              \
+	SIPTAG_AUTHORIZATION_STR((auth)->authorization[0] ? (auth)->authorization : NULL), \
+		SIPTAG_PROXY_AUTHORIZATION_STR(                                            \
+			(auth)->proxy_authorization[0] ? (auth)->proxy_authorization : NULL)
+
+/* sofia_call.c */
+struct sofia_call *sofia_call_new(struct sofia_line *line, enum call_direction direction);
+struct sofia_call *sofia_call_by_id(struct sofia *sofia, const char *call_id);
+void sofia_call_free(struct sofia_call *call);
+/* Tells of a new call and starts the limit of its first state. */
+void sofia_call_begin(struct sofia_call *call);
+/* Feeds the state table and carries out what it says. */
+void sofia_call_handle(struct sofia_call *call, enum call_event event);
+/* Dialog requests of the peer; the callback of every leg. */
+int sofia_call_request(struct sofia_call *call, nta_leg_t *leg, nta_incoming_t *request,
+                       const sip_t *sip);
+/* Moves the calls of the line to its present agent and hangs up; a call that has no dialog yet just ends. */
+void sofia_calls_end_on_line(struct sofia_line *line, const char *cause);
+
+/* sofia_call_out.c */
+void sofia_call_send_ack(struct sofia_call *call);
+void sofia_call_send_cancel(struct sofia_call *call);
+
+/* sofia_call_in.c: consumes `message`, an INVITE outside any dialog from the registrar. */
+void sofia_call_invited(struct sofia_line *line, msg_t *message, sip_t *sip);
+void sofia_call_send_answer(struct sofia_call *call);
+void sofia_call_send_refusal(struct sofia_call *call);
+
+/* sofia_session.c */
+/* Starts or restarts the session timer from now on. */
+void sofia_session_arm(struct sofia_call *call);
+void sofia_session_stop(struct sofia_call *call);
+struct session_timer_terms sofia_session_terms(const sip_t *sip);
+/* Answers a re-INVITE or UPDATE in the dialog. */
+int sofia_session_request(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip);
+/* "300;refresher=uas" */
+void sofia_session_print(const struct session_timer_terms *terms, char *text, size_t size);
+
+#endif

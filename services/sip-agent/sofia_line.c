@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A line's transports, and the admission of what arrives outside any dialog. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <sofia-sip/msg_addr.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bus/bus.h"
+#include "services/common/address.h"
+#include "services/common/log.h"
+#include "services/common/port_owner.h"
+#include "services/sip-agent/sofia_internal.h"
+#include "services/sip-agent/sofia_log.h"
+
+#define TOS_EXPEDITED_FORWARDING 0xb8
+#define UDP_MTU_MAXIMUM          65535
+
+void sofia_random_token(struct sofia *sofia, char *token, size_t size)
+{
+	uint8_t octets[SOFIA_TOKEN_SIZE];
+
+	bus_random(sofia->bus, octets, sizeof(octets));
+	for (size_t i = 0; i + 1 < size; i++)
+		token[i] = "0123456789abcdef"[octets[i] & 15];
+	token[size - 1] = '\0';
+}
+
+static const char *domain_of(const struct config_line *config, char text[ADDRESS_TEXT_SIZE])
+{
+	return config->domain ? config->domain : address_format(&config->registrar, text);
+}
+
+bool sofia_line_init(struct sofia_line *line, struct sofia *sofia, const struct config_line *config)
+{
+	char domain[ADDRESS_TEXT_SIZE], registrar[ADDRESS_TEXT_SIZE];
+
+	line->sofia = sofia;
+	line->config = config;
+	/* 12 digits, as the carriers' own equipment has them */
+	sofia_random_token(sofia, line->contact_user, 13);
+	snprintf(line->identity, sizeof(line->identity), "<sip:%s@%s>", config->number,
+	         domain_of(config, domain));
+	snprintf(line->registrar, sizeof(line->registrar), "sip:%s%s",
+	         address_format_port(&config->registrar, registrar),
+	         config->transport == TRANSPORT_TCP ? ";transport=tcp" : "");
+	const struct registration_limits limits = {
+		.answer_msec = sofia->config->timer_msec[TIMER_REGISTER],
+		.retry_msec = sofia->config->timer_msec[TIMER_REGISTER_RETRY],
+		.retry_maximum_msec = 300000,
+	};
+	registration_core_init(&line->core, config->expires_sec, &limits);
+	return true;
+}
+
+struct sofia_line *sofia_line_by_number(struct sofia *sofia, const char *number)
+{
+	for (size_t i = 0; i < sofia->line_count; i++)
+		if (strcmp(sofia->lines[i].config->number, number) == 0)
+			return &sofia->lines[i];
+	return NULL;
+}
+
+static int receive(struct sofia_line *line, nta_agent_t *agent, msg_t *message, sip_t *sip);
+
+/* The sentence for a transport that cannot be opened. */
+static void explain_open(struct sofia_line *line, int error)
+{
+	struct sockaddr_storage address = {0};
+	char host[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, &line->address, host, sizeof(host));
+	if (error == EADDRINUSE) {
+		address_parse_port(host, line->config->sip_port, &address);
+		const int protocol = line->config->transport == TRANSPORT_TCP ? IPPROTO_TCP
+		                                                              : IPPROTO_UDP;
+		char *owner = who_has_port(protocol, &address);
+
+		snprintf(line->cause, sizeof(line->cause), "%s", owner ? owner : strerror(error));
+		free(owner);
+	} else {
+		snprintf(line->cause, sizeof(line->cause), "cannot open SIP port %u on %s: %s",
+		         line->config->sip_port, host, strerror(error));
+	}
+}
+
+bool sofia_line_open(struct sofia_line *line)
+{
+	char url[SOFIA_URI_SIZE], host[INET_ADDRSTRLEN];
+
+	if (line->agent)
+		return true;
+	inet_ntop(AF_INET, &line->address, host, sizeof(host));
+	snprintf(url, sizeof(url), "sip:%s:%u", host, line->config->sip_port);
+	snprintf(line->contact, sizeof(line->contact), "<sip:%s@%s:%u%s>", line->contact_user, host,
+	         line->config->sip_port,
+	         line->config->transport == TRANSPORT_TCP ? ";transport=tcp" : "");
+	errno = 0;
+	line->agent = nta_agent_create(
+		sofia_loop_root(line->sofia->loop), (url_string_t *)url, receive, line,
+		/* a 2xx and its ACK belong to us, not to a proxy */
+		NTATAG_UA(1),
+		/* the carrier speaks UDP however long a request is */
+		NTATAG_UDP_MTU(UDP_MTU_MAXIMUM), NTATAG_MAX_FORWARDS(70), NTATAG_CLIENT_RPORT(0),
+		NTATAG_USE_NAPTR(0), NTATAG_USE_SRV(0), NTATAG_MERGE_482(1), TPTAG_STUN_SERVER(0),
+		TPTAG_TOS(TOS_EXPEDITED_FORWARDING), TPTAG_LOG(sofia_log_wants_messages()),
+		TAG_END());
+	if (!line->agent) {
+		explain_open(line, errno);
+		return false;
+	}
+	log_line(LOG_INFO, "line %s: SIP on %s port %u, UDP and TCP", line->config->number, host,
+	         line->config->sip_port);
+	return true;
+}
+
+void sofia_line_move(struct sofia_line *line, struct in_addr address)
+{
+	nta_agent_t *old = line->agent;
+
+	sofia_register_drop(line);
+	registration_core_reset(&line->core);
+	line->agent = NULL;
+	line->address = address;
+	sofia_line_open(line);
+	sofia_calls_end_on_line(line, "the WAN address changed");
+	nta_agent_destroy(old);
+}
+
+void sofia_line_close(struct sofia_line *line)
+{
+	if (line->agent)
+		nta_agent_destroy(line->agent);
+	line->agent = NULL;
+}
+
+void sofia_line_free(struct sofia_line *line)
+{
+	sofia_register_drop(line);
+	sofia_line_close(line);
+	if (line->timer)
+		event_free(line->timer);
+}
+
+bool sofia_line_is_registrar(const struct sofia_line *line, const su_sockaddr_t *source)
+{
+	struct sockaddr_storage address = {0};
+
+	if (!source || source->su_family != AF_INET)
+		return false;
+	memcpy(&address, &source->su_sin, sizeof(source->su_sin));
+	return address_is_equal(&address, &line->config->registrar);
+}
+
+/* Answers a request without keeping a transaction. */
+static void refuse_stateless(nta_agent_t *agent, msg_t *message, int status, const char *phrase)
+{
+	nta_msg_treply(agent, message, status, phrase, SIPTAG_ALLOW_STR(SOFIA_ALLOW), TAG_END());
+}
+
+static void receive_response(nta_agent_t *agent, msg_t *message, const sip_t *sip)
+{
+	int status = sip->sip_status->st_status;
+
+	/* A 200 to an INVITE that nobody waits for any more would bill for ever. */
+	if (sip->sip_cseq && sip->sip_cseq->cs_method == sip_method_invite && status >= 200 &&
+	    status < 300)
+		nta_msg_ackbye(agent, message);
+	else
+		nta_msg_discard(agent, message);
+}
+
+/* Whatever belongs to no dialog and no transaction. Nothing is kept for strangers, not even a transaction. */
+static int receive(struct sofia_line *line, nta_agent_t *agent, msg_t *message, sip_t *sip)
+{
+	if (!sofia_line_is_registrar(line, msg_addr(message))) {
+		line->strangers++;
+		log_line(LOG_DEBUG, "line %s: dropped a SIP message that is not from the registrar",
+		         line->config->number);
+		nta_msg_discard(agent, message);
+		return 0;
+	}
+	if (!sip->sip_request) {
+		receive_response(agent, message, sip);
+		return 0;
+	}
+	switch (sip->sip_request->rq_method) {
+	case sip_method_ack:
+		nta_msg_discard(agent, message);
+		break;
+	case sip_method_invite:
+		if (sip->sip_to->a_tag)
+			refuse_stateless(agent, message, SIP_481_NO_CALL);
+		else
+			sofia_call_invited(line, message, sip);
+		break;
+	case sip_method_options:
+		nta_msg_treply(agent, message, SIP_200_OK, SIPTAG_ALLOW_STR(SOFIA_ALLOW),
+		               SIPTAG_ACCEPT_STR("application/sdp"), SIPTAG_SUPPORTED_STR("timer"),
+		               TAG_END());
+		break;
+	case sip_method_bye:
+	case sip_method_cancel:
+	case sip_method_update:
+	case sip_method_prack:
+		refuse_stateless(agent, message, SIP_481_NO_CALL);
+		break;
+	default:
+		refuse_stateless(agent, message, SIP_405_METHOD_NOT_ALLOWED);
+		break;
+	}
+	return 0;
+}

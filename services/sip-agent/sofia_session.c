@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Session timers (RFC 4028) on the wire, and the requests that would change a session: none may. */
+#include <event2/event.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "bus/bus.h"
+#include "services/common/log.h"
+#include "services/sip-agent/sofia_internal.h"
+
+#define USEC_PER_SEC 1000000ULL
+/* A refresh that failed for a passing reason is tried again after this pause. */
+#define RETRY_SEC    5
+
+static bool has_item(const msg_list_t *list, const char *word)
+{
+	for (; list; list = list->k_next)
+		for (size_t i = 0; list->k_items && list->k_items[i]; i++)
+			if (strcasecmp(list->k_items[i], word) == 0)
+				return true;
+	return false;
+}
+
+struct session_timer_terms sofia_session_terms(const sip_t *sip)
+{
+	struct session_timer_terms terms = {
+		.minimum_sec = sip->sip_min_se ? (unsigned)sip->sip_min_se->min_delta : 0,
+		.supports_timer = has_item(sip->sip_supported, "timer") ||
+	                          has_item(sip->sip_require, "timer"),
+	};
+	const sip_session_expires_t *expires = sip->sip_session_expires;
+
+	if (!expires)
+		return terms;
+	terms.interval_sec = (unsigned)expires->x_delta;
+	if (expires->x_refresher && strcasecmp(expires->x_refresher, "uac") == 0)
+		terms.refresher = REFRESHER_UAC;
+	else if (expires->x_refresher && strcasecmp(expires->x_refresher, "uas") == 0)
+		terms.refresher = REFRESHER_UAS;
+	return terms;
+}
+
+void sofia_session_print(const struct session_timer_terms *terms, char *text, size_t size)
+{
+	snprintf(text, size, "%u;refresher=%s", terms->interval_sec,
+	         terms->refresher == REFRESHER_UAC ? "uac" : "uas");
+}
+
+static int on_refresh_response(void *context, nta_outgoing_t *request, const sip_t *sip);
+
+/* UPDATE where the peer takes it, otherwise the INVITE again with the same SDP (same version: a pure refresh, RFC 3264 section 8). */
+static void send_refresh(struct sofia_call *call)
+{
+	char expires[64];
+	struct session_timer_terms terms = {call->timer.interval_sec, REFRESHER_UAC, 0, true};
+
+	if (call->refresh)
+		return;
+	sofia_session_print(&terms, expires, sizeof(expires));
+	if (call->peer_takes_update)
+		call->refresh = nta_outgoing_tcreate(
+			call->leg, on_refresh_response, call, NULL, SIP_METHOD_UPDATE, NULL,
+			SIPTAG_CONTACT_STR(call->line->contact), SIPTAG_SUPPORTED_STR("timer"),
+			SIPTAG_SESSION_EXPIRES_STR(expires), SOFIA_AUTH_TAGS(&call->auth),
+			TAG_END());
+	else
+		call->refresh = nta_outgoing_tcreate(
+			call->leg, on_refresh_response, call, NULL, SIP_METHOD_INVITE, NULL,
+			SIPTAG_CONTACT_STR(call->line->contact), SIPTAG_ALLOW_STR(SOFIA_ALLOW),
+			SIPTAG_SUPPORTED_STR("timer"), SIPTAG_SESSION_EXPIRES_STR(expires),
+			SOFIA_AUTH_TAGS(&call->auth), SIPTAG_CONTENT_TYPE_STR("application/sdp"),
+			SIPTAG_PAYLOAD_STR(call->sdp), TAG_END());
+}
+
+static void on_session_timer(evutil_socket_t fd, short what, void *context);
+
+static void schedule(struct sofia_call *call, uint64_t wait_usec)
+{
+	struct timeval delay = {(time_t)(wait_usec / USEC_PER_SEC),
+	                        (suseconds_t)(wait_usec % USEC_PER_SEC)};
+
+	if (!call->session_event)
+		call->session_event = event_new(call->line->sofia->base, -1, 0, on_session_timer,
+		                                call);
+	event_add(call->session_event, &delay);
+}
+
+void sofia_session_arm(struct sofia_call *call)
+{
+	call->refreshed_at_usec = bus_mono_usec(call->line->sofia->bus);
+	if (call->timer.interval_sec == 0)
+		return;
+	schedule(call, USEC_PER_SEC * (call->timer.is_refresher
+	                                       ? session_timer_refresh_sec(&call->timer)
+	                                       : session_timer_expiry_sec(&call->timer)));
+}
+
+void sofia_session_stop(struct sofia_call *call)
+{
+	if (call->session_event)
+		event_del(call->session_event);
+}
+
+static void on_session_timer(evutil_socket_t fd, short what, void *context)
+{
+	struct sofia_call *call = context;
+	struct sofia *sofia = call->line->sofia;
+	uint64_t expiry = call->refreshed_at_usec +
+	                  USEC_PER_SEC * session_timer_expiry_sec(&call->timer);
+	uint64_t now = bus_mono_usec(sofia->bus);
+
+	(void)fd;
+	(void)what;
+	/* libevent may be a little early against our clock */
+	if (now + USEC_PER_SEC / 10 >= expiry) {
+		call_set_cause(&call->call, "session timer: no refresh for %u s",
+		               session_timer_expiry_sec(&call->timer));
+		sofia_call_handle(call, CALL_EVENT_LOST);
+	} else {
+		if (call->timer.is_refresher)
+			send_refresh(call);
+		schedule(call, expiry - now);
+	}
+	sofia_loop_wake(sofia->loop);
+}
+
+static void ack_refresh(struct sofia_call *call, nta_outgoing_t *request)
+{
+	char cseq[32];
+
+	snprintf(cseq, sizeof(cseq), "%u ACK", nta_outgoing_cseq(request));
+	nta_outgoing_t *ack = nta_outgoing_tcreate(call->leg, NULL, NULL, NULL, SIP_METHOD_ACK,
+	                                           NULL, SIPTAG_CSEQ_STR(cseq),
+	                                           SOFIA_AUTH_TAGS(&call->auth), TAG_END());
+	if (call->ack)
+		nta_outgoing_destroy(call->ack);
+	call->ack = ack;
+}
+
+/* The interval may only grow by a 422; the terms of the last 2xx rule. */
+static void refresh_accepted(struct sofia_call *call, nta_outgoing_t *request, const sip_t *sip)
+{
+	struct session_timer_terms terms = sofia_session_terms(sip);
+
+	if (nta_outgoing_method(request) == sip_method_invite)
+		ack_refresh(call, request);
+	call->timer = session_timer_of_answer(&terms, call->timer.interval_sec);
+	log_session(LOG_DEBUG, call->call.tunnel, call->call.remote_number,
+	            "session refreshed for %u s", call->timer.interval_sec);
+	sofia_session_arm(call);
+}
+
+static int on_refresh_response(void *context, nta_outgoing_t *request, const sip_t *sip)
+{
+	struct sofia_call *call = context;
+	int status = sip ? sip->sip_status->st_status : nta_outgoing_status(request);
+	char why[SOFIA_CAUSE_SIZE];
+
+	if (request != call->refresh || status < 200)
+		return 0;
+	bool is_repeated = sip && (status == 401 || status == 407) &&
+	                   sofia_auth_challenged(&call->auth, call->line, request, sip, why,
+	                                         sizeof(why));
+	if (sip && status < 300)
+		refresh_accepted(call, request, sip);
+	nta_outgoing_destroy(call->refresh);
+	call->refresh = NULL;
+	if (status < 300)
+		return 0;
+	if (status == 408 || status == 481) {
+		call_set_cause(&call->call, "session timer: the refresh was answered %d", status);
+		sofia_call_handle(call, CALL_EVENT_LOST);
+	} else if (is_repeated) {
+		send_refresh(call);
+	} else if (status == 422 && sip && sip->sip_min_se) {
+		call->timer.interval_sec = (unsigned)sip->sip_min_se->min_delta;
+		send_refresh(call);
+	} else {
+		if (status == 405 || status == 501)
+			call->peer_takes_update = false;
+		schedule(call, RETRY_SEC * USEC_PER_SEC);
+	}
+	return 0;
+}
+
+/* Whether the body, if any, describes the session as it is. */
+static bool is_same_session(const struct sofia_call *call, const sip_t *sip)
+{
+	struct sdp_description description;
+	struct sdp_tunnel offer;
+	struct sdp_problem problem;
+	size_t index;
+
+	if (!sip->sip_payload || sip->sip_payload->pl_len == 0)
+		return true;
+	return sdp_read(sip->sip_payload->pl_data, sip->sip_payload->pl_len, &description,
+	                &problem) &&
+	       sdp_check_offer(&description, &offer, &index, &problem) &&
+	       offer.address.s_addr == call->call.remote.address.s_addr &&
+	       offer.port == call->call.remote.port &&
+	       offer.bandwidth_kbit == call->call.remote.bandwidth_kbit &&
+	       (offer.fingerprint_count == 0 || sdp_fingerprints_equal(&offer, &call->call.remote));
+}
+
+static void accept_refresh(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip,
+                           const struct session_timer_terms *answer)
+{
+	const bool is_invite = sip->sip_request->rq_method == sip_method_invite;
+	const bool has_body = is_invite || (sip->sip_payload && sip->sip_payload->pl_len);
+	char expires[64];
+
+	sofia_session_print(answer, expires, sizeof(expires));
+	nta_incoming_treply(request, SIP_200_OK, SIPTAG_CONTACT_STR(call->line->contact),
+	                    SIPTAG_ALLOW_STR(SOFIA_ALLOW), SIPTAG_SUPPORTED_STR("timer"),
+	                    SIPTAG_REQUIRE_STR(answer->supports_timer ? "timer" : NULL),
+	                    SIPTAG_SESSION_EXPIRES_STR(expires),
+	                    SIPTAG_CONTENT_TYPE_STR(has_body ? "application/sdp" : NULL),
+	                    SIPTAG_PAYLOAD_STR(has_body ? call->sdp : NULL), TAG_END());
+	sofia_session_arm(call);
+}
+
+static void refuse_change(struct sofia_call *call, nta_incoming_t *request)
+{
+	nta_incoming_treply(request, SIP_488_NOT_ACCEPTABLE,
+	                    SIPTAG_WARNING_STR("399 vpnsip \"the session may not be changed\""),
+	                    TAG_END());
+	log_session(LOG_NOTICE, call->call.tunnel, call->call.remote_number,
+	            "refused a request to change the session");
+}
+
+int sofia_session_request(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip)
+{
+	const unsigned ours = call->line->sofia->config->timer_msec[TIMER_SESSION_EXPIRES] / 1000;
+	const struct session_timer_terms asked = sofia_session_terms(sip);
+	struct session_timer_terms answer;
+	struct session_timer timer;
+	char minimum[16];
+
+	if (call->call.state == CALL_STATE_LEAVING || call->call.state == CALL_STATE_ENDED) {
+		nta_incoming_treply(request, SIP_481_NO_CALL, TAG_END());
+	} else if (call->call.state != CALL_STATE_ANSWERED &&
+	           call->call.state != CALL_STATE_CONFIRMED) {
+		nta_incoming_treply(request, SIP_500_INTERNAL_SERVER_ERROR,
+		                    SIPTAG_RETRY_AFTER_STR("5"), TAG_END());
+	} else if (call->refresh) {
+		nta_incoming_treply(request, SIP_491_REQUEST_PENDING, TAG_END());
+	} else if (!is_same_session(call, sip)) {
+		refuse_change(call, request);
+	} else if (!session_timer_answer(&asked, ours, &answer, &timer)) {
+		snprintf(minimum, sizeof(minimum), "%u", SESSION_TIMER_MINIMUM_SEC);
+		nta_incoming_treply(request, SIP_422_SESSION_TIMER_TOO_SMALL,
+		                    SIPTAG_MIN_SE_STR(minimum), TAG_END());
+	} else {
+		call->timer = timer;
+		accept_refresh(call, request, sip, &answer);
+	}
+	nta_incoming_destroy(request);
+	return 0;
+}
