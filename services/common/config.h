@@ -198,6 +198,9 @@ struct config_keyring *config_load_keyring(const char *file, config_report_fn *r
 /** Wipes the keys and frees. */
 void config_free_keyring(struct config_keyring *keyring);
 
+/** Strength of a pre-shared key as an upper estimate in bits. */
+unsigned config_estimate_key_bits(const uint8_t *key, size_t size);
+
 /** Prints the whole configuration in its canonical form, defaults included: parsing it again gives the same. */
 void config_print(const struct config *config, FILE *stream);
 

@@ -140,7 +140,4 @@ void config_complete_peer(struct config_reading *reading, struct config *config,
 void config_complete_sla(struct config_reading *reading, struct config *config, void *item);
 void config_complete_route(struct config_reading *reading, struct config *config, void *item);
 
-/** Strength of a pre-shared key as an upper estimate in bits. */
-unsigned config_estimate_key_bits(const uint8_t *key, size_t size);
-
 #endif
