@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * ike-agent between the bus and the engine. All of it runs on the loop's thread, except the functions of
+ * struct engine_host, which the engine's threads call.
+ */
+#ifndef VPNSIP_IKE_AGENT_H
+#define VPNSIP_IKE_AGENT_H
+
+#include <event2/event.h>
+#include <stdatomic.h>
+
+#include "bus/bus.h"
+#include "services/common/config.h"
+#include "services/common/service.h"
+#include "services/ike-agent/session_table.h"
+
+/** Packets lost for one reason; told in the log at the 1st, 2nd, 4th, 8th ... */
+struct drop_counter {
+	const char *reason;
+	atomic_uint count;
+};
+
+struct ike_agent {
+	struct service_context *service;
+	struct config_keyring *keyring;
+	struct session_table *sessions;
+	struct engine_host host;
+	atomic_uint packets_in_flight; /* SendIkePacket, posted or called */
+	struct drop_counter unknown, congested, unanswered;
+	struct event *rekey_timer;
+	uint32_t *rekeys; /* if_ids whose SAs tunnel-agent lost, one is served a tick */
+	size_t rekey_count, rekey_capacity;
+};
+
+struct ike_agent *ike_agent_of(void *service_context);
+
+/** Handlers of the bus; `context` is the struct service_context. */
+void agent_take_order(void *context, struct bus_request *request, const Vpnsip__Envelope *order);
+void agent_take_event(void *context, const Vpnsip__Envelope *event);
+void agent_take_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelope *snapshot);
+void agent_give_snapshot(void *context, struct bus_request *request);
+
+/** Fills the functions through which the engine reaches the bus. */
+void agent_init_host(struct ike_agent *agent);
+/** Prepares and frees the pacing of rekeys after a restart of tunnel-agent. 0, or -1. */
+int agent_open_rekeys(struct ike_agent *agent);
+void agent_close_rekeys(struct ike_agent *agent);
+
+/** Publishes the session's state and tells the log of a change. */
+void agent_publish(struct ike_agent *agent, const struct ike_session *session);
+/** Applies a fact of the engine. */
+void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact);
+/** Ends the session's IKE_SAs with a DELETE each and forgets it. */
+void agent_end_session(struct ike_agent *agent, struct ike_session *session);
+
+void agent_count_drop(struct drop_counter *counter);
+
+#endif

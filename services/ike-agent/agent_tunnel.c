@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * tunnel-agent from ike-agent's side: IKE packets and SAs on their way there (from the engine's threads), what it tells of
+ * the SAs it holds, and the replacement of those that it lost in a restart.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "services/common/address.h"
+#include "services/common/log.h"
+#include "services/ike-agent/agent.h"
+
+#define PACKETS_IN_FLIGHT_MAX 256
+#define PACKET_TIMEOUT_MSEC   1000
+#define SA_TIMEOUT_MSEC       2000
+#define REKEY_TICK_MSEC       20 /* 50 a second */
+#define SAS_PER_TUNNEL_MAX    32
+
+#define TUNNEL_AGENT VPNSIP__SERVICE__TUNNEL_AGENT
+
+void agent_count_drop(struct drop_counter *counter)
+{
+	unsigned count = atomic_fetch_add(&counter->count, 1) + 1;
+
+	if ((count & (count - 1)) == 0)
+		log_line(LOG_WARNING, "IKE packets dropped, %s: %u", counter->reason, count);
+}
+
+/** An IKE packet or a fact, on its way from an engine's thread to the loop's. */
+struct posted_packet {
+	struct ike_agent *agent;
+	uint32_t if_id;
+	struct sockaddr_storage remote;
+	size_t size;
+	uint8_t packet[];
+};
+
+struct posted_fact {
+	struct ike_agent *agent;
+	struct engine_fact fact;
+};
+
+static void packet_replied(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
+{
+	struct ike_agent *agent = context;
+
+	atomic_fetch_sub(&agent->packets_in_flight, 1);
+	if (outcome == BUS_DONE)
+		return;
+	log_line(LOG_DEBUG, "IKE packet: %s", bus_cause(reply));
+	agent_count_drop(&agent->unanswered);
+}
+
+static void call_send(void *context)
+{
+	struct posted_packet *posted = context;
+	Vpnsip__SendIkePacket order = VPNSIP__SEND_IKE_PACKET__INIT;
+	Vpnsip__SocketAddress remote = VPNSIP__SOCKET_ADDRESS__INIT;
+
+	address_to_proto(&posted->remote, &remote);
+	order.if_id = posted->if_id;
+	order.remote = &remote;
+	order.packet.data = posted->packet;
+	order.packet.len = posted->size;
+	bus_call(posted->agent->service->bus, TUNNEL_AGENT, NULL, &order.base, PACKET_TIMEOUT_MSEC,
+	         packet_replied, posted->agent);
+	free(posted);
+}
+
+static void host_send_packet(void *context, uint32_t if_id, const struct sockaddr_storage *remote,
+                             const uint8_t *packet, size_t size)
+{
+	struct ike_agent *agent = context;
+	struct posted_packet *posted = NULL;
+
+	if (atomic_fetch_add(&agent->packets_in_flight, 1) < PACKETS_IN_FLIGHT_MAX)
+		posted = malloc(sizeof(*posted) + size);
+	if (!posted) {
+		atomic_fetch_sub(&agent->packets_in_flight, 1);
+		agent_count_drop(&agent->congested);
+		return;
+	}
+	posted->agent = agent;
+	posted->if_id = if_id;
+	posted->remote = *remote;
+	posted->size = size;
+	memcpy(posted->packet, packet, size);
+	bus_post(agent->service->bus, call_send, posted);
+}
+
+static Vpnsip__SaDirection direction(bool is_inbound)
+{
+	return is_inbound ? VPNSIP__SA_DIRECTION__SA_INBOUND : VPNSIP__SA_DIRECTION__SA_OUTBOUND;
+}
+
+static bool host_install_sa(void *context, const struct engine_sa *sa, char *why, size_t why_size)
+{
+	static const Vpnsip__EncryptionAlgorithm encryptions[] = {
+		[ENGINE_AES_GCM_16] = VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16,
+		[ENGINE_AES_CBC] = VPNSIP__ENCRYPTION_ALGORITHM__AES_CBC,
+	};
+	static const Vpnsip__IntegrityAlgorithm integrities[] = {
+		[ENGINE_INTEGRITY_NONE] = VPNSIP__INTEGRITY_ALGORITHM__INTEGRITY_NONE,
+		[ENGINE_HMAC_SHA2_256_128] = VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_256_128,
+		[ENGINE_HMAC_SHA2_384_192] = VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_384_192,
+		[ENGINE_HMAC_SHA2_512_256] = VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_512_256,
+	};
+	struct ike_agent *agent = context;
+	Vpnsip__InstallSa order = VPNSIP__INSTALL_SA__INIT;
+	Vpnsip__Secret encryption_key = VPNSIP__SECRET__INIT, integrity_key = VPNSIP__SECRET__INIT;
+	enum bus_outcome outcome;
+	Vpnsip__Envelope *reply;
+
+	encryption_key.octets.data = (uint8_t *)sa->encryption_key;
+	encryption_key.octets.len = sa->encryption_key_size;
+	integrity_key.octets.data = (uint8_t *)sa->integrity_key;
+	integrity_key.octets.len = sa->integrity_key_size;
+	order.if_id = sa->if_id;
+	order.direction = direction(sa->is_inbound);
+	order.spi = sa->spi;
+	order.encryption = encryptions[sa->encryption];
+	order.encryption_key = &encryption_key;
+	order.integrity = integrities[sa->integrity];
+	order.integrity_key = &integrity_key;
+	order.has_extended_sequence = sa->has_extended_sequence;
+	order.replay_window = sa->replay_window;
+	order.hard_lifetime_sec = sa->hard_lifetime_sec;
+	order.soft_byte_limit = sa->soft_byte_limit;
+	order.hard_byte_limit = sa->hard_byte_limit;
+	order.soft_packet_limit = sa->soft_packet_limit;
+	order.hard_packet_limit = sa->hard_packet_limit;
+	reply = bus_call_blocking(agent->service->bus, TUNNEL_AGENT, NULL, &order.base,
+	                          SA_TIMEOUT_MSEC, &outcome);
+	snprintf(why, why_size, "%s", bus_cause(reply));
+	bus_free_envelope(reply);
+	return outcome == BUS_DONE;
+}
+
+static void host_remove_sa(void *context, uint32_t if_id, bool is_inbound, uint32_t spi)
+{
+	struct ike_agent *agent = context;
+	Vpnsip__RemoveSa order = VPNSIP__REMOVE_SA__INIT;
+	enum bus_outcome outcome;
+	Vpnsip__Envelope *reply;
+
+	order.if_id = if_id;
+	order.direction = direction(is_inbound);
+	order.spi = spi;
+	reply = bus_call_blocking(agent->service->bus, TUNNEL_AGENT, NULL, &order.base,
+	                          SA_TIMEOUT_MSEC, &outcome);
+	/* What stays behind, tunnel-agent drops with the peer or at its hard lifetime. */
+	if (outcome != BUS_DONE)
+		log_line(LOG_WARNING, "an SA was not removed: %s", bus_cause(reply));
+	bus_free_envelope(reply);
+}
+
+static void take_posted_fact(void *context)
+{
+	struct posted_fact *posted = context;
+
+	agent_take_fact(posted->agent, &posted->fact);
+	free(posted);
+}
+
+static void host_report(void *context, const struct engine_fact *fact)
+{
+	struct ike_agent *agent = context;
+	struct posted_fact *posted = malloc(sizeof(*posted));
+
+	if (!posted)
+		abort(); /* a lost fact would leave a session in a wrong state for ever */
+	posted->agent = agent;
+	posted->fact = *fact;
+	bus_post(agent->service->bus, take_posted_fact, posted);
+}
+
+void agent_init_host(struct ike_agent *agent)
+{
+	agent->host = (struct engine_host){
+		.install_sa = host_install_sa,
+		.remove_sa = host_remove_sa,
+		.send_packet = host_send_packet,
+		.report = host_report,
+		.context = agent,
+	};
+	agent->unknown.reason = "no session takes them";
+	agent->congested.reason = "too many are in flight";
+	agent->unanswered.reason = "tunnel-agent did not take them";
+}
+
+static void rekey_next(evutil_socket_t fd, short what, void *context)
+{
+	struct ike_agent *agent = context;
+
+	(void)fd;
+	(void)what;
+	if (agent->rekey_count == 0) {
+		event_del(agent->rekey_timer);
+		return;
+	}
+	engine_rekey_missing(agent->rekeys[0]);
+	memmove(agent->rekeys, agent->rekeys + 1, --agent->rekey_count * sizeof(*agent->rekeys));
+}
+
+int agent_open_rekeys(struct ike_agent *agent)
+{
+	agent->rekey_timer = event_new(agent->service->base, -1, EV_PERSIST, rekey_next, agent);
+	agent->rekey_capacity = agent->service->config->peer_count;
+	agent->rekeys = calloc(agent->rekey_capacity + 1, sizeof(*agent->rekeys));
+	return agent->rekey_timer && agent->rekeys ? 0 : -1;
+}
+
+void agent_close_rekeys(struct ike_agent *agent)
+{
+	if (agent->rekey_timer)
+		event_free(agent->rekey_timer);
+	free(agent->rekeys);
+}
+
+static void queue_rekey(struct ike_agent *agent, uint32_t if_id)
+{
+	const struct timeval tick = {.tv_usec = REKEY_TICK_MSEC * 1000};
+
+	for (size_t i = 0; i < agent->rekey_count; i++)
+		if (agent->rekeys[i] == if_id)
+			return;
+	if (agent->rekey_count == agent->rekey_capacity)
+		return;
+	agent->rekeys[agent->rekey_count++] = if_id;
+	if (!event_pending(agent->rekey_timer, EV_TIMEOUT, NULL))
+		event_add(agent->rekey_timer, &tick);
+}
+
+static void take_tunnel(struct ike_agent *agent, const Vpnsip__TunnelChanged *tunnel)
+{
+	struct ike_session *session = session_table_find(agent->sessions, tunnel->if_id);
+	struct engine_sa_usage usage[SAS_PER_TUNNEL_MAX];
+	size_t count = 0;
+
+	if (!session || session->attempt != tunnel->attempt || session->state != IKE_STATE_UP)
+		return;
+	for (; count < tunnel->n_sas && count < SAS_PER_TUNNEL_MAX; count++) {
+		const Vpnsip__SaStatus *sa = tunnel->sas[count];
+
+		usage[count] = (struct engine_sa_usage){
+			.spi = sa->spi,
+			.is_inbound = sa->direction == VPNSIP__SA_DIRECTION__SA_INBOUND,
+			.packets = sa->packets,
+			.bytes = sa->bytes,
+			.last_used_mono_usec = sa->last_used_mono_usec,
+		};
+	}
+	if (engine_note_usage(tunnel->if_id, usage, count, bus_mono_usec(agent->service->bus)) == 0)
+		return;
+	log_session(LOG_INFO, session->tunnel, session->remote_number,
+	            "tunnel-agent lost the SAs: rekeying");
+	queue_rekey(agent, tunnel->if_id);
+}
+
+void agent_take_event(void *context, const Vpnsip__Envelope *event)
+{
+	if (event->body_case == VPNSIP__ENVELOPE__BODY_TUNNEL_CHANGED)
+		take_tunnel(ike_agent_of(context), event->tunnel_changed);
+}
+
+void agent_take_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelope *snapshot)
+{
+	(void)peer;
+	if (snapshot->body_case != VPNSIP__ENVELOPE__BODY_TUNNEL_SNAPSHOT)
+		return;
+	for (size_t i = 0; i < snapshot->tunnel_snapshot->n_tunnels; i++)
+		take_tunnel(ike_agent_of(context), snapshot->tunnel_snapshot->tunnels[i]);
+}

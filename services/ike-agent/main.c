@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* ike-agent: IKEv2 without a network. It alone holds the keys. */
+#include <stdlib.h>
+#include <sys/prctl.h>
+
+#include "services/common/log.h"
+#include "services/ike-agent/agent.h"
+
+#define WEAK_KEY_BITS   128
+#define WEAK_KEY_OCTETS 16
+
+struct ike_agent *ike_agent_of(void *service_context)
+{
+	return ((struct service_context *)service_context)->state;
+}
+
+static void report_keyring(void *context, int level, const char *file, int line, const char *text)
+{
+	(void)context;
+	log_line(level, "%s:%d: %s", file, line, text);
+}
+
+/** Without a readable keyring no session can come up, but each says so itself, where the operator looks. */
+static void load_keyring(struct ike_agent *agent)
+{
+	const char *file = agent->service->config->keyring_file;
+
+	if (!file) {
+		log_line(LOG_WARNING, "no keyring-file: no peer can be authenticated");
+		return;
+	}
+	agent->keyring = config_load_keyring(file, report_keyring, NULL);
+	for (size_t i = 0; agent->keyring && i < agent->keyring->key_count; i++) {
+		const struct config_key *key = &agent->keyring->keys[i];
+
+		if (key->key_size < WEAK_KEY_OCTETS ||
+		    config_estimate_key_bits(key->key, key->key_size) < WEAK_KEY_BITS)
+			log_line(LOG_WARNING,
+			         "%s:%d: the key of %s is weak: its fingerprint in SDP lets it be "
+			         "guessed",
+			         file, key->line_number, key->key_id);
+	}
+}
+
+static void free_agent(struct ike_agent *agent)
+{
+	agent_close_rekeys(agent);
+	session_table_free(agent->sessions);
+	config_free_keyring(agent->keyring);
+	free(agent);
+}
+
+static int start(struct service_context *service)
+{
+	static const struct config_keyring no_keys;
+	struct ike_agent *agent = calloc(1, sizeof(*agent));
+	char why[256] = "out of memory";
+
+	/* Keys are in this memory: neither core files nor other processes of the user may read it. */
+	prctl(PR_SET_DUMPABLE, 0);
+	if (!agent)
+		goto fail;
+	agent->service = service;
+	service->state = agent;
+	agent->sessions = session_table_new();
+	if (!agent->sessions || agent_open_rekeys(agent) != 0)
+		goto fail;
+	load_keyring(agent);
+	agent_init_host(agent);
+	if (!engine_open(service->config, agent->keyring ? agent->keyring : &no_keys, &agent->host,
+	                 why, sizeof(why)))
+		goto fail;
+	return 0;
+fail:
+	log_line(LOG_ERR, "%s", why);
+	if (agent)
+		free_agent(agent);
+	service->state = NULL;
+	return -1;
+}
+
+/* Leaving tells the peers nothing: their traffic goes on through the SAs that tunnel-agent holds. */
+static void stop(struct service_context *service)
+{
+	struct ike_agent *agent = service->state;
+
+	engine_close();
+	free_agent(agent);
+	service->state = NULL;
+}
+
+static const int no_capabilities[] = {-1};
+
+static const struct service ike_agent = {
+	.id = VPNSIP__SERVICE__IKE_AGENT,
+	.name = "ike-agent",
+	.user = "vpnsip-ike",
+	.capabilities = no_capabilities,
+	.subscribes = BUS_SERVICE(VPNSIP__SERVICE__TUNNEL_AGENT),
+	.calls = BUS_SERVICE(VPNSIP__SERVICE__TUNNEL_AGENT),
+	.start = start,
+	.stop = stop,
+	.handlers =
+		{
+			.event = agent_take_event,
+			.request = agent_take_order,
+			.snapshot = agent_give_snapshot,
+			.resync = agent_take_resync,
+		},
+};
+
+int main(int argc, char **argv)
+{
+	return service_main(&ike_agent, argc, argv);
+}
