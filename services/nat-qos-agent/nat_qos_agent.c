@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "nat_qos_agent.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reserved_ports.h"
+#include "ruleset.h"
+#include "services/common/log.h"
+
+#define WHY_SIZE 256
+
+static const struct timeval retry_time = {.tv_sec = 1};
+
+static bool run_stream(struct nat_qos_agent *agent, FILE *stream, char **text, char *why,
+                       size_t why_size)
+{
+	bool is_done = false;
+
+	if (fclose(stream) != 0)
+		snprintf(why, why_size, "out of memory");
+	else
+		is_done = nft_table_run(agent->nft, *text, why, why_size);
+	free(*text);
+	return is_done;
+}
+
+bool nat_qos_rebuild(struct nat_qos_agent *agent, char *why, size_t why_size)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *stream = open_memstream(&text, &size);
+
+	if (stream == NULL) {
+		snprintf(why, why_size, "out of memory");
+		return false;
+	}
+	ruleset_print_table(stream, agent->service->config, agent->core);
+	return run_stream(agent, stream, &text, why, why_size);
+}
+
+bool nat_qos_exchange(struct nat_qos_agent *agent, const struct translation *out,
+                      const struct translation *in, char *why, size_t why_size)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *stream;
+
+	if (agent->is_purged || (out->attempt == 0 && in->attempt == 0))
+		return true;
+	stream = open_memstream(&text, &size);
+	if (stream == NULL) {
+		snprintf(why, why_size, "out of memory");
+		return false;
+	}
+	ruleset_print_delete(stream, out);
+	ruleset_print_add(stream, in);
+	if (run_stream(agent, stream, &text, why, why_size))
+		return true;
+	/* Somebody has changed our table. */
+	log_line(LOG_WARNING, "%s; the table is made anew", why);
+	return nat_qos_rebuild(agent, why, why_size);
+}
+
+bool nat_qos_purge(struct nat_qos_agent *agent, char *why, size_t why_size)
+{
+	const struct config *config = agent->service->config;
+	char *text = NULL;
+	size_t size;
+	FILE *stream = open_memstream(&text, &size);
+	bool is_done;
+
+	if (stream == NULL) {
+		snprintf(why, why_size, "out of memory");
+		return false;
+	}
+	agent->is_purged = true;
+	evtimer_del(agent->retry_timer);
+	ruleset_print_purge(stream);
+	is_done = run_stream(agent, stream, &text, why, why_size);
+	for (size_t i = 0; i < config->peer_count; i++)
+		is_done &= qdisc_remove(agent->qdisc, config->peers[i].tunnel, why, why_size);
+	reserved_ports_set(config->first_session_port, config->last_session_port, false);
+	log_line(LOG_NOTICE, "table " RULESET_TABLE " and the shapers are removed, by order");
+	return is_done;
+}
+
+static void rebuild_or_retry(struct nat_qos_agent *agent)
+{
+	char why[WHY_SIZE];
+
+	if (nat_qos_rebuild(agent, why, sizeof(why)))
+		return;
+	log_line(LOG_ERR, "cannot make table " RULESET_TABLE ": %s", why);
+	evtimer_add(agent->retry_timer, &retry_time);
+}
+
+static void retry(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	rebuild_or_retry(context);
+}
+
+static void ruleset_changed(void *context)
+{
+	struct nat_qos_agent *agent = context;
+
+	if (agent->is_purged || nft_table_is_intact(agent->nft))
+		return;
+	log_line(LOG_WARNING, "another program changed table " RULESET_TABLE ": made anew");
+	rebuild_or_retry(agent);
+}
+
+/* A shaper goes with its interface; it comes back with it. */
+static void qdiscs_changed(void *context)
+{
+	struct nat_qos_agent *agent = context;
+	struct qdisc_statistics statistics;
+	char text[64], why[WHY_SIZE];
+
+	for (size_t i = 0; !agent->is_purged && i < agent->core->tunnel_count; i++) {
+		const struct tunnel_orders *orders = &agent->core->tunnels[i];
+		const char *tunnel = orders->peer->tunnel;
+
+		if (orders->shaper.attempt == 0 || qdisc_read(agent->qdisc, tunnel, &statistics) ||
+		    qdisc_look(agent->qdisc, tunnel, text, sizeof(text)) != QDISC_NONE)
+			continue;
+		if (qdisc_install(agent->qdisc, tunnel, orders->shaper.rate_kbit,
+		                  orders->shaper.overhead_byte, why, sizeof(why)))
+			log_session(LOG_WARNING, tunnel, orders->peer->number,
+			            "the shaper was gone: installed again");
+		else
+			log_session(LOG_ERR, tunnel, orders->peer->number, "%s", why);
+	}
+}
+
+static bool check_names(const struct config *config)
+{
+	for (size_t i = 0; i < config->line_count; i++)
+		if (!ruleset_is_plain_name(config->lines[i].wan_interface)) {
+			log_line(LOG_ERR, "%s:%d: not the name of an interface", config->file,
+			         config->lines[i].line_number);
+			return false;
+		}
+	for (size_t i = 0; i < config->peer_count; i++)
+		if (!ruleset_is_plain_name(config->peers[i].tunnel)) {
+			log_line(LOG_ERR, "%s:%d: not the name of an interface", config->file,
+			         config->peers[i].line_number);
+			return false;
+		}
+	return true;
+}
+
+static void reserve_ports(const struct config *config)
+{
+	int error = reserved_ports_set(config->first_session_port, config->last_session_port, true);
+
+	if (error != 0)
+		log_line(LOG_WARNING,
+		         "session ports are not kept from local programs (%s): set "
+		         "net.ipv4.ip_local_reserved_ports=%u-%u",
+		         strerrordesc_np(-error), config->first_session_port,
+		         config->last_session_port);
+}
+
+static bool make_parts(struct nat_qos_agent *agent)
+{
+	struct service_context *service = agent->service;
+	char why[WHY_SIZE] = "out of memory";
+	uint32_t start;
+
+	bus_random(service->bus, &start, sizeof(start));
+	agent->core = translation_core_new(service->config, start);
+	agent->retry_timer = evtimer_new(service->base, retry, agent);
+	if (agent->core != NULL && agent->retry_timer != NULL)
+		agent->nft = nft_table_open(service->base, ruleset_changed, agent, why,
+		                            sizeof(why));
+	if (agent->nft != NULL)
+		agent->qdisc = qdisc_open(service->base, qdiscs_changed, agent, why, sizeof(why));
+	if (agent->qdisc == NULL)
+		log_line(LOG_ERR, "%s", why);
+	return agent->qdisc != NULL;
+}
+
+int nat_qos_start(struct service_context *service)
+{
+	struct nat_qos_agent *agent = calloc(1, sizeof(*agent));
+	char why[WHY_SIZE];
+
+	if (agent == NULL)
+		return -1;
+	agent->service = service;
+	service->state = agent;
+	if (!check_names(service->config) || !make_parts(agent))
+		goto out;
+	if (!nat_qos_rebuild(agent, why, sizeof(why))) {
+		log_line(LOG_ERR, "cannot make table " RULESET_TABLE ": %s", why);
+		goto out;
+	}
+	for (size_t i = 0; i < service->config->peer_count; i++)
+		if (!qdisc_remove(agent->qdisc, service->config->peers[i].tunnel, why, sizeof(why)))
+			log_line(LOG_WARNING, "%s", why);
+	reserve_ports(service->config);
+	return 0;
+out:
+	nat_qos_stop(service);
+	return -1;
+}
+
+void nat_qos_stop(struct service_context *service)
+{
+	struct nat_qos_agent *agent = service->state;
+
+	if (agent == NULL)
+		return;
+	if (agent->retry_timer != NULL)
+		event_free(agent->retry_timer);
+	qdisc_close(agent->qdisc);
+	nft_table_close(agent->nft);
+	translation_core_free(agent->core);
+	free(agent);
+	service->state = NULL;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* nat-qos-agent: session ports, translation, shapers. The parts put together on the event loop. */
+#ifndef VPNSIP_NAT_QOS_AGENT_H
+#define VPNSIP_NAT_QOS_AGENT_H
+
+#include "nft_table.h"
+#include "qdisc.h"
+#include "services/common/service.h"
+#include "translation_core.h"
+
+struct nat_qos_agent {
+	struct service_context *service;
+	struct translation_core *core;
+	struct nft_table *nft;
+	struct qdisc *qdisc;
+	struct event *retry_timer; /* the table could not be made */
+	bool is_purged;            /* by order: nothing is installed until the next start */
+};
+
+int nat_qos_start(struct service_context *service);
+void nat_qos_stop(struct service_context *service);
+
+/** The handlers of the bus; `context` is the struct service_context. */
+void nat_qos_request(void *context, struct bus_request *request, const Vpnsip__Envelope *order);
+void nat_qos_snapshot(void *context, struct bus_request *request);
+
+/** Makes the kernel's table what was ordered, all of it in one transaction. False after writing a sentence into `why`. */
+bool nat_qos_rebuild(struct nat_qos_agent *agent, char *why, size_t why_size);
+
+/** Takes a translation out of the kernel's table and puts one in; attempt 0 = none. False after writing a sentence into `why`. */
+bool nat_qos_exchange(struct nat_qos_agent *agent, const struct translation *out,
+                      const struct translation *in, char *why, size_t why_size);
+
+/** Removes table, shapers and reserved ports. False after writing a sentence into `why`. */
+bool nat_qos_purge(struct nat_qos_agent *agent, char *why, size_t why_size);
+
+/** Publishes NatQosChanged. */
+void nat_qos_publish(struct nat_qos_agent *agent);
+
+#endif

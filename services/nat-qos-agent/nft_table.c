@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "nft_table.h"
+
+#include <jansson.h>
+#include <nftables/libnftables.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nft_watch.h"
+#include "ruleset.h"
+
+struct nft_table {
+	struct nft_ctx *nft;
+	struct nft_watch *watch;
+	char *listing; /* the table after our last change; NULL = none or unknown */
+};
+
+struct nft_table *nft_table_open(struct event_base *base, void (*changed)(void *context),
+                                 void *context, char *why, size_t why_size)
+{
+	struct nft_table *table = calloc(1, sizeof(*table));
+
+	snprintf(why, why_size, "out of memory");
+	if (table == NULL)
+		return NULL;
+	table->nft = nft_ctx_new(NFT_CTX_DEFAULT);
+	if (table->nft == NULL || nft_ctx_buffer_output(table->nft) != 0 ||
+	    nft_ctx_buffer_error(table->nft) != 0) {
+		snprintf(why, why_size, "libnftables cannot be initialised");
+		goto out;
+	}
+	table->watch = nft_watch_open(base, changed, context, why, why_size);
+	if (table->watch == NULL)
+		goto out;
+	return table;
+out:
+	nft_table_close(table);
+	return NULL;
+}
+
+void nft_table_close(struct nft_table *table)
+{
+	if (table == NULL)
+		return;
+	nft_watch_close(table->watch);
+	if (table->nft != NULL)
+		nft_ctx_free(table->nft);
+	free(table->listing);
+	free(table);
+}
+
+/* The output of a listing, owned by the caller; NULL when there is no table. */
+static char *list(struct nft_table *table, const char *command, unsigned flags)
+{
+	char *output = NULL;
+
+	nft_ctx_output_set_flags(table->nft, flags);
+	if (nft_run_cmd_from_buffer(table->nft, command) == 0)
+		output = strdup(nft_ctx_get_output_buffer(table->nft));
+	else
+		(void)nft_ctx_get_error_buffer(table->nft); /* empties it for the next command */
+	return output;
+}
+
+static char *list_table(struct nft_table *table)
+{
+	return list(table, "list table " RULESET_TABLE,
+	            NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_NUMERIC_ALL);
+}
+
+bool nft_table_run(struct nft_table *table, const char *text, char *why, size_t why_size)
+{
+	bool is_done;
+
+	nft_ctx_output_set_flags(table->nft, 0);
+	is_done = nft_run_cmd_from_buffer(table->nft, text) == 0;
+	(void)nft_ctx_get_output_buffer(table->nft);
+	if (!is_done) {
+		snprintf(why, why_size, "nft: %s", nft_ctx_get_error_buffer(table->nft));
+		why[strcspn(why, "\n")] = '\0';
+	}
+	free(table->listing);
+	table->listing = list_table(table);
+	return is_done;
+}
+
+bool nft_table_is_intact(struct nft_table *table)
+{
+	char *now = list_table(table);
+	bool is_intact = now == NULL ? table->listing == NULL
+	                             : table->listing != NULL && strcmp(now, table->listing) == 0;
+
+	free(now);
+	return is_intact;
+}
+
+size_t nft_table_read_counters(struct nft_table *table, struct nft_counter *counters, size_t room)
+{
+	char *text = list(table, "list counters table " RULESET_TABLE, NFT_CTX_OUTPUT_JSON);
+	json_t *root = text != NULL ? json_loads(text, 0, NULL) : NULL;
+	size_t count = 0, i;
+	json_t *object;
+
+	json_array_foreach (json_object_get(root, "nftables"), i, object) {
+		json_t *counter = json_object_get(object, "counter");
+
+		if (counter == NULL || count == room)
+			continue;
+		snprintf(counters[count].name, sizeof(counters[count].name), "%s",
+		         json_string_value(json_object_get(counter, "name")));
+		counters[count].packets =
+			(uint64_t)json_integer_value(json_object_get(counter, "packets"));
+		counters[count].bytes =
+			(uint64_t)json_integer_value(json_object_get(counter, "bytes"));
+		count++;
+	}
+	json_decref(root);
+	free(text);
+	return count;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The nft table in the kernel, through one long-lived libnftables context. On the loop's thread. */
+#ifndef VPNSIP_NFT_TABLE_H
+#define VPNSIP_NFT_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct event_base;
+struct nft_table;
+
+struct nft_counter {
+	char name[32];
+	uint64_t packets, bytes;
+};
+
+/**
+ * `changed` is called from the loop soon after another process changed the rule set. NULL after writing a sentence
+ * into `why`. Needs CAP_NET_ADMIN.
+ */
+struct nft_table *nft_table_open(struct event_base *base, void (*changed)(void *context),
+                                 void *context, char *why, size_t why_size);
+
+/** Leaves the table in the kernel. */
+void nft_table_close(struct nft_table *table);
+
+/** Carries out a text of nft commands in one transaction. False after writing nft's own words into `why`. */
+bool nft_table_run(struct nft_table *table, const char *text, char *why, size_t why_size);
+
+/** Whether the kernel's table is still what it was after the last nft_table_run(). */
+bool nft_table_is_intact(struct nft_table *table);
+
+/** Up to `room` counters of the table as they are in the kernel; returns how many. */
+size_t nft_table_read_counters(struct nft_table *table, struct nft_counter *counters, size_t room);
+
+#endif

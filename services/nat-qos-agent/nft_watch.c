@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "nft_watch.h"
+
+#include <event2/event.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <netlink/socket.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const struct timeval settle_time = {.tv_usec = 50000};
+
+struct nft_watch {
+	struct nl_sock *socket;
+	struct event *readable, *settled;
+	void (*changed)(void *context);
+	void *context;
+};
+
+static void arm(struct nft_watch *watch)
+{
+	if (!evtimer_pending(watch->settled, NULL))
+		evtimer_add(watch->settled, &settle_time);
+}
+
+/* Each transaction ends with one NEWGEN that names the process. Our own (as the kernel counts processes) are left out. */
+static int event_arrived(struct nl_msg *message, void *context)
+{
+	struct nlmsghdr *header = nlmsg_hdr(message);
+	struct nlattr *process;
+
+	if (header->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN))
+		return NL_OK;
+	process = nlmsg_find_attr(header, sizeof(struct nfgenmsg), NFTA_GEN_PROC_PID);
+	if (process == NULL || ntohl(nla_get_u32(process)) != (uint32_t)getpid())
+		arm(context);
+	return NL_OK;
+}
+
+static void socket_readable(evutil_socket_t fd, short what, void *context)
+{
+	struct nft_watch *watch = context;
+	int error = nl_recvmsgs_default(watch->socket);
+
+	(void)fd;
+	(void)what;
+	/* Events were lost (ENOBUFS): something has changed. */
+	if (error < 0 && error != -NLE_AGAIN)
+		arm(watch);
+}
+
+static void events_settled(evutil_socket_t fd, short what, void *context)
+{
+	struct nft_watch *watch = context;
+
+	(void)fd;
+	(void)what;
+	watch->changed(watch->context);
+}
+
+struct nft_watch *nft_watch_open(struct event_base *base, void (*changed)(void *context),
+                                 void *context, char *why, size_t why_size)
+{
+	struct nft_watch *watch = calloc(1, sizeof(*watch));
+	int error = -NLE_NOMEM;
+
+	if (watch == NULL)
+		goto out;
+	watch->changed = changed;
+	watch->context = context;
+	watch->socket = nl_socket_alloc();
+	if (watch->socket == NULL)
+		goto out;
+	nl_socket_disable_seq_check(watch->socket);
+	nl_socket_modify_cb(watch->socket, NL_CB_VALID, NL_CB_CUSTOM, event_arrived, watch);
+	if ((error = nl_connect(watch->socket, NETLINK_NETFILTER)) < 0 ||
+	    (error = nl_socket_set_nonblocking(watch->socket)) < 0 ||
+	    (error = nl_socket_add_membership(watch->socket, NFNLGRP_NFTABLES)) < 0)
+		goto out;
+	nl_socket_set_buffer_size(watch->socket, 1 << 20, 0);
+	error = -NLE_NOMEM;
+	watch->settled = evtimer_new(base, events_settled, watch);
+	watch->readable = event_new(base, nl_socket_get_fd(watch->socket), EV_READ | EV_PERSIST,
+	                            socket_readable, watch);
+	if (watch->settled == NULL || watch->readable == NULL ||
+	    event_add(watch->readable, NULL) != 0)
+		goto out;
+	return watch;
+out:
+	snprintf(why, why_size, "nfnetlink: %s", nl_geterror(error));
+	nft_watch_close(watch);
+	return NULL;
+}
+
+void nft_watch_close(struct nft_watch *watch)
+{
+	if (watch == NULL)
+		return;
+	if (watch->readable != NULL)
+		event_free(watch->readable);
+	if (watch->settled != NULL)
+		event_free(watch->settled);
+	nl_socket_free(watch->socket);
+	free(watch);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The nft table `ip vpnsip` as text: docs/architecture.md, "Packet path". Pure. */
+#ifndef VPNSIP_RULESET_H
+#define VPNSIP_RULESET_H
+
+#include <stdio.h>
+
+#include "translation_core.h"
+
+#define RULESET_TABLE "ip vpnsip"
+
+/** The whole table with all translations in force, taking the place of one that stands: one transaction. */
+void ruleset_print_table(FILE *stream, const struct config *config,
+                         const struct translation_core *core);
+
+/** The elements of a translation; nothing when its attempt is 0. To be used together in one transaction. */
+void ruleset_print_add(FILE *stream, const struct translation *translation);
+void ruleset_print_delete(FILE *stream, const struct translation *translation);
+
+/** Removes the table, also when there is none. */
+void ruleset_print_purge(FILE *stream);
+
+/** Names of interfaces are written between quotes: false for one that could end them. */
+bool ruleset_is_plain_name(const char *name);
+
+#endif
