@@ -162,6 +162,9 @@ Vpnsip__Service bus_service_by_name(const char *name);
 const ProtobufCMessage *bus_body(const Vpnsip__Envelope *envelope);
 const char *bus_body_name(const Vpnsip__Envelope *envelope);
 
+/** The type of the body of that name ("CallChanged"), or NULL. */
+const ProtobufCMessageDescriptor *bus_body_type(const char *name);
+
 /** The cause in a reply whose outcome is not BUS_DONE; "" otherwise. */
 const char *bus_cause(const Vpnsip__Envelope *reply);
 

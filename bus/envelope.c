@@ -55,6 +55,20 @@ const char *bus_body_name(const Vpnsip__Envelope *envelope)
 	return body != NULL ? body->descriptor->short_name : "nothing";
 }
 
+const ProtobufCMessageDescriptor *bus_body_type(const char *name)
+{
+	const ProtobufCMessageDescriptor *envelope = &vpnsip__envelope__descriptor;
+
+	for (unsigned i = 0; i < envelope->n_fields; i++) {
+		const ProtobufCMessageDescriptor *type = envelope->fields[i].descriptor;
+
+		if (envelope->fields[i].type == PROTOBUF_C_TYPE_MESSAGE &&
+		    strcmp(type->short_name, name) == 0)
+			return type;
+	}
+	return NULL;
+}
+
 const char *bus_cause(const Vpnsip__Envelope *reply)
 {
 	return reply->body_case == VPNSIP__ENVELOPE__BODY_FAILED ? reply->failed->cause : "";
