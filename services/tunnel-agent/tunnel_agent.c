@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "services/common/address.h"
 #include "services/common/log.h"
 #include "services/tunnel-agent/agent.h"
 
@@ -181,6 +182,7 @@ int tunnel_agent_prepare(struct service_context *service)
 {
 	const struct config *config = service->config;
 	struct agent *agent = calloc(1, sizeof(*agent));
+	struct sockaddr_storage local = config->tunnel_source;
 	char why[256];
 
 	if (!agent) {
@@ -194,7 +196,8 @@ int tunnel_agent_prepare(struct service_context *service)
 		log_line(LOG_ERR, "cannot open /dev/net/tun: %s", strerror(errno));
 		return -1;
 	}
-	agent->udp = udp_open(&config->tunnel_source, why, sizeof(why));
+	address_set_port(&local, UDP_IKE_PORT);
+	agent->udp = udp_open(&local, why, sizeof(why));
 	if (agent->udp < 0) {
 		log_line(LOG_ERR, "%s", why);
 		return -1;

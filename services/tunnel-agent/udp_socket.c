@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "services/common/address.h"
+#include "services/common/port_owner.h"
 
 #ifndef SO_RCVMARK
 #define SO_RCVMARK 75 /* Linux 5.19 */
@@ -41,6 +42,7 @@ int udp_open(const struct sockaddr_storage *local, char *why, size_t why_size)
 {
 	char text[ADDRESS_TEXT_SIZE];
 	const char *step = "open";
+	char *owner;
 	int descriptor;
 
 	descriptor = socket(local->ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -71,8 +73,10 @@ int udp_open(const struct sockaddr_storage *local, char *why, size_t why_size)
 		goto fail;
 	return descriptor;
 fail:
+	owner = errno == EADDRINUSE ? who_has_port(IPPROTO_UDP, local) : NULL;
 	snprintf(why, why_size, "cannot %s UDP %s: %s", step, address_format_port(local, text),
-	         strerror(errno));
+	         owner ? owner : strerror(errno));
+	free(owner);
 	if (descriptor >= 0)
 		close(descriptor);
 	return -1;
