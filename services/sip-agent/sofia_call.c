@@ -123,7 +123,7 @@ static void send_bye(struct sofia_call *call)
 {
 	drop_request(&call->refresh);
 	call->bye = nta_outgoing_tcreate(call->leg, on_bye_response, call, NULL, SIP_METHOD_BYE,
-	                                 NULL, SOFIA_AUTH_TAGS(&call->auth), TAG_END());
+	                                 NULL, SOFIA_AUTH_TAGS(&call->later_auth), TAG_END());
 	if (!call->bye) {
 		log_session(LOG_ERR, call->call.tunnel, call->call.remote_number,
 		            "BYE cannot be sent");
@@ -141,7 +141,7 @@ static int on_bye_response(void *context, nta_outgoing_t *request, const sip_t *
 	if (request != call->bye || status < 200)
 		return 0;
 	bool is_repeated = sip && (status == 401 || status == 407) &&
-	                   sofia_auth_challenged(&call->auth, call->line, request, sip, why,
+	                   sofia_auth_challenged(&call->later_auth, call->line, request, sip, why,
 	                                         sizeof(why));
 	drop_request(&call->bye);
 	if (is_repeated) {
@@ -167,8 +167,10 @@ static void act(struct sofia_call *call, unsigned actions)
 		sofia_call_send_refusal(call);
 	if (actions & CALL_REPORT)
 		call->line->sofia->events->call_changed(call->line->sofia->context, &call->call);
-	if (actions & CALL_SEND_BYE)
+	if (actions & CALL_SEND_BYE) {
+		sofia_auth_reset(&call->later_auth);
 		send_bye(call);
+	}
 }
 
 void sofia_call_handle(struct sofia_call *call, enum call_event event)
@@ -315,6 +317,7 @@ void sofia_calls_end_on_line(struct sofia_line *line, const char *cause)
 		/* What was awaited from the old address will not come: the BYE goes out at once. */
 		if (call->call.state == CALL_STATE_ACCEPTED)
 			call_core_handle(&call->call, CALL_EVENT_ACK, 0);
+		sofia_auth_reset(&call->later_auth);
 		if (call->call.state == CALL_STATE_LEAVING)
 			send_bye(call);
 		else if (call->call.state == CALL_STATE_BYE_OWED)

@@ -87,9 +87,10 @@ struct sofia_call {
 	nta_outgoing_t *refresh; /* UPDATE or re-INVITE under way */
 	char local_uri[SOFIA_URI_SIZE], remote_uri[SOFIA_URI_SIZE];
 	uint32_t invite_cseq;
-	struct sofia_auth auth;
-	char *sdp;   /* ours as sent */
-	char *offer; /* the peer's, of an incoming call */
+	struct sofia_auth auth; /* of the INVITE; its ACK repeats it (RFC 3261 section 22.1) */
+	struct sofia_auth later_auth; /* of the BYE or refresh under way */
+	char *sdp;                    /* ours as sent */
+	char *offer;                  /* the peer's, of an incoming call */
 	struct sdp_origin origin;
 	struct session_timer timer;
 	struct session_timer_terms request_terms; /* of the INVITE that offered the call */

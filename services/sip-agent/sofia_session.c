@@ -55,22 +55,21 @@ static void send_refresh(struct sofia_call *call)
 	char expires[64];
 	struct session_timer_terms terms = {call->timer.interval_sec, REFRESHER_UAC, 0, true};
 
-	if (call->refresh)
-		return;
 	sofia_session_print(&terms, expires, sizeof(expires));
 	if (call->peer_takes_update)
 		call->refresh = nta_outgoing_tcreate(
 			call->leg, on_refresh_response, call, NULL, SIP_METHOD_UPDATE, NULL,
 			SIPTAG_CONTACT_STR(call->line->contact), SIPTAG_SUPPORTED_STR("timer"),
-			SIPTAG_SESSION_EXPIRES_STR(expires), SOFIA_AUTH_TAGS(&call->auth),
+			SIPTAG_SESSION_EXPIRES_STR(expires), SOFIA_AUTH_TAGS(&call->later_auth),
 			TAG_END());
 	else
 		call->refresh = nta_outgoing_tcreate(
 			call->leg, on_refresh_response, call, NULL, SIP_METHOD_INVITE, NULL,
 			SIPTAG_CONTACT_STR(call->line->contact), SIPTAG_ALLOW_STR(SOFIA_ALLOW),
 			SIPTAG_SUPPORTED_STR("timer"), SIPTAG_SESSION_EXPIRES_STR(expires),
-			SOFIA_AUTH_TAGS(&call->auth), SIPTAG_CONTENT_TYPE_STR("application/sdp"),
-			SIPTAG_PAYLOAD_STR(call->sdp), TAG_END());
+			SOFIA_AUTH_TAGS(&call->later_auth),
+			SIPTAG_CONTENT_TYPE_STR("application/sdp"), SIPTAG_PAYLOAD_STR(call->sdp),
+			TAG_END());
 }
 
 static void on_session_timer(evutil_socket_t fd, short what, void *context);
@@ -118,8 +117,10 @@ static void on_session_timer(evutil_socket_t fd, short what, void *context)
 		               session_timer_expiry_sec(&call->timer));
 		sofia_call_handle(call, CALL_EVENT_LOST);
 	} else {
-		if (call->timer.is_refresher)
+		if (call->timer.is_refresher && !call->refresh) {
+			sofia_auth_reset(&call->later_auth);
 			send_refresh(call);
+		}
 		schedule(call, expiry - now);
 	}
 	sofia_loop_wake(sofia->loop);
@@ -132,7 +133,7 @@ static void ack_refresh(struct sofia_call *call, nta_outgoing_t *request)
 	snprintf(cseq, sizeof(cseq), "%u ACK", nta_outgoing_cseq(request));
 	nta_outgoing_t *ack = nta_outgoing_tcreate(call->leg, NULL, NULL, NULL, SIP_METHOD_ACK,
 	                                           NULL, SIPTAG_CSEQ_STR(cseq),
-	                                           SOFIA_AUTH_TAGS(&call->auth), TAG_END());
+	                                           SOFIA_AUTH_TAGS(&call->later_auth), TAG_END());
 	if (call->ack)
 		nta_outgoing_destroy(call->ack);
 	call->ack = ack;
@@ -160,7 +161,7 @@ static int on_refresh_response(void *context, nta_outgoing_t *request, const sip
 	if (request != call->refresh || status < 200)
 		return 0;
 	bool is_repeated = sip && (status == 401 || status == 407) &&
-	                   sofia_auth_challenged(&call->auth, call->line, request, sip, why,
+	                   sofia_auth_challenged(&call->later_auth, call->line, request, sip, why,
 	                                         sizeof(why));
 	if (sip && status < 300)
 		refresh_accepted(call, request, sip);
