@@ -184,6 +184,25 @@ static void stop(struct ike_agent *agent, struct bus_request *request, const Vpn
 	bus_done(request);
 }
 
+static void probe(struct ike_agent *agent, struct bus_request *request,
+                  const Vpnsip__ProbePeer *order)
+{
+	const struct config_peer *peer = config_peer_by_tunnel(agent->service->config,
+	                                                       order->tunnel);
+	struct ike_session *session = peer ? session_table_find(agent->sessions, peer->if_id)
+	                                   : NULL;
+
+	if (!session || session->attempt != order->attempt || session->state != IKE_STATE_UP) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__REALITY, "no IKE is up on %s",
+		         order->tunnel);
+		return;
+	}
+	for (size_t i = 0; i < session->sa_count; i++)
+		if (session->sas[i].is_up)
+			engine_probe_sa(session->sas[i].sa);
+	bus_done(request);
+}
+
 static void deliver(struct ike_agent *agent, struct bus_request *request,
                     const Vpnsip__DeliverIkePacket *order)
 {
@@ -212,6 +231,9 @@ void agent_take_order(void *context, struct bus_request *request, const Vpnsip__
 		break;
 	case VPNSIP__ENVELOPE__BODY_STOP_IKE:
 		stop(agent, request, order->stop_ike);
+		break;
+	case VPNSIP__ENVELOPE__BODY_PROBE_PEER:
+		probe(agent, request, order->probe_peer);
 		break;
 	case VPNSIP__ENVELOPE__BODY_DELIVER_IKE_PACKET:
 		deliver(agent, request, order->deliver_ike_packet);

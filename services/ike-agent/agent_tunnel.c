@@ -27,6 +27,14 @@ void agent_count_drop(struct drop_counter *counter)
 		log_line(LOG_WARNING, "IKE packets dropped, %s: %u", counter->reason, count);
 }
 
+/** For the log lines of a call. The configuration never changes, so any thread may ask. */
+static const char *tunnel_name(const struct ike_agent *agent, uint32_t if_id)
+{
+	const struct config_peer *peer = config_peer_by_if_id(agent->service->config, if_id);
+
+	return peer ? peer->tunnel : NULL;
+}
+
 /** An IKE packet or a fact, on its way from an engine's thread to the loop's. */
 struct posted_packet {
 	struct ike_agent *agent;
@@ -63,7 +71,8 @@ static void call_send(void *context)
 	order.remote = &remote;
 	order.packet.data = posted->packet;
 	order.packet.len = posted->size;
-	bus_call(posted->agent->service->bus, TUNNEL_AGENT, NULL, &order.base, PACKET_TIMEOUT_MSEC,
+	bus_call(posted->agent->service->bus, TUNNEL_AGENT,
+	         tunnel_name(posted->agent, posted->if_id), &order.base, PACKET_TIMEOUT_MSEC,
 	         packet_replied, posted->agent);
 	free(posted);
 }
@@ -130,8 +139,8 @@ static bool host_install_sa(void *context, const struct engine_sa *sa, char *why
 	order.hard_byte_limit = sa->hard_byte_limit;
 	order.soft_packet_limit = sa->soft_packet_limit;
 	order.hard_packet_limit = sa->hard_packet_limit;
-	reply = bus_call_blocking(agent->service->bus, TUNNEL_AGENT, NULL, &order.base,
-	                          SA_TIMEOUT_MSEC, &outcome);
+	reply = bus_call_blocking(agent->service->bus, TUNNEL_AGENT, tunnel_name(agent, sa->if_id),
+	                          &order.base, SA_TIMEOUT_MSEC, &outcome);
 	snprintf(why, why_size, "%s", bus_cause(reply));
 	bus_free_envelope(reply);
 	return outcome == BUS_DONE;
@@ -147,8 +156,8 @@ static void host_remove_sa(void *context, uint32_t if_id, bool is_inbound, uint3
 	order.if_id = if_id;
 	order.direction = direction(is_inbound);
 	order.spi = spi;
-	reply = bus_call_blocking(agent->service->bus, TUNNEL_AGENT, NULL, &order.base,
-	                          SA_TIMEOUT_MSEC, &outcome);
+	reply = bus_call_blocking(agent->service->bus, TUNNEL_AGENT, tunnel_name(agent, if_id),
+	                          &order.base, SA_TIMEOUT_MSEC, &outcome);
 	/* What stays behind, tunnel-agent drops with the peer or at its hard lifetime. */
 	if (outcome != BUS_DONE)
 		log_line(LOG_WARNING, "an SA was not removed: %s", bus_cause(reply));

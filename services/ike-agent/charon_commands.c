@@ -3,6 +3,7 @@
 #include "services/ike-agent/charon_internal.h"
 
 #include <processing/jobs/callback_job.h>
+#include <sa/ikev2/tasks/ike_dpd.h>
 
 static job_requeue_t initiate(struct charon_session *session)
 {
@@ -57,4 +58,30 @@ void engine_end_sa(uint32_t sa, bool tells_peer)
 	lib->processor->queue_job(lib->processor,
 	                          (job_t *)callback_job_create(tells_peer ? delete_sa : drop_sa,
 	                                                       (void *)(uintptr_t)sa, NULL, NULL));
+}
+
+static job_requeue_t probe_sa(void *sa)
+{
+	ike_sa_manager_t *manager = charon->ike_sa_manager;
+	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uintptr_t)sa);
+
+	if (!ike_sa)
+		return JOB_REQUEUE_NONE;
+	/* libcharon's own DPD keeps still while there is traffic; the question is whether the peer's IKE lives. */
+	if (ike_sa->get_state(ike_sa) == IKE_ESTABLISHED) {
+		ike_sa->queue_task(ike_sa, (task_t *)ike_dpd_create(TRUE));
+		if (ike_sa->initiate(ike_sa, NULL, NULL) == DESTROY_ME) {
+			manager->checkin_and_destroy(manager, ike_sa);
+			return JOB_REQUEUE_NONE;
+		}
+	}
+	manager->checkin(manager, ike_sa);
+	return JOB_REQUEUE_NONE;
+}
+
+void engine_probe_sa(uint32_t sa)
+{
+	lib->processor->queue_job(
+		lib->processor,
+		(job_t *)callback_job_create(probe_sa, (void *)(uintptr_t)sa, NULL, NULL));
 }

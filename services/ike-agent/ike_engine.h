@@ -149,6 +149,9 @@ void engine_retire_session(uint32_t if_id, uint64_t attempt);
 /** Ends an IKE_SA and its children at once; `tells_peer` sends a DELETE (once, not awaited). */
 void engine_end_sa(uint32_t sa, bool tells_peer);
 
+/** Sends an empty INFORMATIONAL request on an established IKE_SA (RFC 7296 section 2.4); others are left alone. */
+void engine_probe_sa(uint32_t sa);
+
 /** An IKE message arrived on the session's port. False if there is no such session or the queue is full. */
 bool engine_deliver(uint32_t if_id, const struct sockaddr_storage *remote, const uint8_t *packet,
                     size_t size);

@@ -9,6 +9,9 @@
 #define WEAK_KEY_BITS   128
 #define WEAK_KEY_OCTETS 16
 
+/* Not freed with the rest: calls that are in flight when it stops are failed after that, when the bus closes. */
+static struct ike_agent the_agent;
+
 struct ike_agent *ike_agent_of(void *service_context)
 {
 	return ((struct service_context *)service_context)->state;
@@ -47,19 +50,16 @@ static void free_agent(struct ike_agent *agent)
 	agent_close_rekeys(agent);
 	session_table_free(agent->sessions);
 	config_free_keyring(agent->keyring);
-	free(agent);
 }
 
 static int start(struct service_context *service)
 {
 	static const struct config_keyring no_keys;
-	struct ike_agent *agent = calloc(1, sizeof(*agent));
+	struct ike_agent *agent = &the_agent;
 	char why[256] = "out of memory";
 
 	/* Keys are in this memory: neither core files nor other processes of the user may read it. */
 	prctl(PR_SET_DUMPABLE, 0);
-	if (!agent)
-		goto fail;
 	agent->service = service;
 	service->state = agent;
 	agent->sessions = session_table_new();
@@ -73,9 +73,7 @@ static int start(struct service_context *service)
 	return 0;
 fail:
 	log_line(LOG_ERR, "%s", why);
-	if (agent)
-		free_agent(agent);
-	service->state = NULL;
+	free_agent(agent);
 	return -1;
 }
 
@@ -86,7 +84,6 @@ static void stop(struct service_context *service)
 
 	engine_close();
 	free_agent(agent);
-	service->state = NULL;
 }
 
 static const int no_capabilities[] = {-1};

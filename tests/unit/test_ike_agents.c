@@ -1,0 +1,807 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Two ike-agent processes in empty network namespaces, each with a run directory of its own. This program is coordinator
+ * and tunnel-agent of both: it gives the orders, carries the IKE packets, keeps the SAs.
+ */
+#include "bus_fixture.h"
+
+#include <arpa/inet.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "services/common/address.h"
+
+#define IF_ID     7
+#define GOOD_KEY  "0k3Vq8yZ1rWm5TtLxPc7HnUd"
+#define OTHER_KEY "zz3Vq8yZ1rWm5TtLxPc7HnUd"
+#define VECTOR    "example-psk-0388881001"
+
+static const char *const numbers[2] = {"0388881001", "0388882001"};
+static const char *const inner[2] = {"10.255.0.1", "10.255.0.2"};
+static const char *const outer[2] = {"198.51.100.10", "198.51.100.20"};
+
+struct held_sa {
+	uint32_t spi;
+	Vpnsip__SaDirection direction;
+};
+
+/** One router: its ike-agent, and us as its neighbours. */
+struct router {
+	int index;
+	struct router *other;
+	char directory[64];
+	pid_t process;
+	struct bus *coordinator, *tunnel;
+	Vpnsip__IkeStatus status;
+	char cause[256];
+	uint64_t attempt, initiator_spi;
+	uint64_t up_at_usec;
+	struct held_sa sas[8];
+	size_t sa_count;
+	unsigned installs, removals, changes;
+	bool is_deaf;  /* packets to it are lost */
+	bool is_stuck; /* its tunnel-agent answers nothing */
+	struct bus_request *stuck[64];
+	size_t stuck_count;
+};
+
+struct pair {
+	struct event_base *base;
+	char directory[64];
+	bool has_users;
+	struct router routers[2];
+};
+
+struct answer {
+	int is_there;
+	enum bus_outcome outcome;
+	char cause[256];
+	size_t fingerprint_count;
+	char hash[16];
+	uint8_t fingerprint[64];
+};
+
+static uint64_t now_usec(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* --- tunnel-agent --- */
+
+static void ignore_reply(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
+{
+	(void)context;
+	(void)outcome;
+	(void)reply;
+}
+
+static void carry(struct router *from, const Vpnsip__SendIkePacket *sent)
+{
+	struct router *to = from->other;
+	Vpnsip__DeliverIkePacket order = VPNSIP__DELIVER_IKE_PACKET__INIT;
+	Vpnsip__SocketAddress remote = VPNSIP__SOCKET_ADDRESS__INIT;
+	struct sockaddr_storage address;
+
+	if (to->is_deaf || from->is_deaf)
+		return;
+	address_parse_port(outer[from->index], 50001 + from->index, &address);
+	address_to_proto(&address, &remote);
+	order.if_id = IF_ID;
+	order.remote = &remote;
+	order.packet = sent->packet;
+	bus_call(to->tunnel, IKE_AGENT, NULL, &order.base, 1000, ignore_reply, NULL);
+}
+
+static void forget_sa(struct router *router, uint32_t spi, Vpnsip__SaDirection direction)
+{
+	for (size_t i = 0; i < router->sa_count; i++)
+		if (router->sas[i].spi == spi && router->sas[i].direction == direction)
+			router->sas[i--] = router->sas[--router->sa_count];
+}
+
+static void take_tunnel_order(void *context, struct bus_request *request,
+                              const Vpnsip__Envelope *order)
+{
+	struct router *router = context;
+
+	if (router->is_stuck) {
+		router->stuck[router->stuck_count++] = request;
+		return;
+	}
+	if (order->body_case == VPNSIP__ENVELOPE__BODY_SEND_IKE_PACKET) {
+		carry(router, order->send_ike_packet);
+	} else if (order->body_case == VPNSIP__ENVELOPE__BODY_INSTALL_SA) {
+		const Vpnsip__InstallSa *sa = order->install_sa;
+
+		assert_int_equal(sa->if_id, IF_ID);
+		assert_int_equal(sa->encryption, VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16);
+		assert_int_equal(sa->encryption_key->octets.len, 20);
+		assert_true(sa->has_extended_sequence);
+		assert_int_equal(sa->replay_window, 128);
+		assert_int_equal(sa->hard_lifetime_sec, 3600);
+		assert_true(router->sa_count < 8);
+		router->installs++;
+		router->sas[router->sa_count++] = (struct held_sa){sa->spi, sa->direction};
+	} else if (order->body_case == VPNSIP__ENVELOPE__BODY_REMOVE_SA) {
+		router->removals++;
+		forget_sa(router, order->remove_sa->spi, order->remove_sa->direction);
+	}
+	bus_done(request);
+}
+
+static void publish_tunnel(struct router *router)
+{
+	Vpnsip__TunnelChanged tunnel = VPNSIP__TUNNEL_CHANGED__INIT;
+	Vpnsip__SaStatus sas[8], *pointers[8];
+
+	for (size_t i = 0; i < router->sa_count; i++) {
+		vpnsip__sa_status__init(&sas[i]);
+		sas[i].spi = router->sas[i].spi;
+		sas[i].direction = router->sas[i].direction;
+		pointers[i] = &sas[i];
+	}
+	tunnel.tunnel = "vsip7";
+	tunnel.if_id = IF_ID;
+	tunnel.attempt = router->attempt;
+	tunnel.sas = pointers;
+	tunnel.n_sas = router->sa_count;
+	bus_publish(router->tunnel, "vsip7", &tunnel.base);
+}
+
+/* --- coordinator --- */
+
+static void take_ike(struct router *router, const Vpnsip__IkeChanged *ike)
+{
+	if (ike->attempt != router->attempt)
+		return;
+	router->changes++;
+	router->status = ike->status;
+	router->initiator_spi = ike->initiator_spi;
+	if (ike->status == VPNSIP__IKE_STATUS__IKE_UP && !router->up_at_usec)
+		router->up_at_usec = now_usec();
+	snprintf(router->cause, sizeof(router->cause), "%s", ike->cause);
+}
+
+static void take_event(void *context, const Vpnsip__Envelope *event)
+{
+	if (event->body_case == VPNSIP__ENVELOPE__BODY_IKE_CHANGED)
+		take_ike(context, event->ike_changed);
+}
+
+static void take_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelope *snapshot)
+{
+	(void)peer;
+	if (snapshot->body_case != VPNSIP__ENVELOPE__BODY_IKE_SNAPSHOT)
+		return;
+	for (size_t i = 0; i < snapshot->ike_snapshot->n_sessions; i++)
+		take_ike(context, snapshot->ike_snapshot->sessions[i]);
+}
+
+static const struct bus_handlers tunnel_handlers = {.request = take_tunnel_order};
+static const struct bus_handlers coordinator_handlers = {.event = take_event,
+                                                         .resync = take_resync};
+
+static void on_answer(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
+{
+	struct answer *answer = context;
+
+	answer->is_there = 1;
+	answer->outcome = outcome;
+	snprintf(answer->cause, sizeof(answer->cause), "%s", bus_cause(reply));
+	if (reply->body_case != VPNSIP__ENVELOPE__BODY_IKE_PREPARED)
+		return;
+	answer->fingerprint_count = reply->ike_prepared->n_fingerprints;
+	if (answer->fingerprint_count == 0)
+		return;
+	snprintf(answer->hash, sizeof(answer->hash), "%s",
+	         reply->ike_prepared->fingerprints[0]->hash);
+	memcpy(answer->fingerprint, reply->ike_prepared->fingerprints[0]->value.data,
+	       reply->ike_prepared->fingerprints[0]->value.len);
+}
+
+static struct answer call(struct pair *pair, struct bus *from, const ProtobufCMessage *order)
+{
+	struct answer answer = {0};
+
+	bus_call(from, IKE_AGENT, "vsip7", order, 1000, on_answer, &answer);
+	assert_true(run_until(pair->base, 2000, is_set, &answer.is_there));
+	return answer;
+}
+
+static struct answer prepare(struct pair *pair, int index, const char *tunnel, const char *number)
+{
+	Vpnsip__PrepareIke order = VPNSIP__PREPARE_IKE__INIT;
+
+	order.tunnel = (char *)tunnel;
+	order.attempt = 1;
+	order.local_number = (char *)numbers[index];
+	order.remote_number = (char *)number;
+	return call(pair, pair->routers[index].coordinator, &order.base);
+}
+
+static struct answer start(struct pair *pair, int index, uint64_t attempt, bool is_initiator,
+                           const Vpnsip__Fingerprint *pin)
+{
+	struct router *router = &pair->routers[index];
+	Vpnsip__StartIke order = VPNSIP__START_IKE__INIT;
+	Vpnsip__SocketAddress local = VPNSIP__SOCKET_ADDRESS__INIT;
+	Vpnsip__SocketAddress remote = VPNSIP__SOCKET_ADDRESS__INIT;
+	struct sockaddr_storage local_address, remote_address;
+	Vpnsip__Fingerprint *pins[] = {(Vpnsip__Fingerprint *)pin};
+
+	address_parse_port(inner[index], 50001 + index, &local_address);
+	address_parse_port(outer[!index], 50001 + !index, &remote_address);
+	address_to_proto(&local_address, &local);
+	address_to_proto(&remote_address, &remote);
+	order.tunnel = "vsip7";
+	order.attempt = attempt;
+	order.if_id = IF_ID;
+	order.local_number = (char *)numbers[index];
+	order.remote_number = (char *)numbers[!index];
+	order.local = &local;
+	order.remote = &remote;
+	order.initiate = is_initiator;
+	order.pinned = pins;
+	order.n_pinned = pin ? 1 : 0;
+	router->attempt = attempt;
+	router->status = VPNSIP__IKE_STATUS__IKE_STATUS_UNSPECIFIED;
+	router->up_at_usec = 0;
+	return call(pair, router->coordinator, &order.base);
+}
+
+static struct answer stop(struct pair *pair, int index, uint64_t attempt)
+{
+	Vpnsip__StopIke order = VPNSIP__STOP_IKE__INIT;
+
+	order.tunnel = "vsip7";
+	order.attempt = attempt;
+	return call(pair, pair->routers[index].coordinator, &order.base);
+}
+
+/* --- the processes --- */
+
+static void write_file(struct pair *pair, const char *directory, const char *name, const char *text)
+{
+	const struct passwd *user = pair->has_users ? getpwnam("vpnsip-ike") : NULL;
+	char path[160];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+	chmod(path, 0600);
+	if (user)
+		assert_int_equal(chown(path, user->pw_uid, user->pw_gid), 0);
+}
+
+static void write_configuration(struct pair *pair, int index, const char *key)
+{
+	struct router *router = &pair->routers[index];
+	char text[2048];
+
+	snprintf(text, sizeof(text),
+	         "tunnel-source = \"%s\"\nkeyring-file = \"%s/keyring\"\nlog-level = debug\n"
+	         "line \"%s\" { wan-interface = \"wan0\" gateway = \"198.51.100.1\" registrar = "
+	         "\"198.51.100.5\" }\n"
+	         "peer \"%s\" { tunnel = \"vsip7\" address = \"10.254.0.1/32\" bandwidth = 1000 }\n"
+	         "peer \"0388889999\" { tunnel = \"vsip9\" address = \"10.254.0.9/32\" bandwidth = "
+	         "1000 }\n"
+	         "ike-profile \"default\" { proposals = \"aes128-sha256-ecp256\" dpd-interval = 1 "
+	         "}\n"
+	         "ipsec-profile \"default\" { idle-time = 120 proposals = \"aes128gcm16\" "
+	         "replay-window = 128 esn = true lifetime = 3600 }\n",
+	         inner[index], router->directory, numbers[index], numbers[!index]);
+	write_file(pair, router->directory, "vpnsip.conf", text);
+	snprintf(text, sizeof(text),
+	         "peer \"other\" { identity-key-id = \"%s\" pre-shared-key = \"%s\" }\n",
+	         numbers[!index], key);
+	write_file(pair, router->directory, "keyring", text);
+}
+
+static bool is_agent_up(void *context)
+{
+	struct router *router = context;
+
+	return bus_peer_health(router->coordinator, IKE_AGENT) == VPNSIP__PEER_HEALTH__PEER_UP &&
+	       bus_peer_health(router->tunnel, IKE_AGENT) == VPNSIP__PEER_HEALTH__PEER_UP;
+}
+
+static bool is_agent_away(void *context)
+{
+	return !is_agent_up(context);
+}
+
+extern char **environ;
+
+static void start_agent(struct pair *pair, int index)
+{
+	struct router *router = &pair->routers[index];
+	char configuration[96], state[96];
+	char *const arguments[] = {"unshare",
+	                           "--net",
+	                           IKE_AGENT_PROGRAM,
+	                           "-c",
+	                           configuration,
+	                           "--run-dir",
+	                           router->directory,
+	                           "--state-dir",
+	                           state,
+	                           "--user",
+	                           pair->has_users ? "vpnsip-ike" : "",
+	                           NULL};
+	bool is_root = geteuid() == 0;
+
+	snprintf(configuration, sizeof(configuration), "%s/vpnsip.conf", router->directory);
+	snprintf(state, sizeof(state), "%s/state", router->directory);
+	assert_int_equal(posix_spawnp(&router->process, is_root ? "unshare" : IKE_AGENT_PROGRAM,
+	                              NULL, NULL, is_root ? arguments : arguments + 2, environ),
+	                 0);
+	assert_true(run_until(pair->base, 8000, is_agent_up, router));
+}
+
+static void end_agent(struct pair *pair, int index, int signal_number)
+{
+	struct router *router = &pair->routers[index];
+	uint64_t begun = now_usec();
+
+	if (router->process <= 0)
+		return;
+	kill(router->process, SIGCONT);
+	kill(router->process, signal_number);
+	waitpid(router->process, NULL, 0);
+	router->process = 0;
+	if (signal_number == SIGTERM)
+		assert_in_range((now_usec() - begun) / 1000, 0, 1000);
+	assert_true(run_until(pair->base, 3000, is_agent_away, router));
+}
+
+/** The directories that our buses listen in, for the group of the services. */
+static void make_directory(const struct pair *pair, const struct router *router, const char *name)
+{
+	const struct group *group = pair->has_users ? getgrnam("vpnsip") : NULL;
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/%s", router->directory, name);
+	assert_int_equal(mkdir(path, 0750), 0);
+	if (group)
+		assert_int_equal(chown(path, 0, group->gr_gid), 0);
+	chmod(path, 02750);
+}
+
+static void open_router(struct pair *pair, int index, const char *key)
+{
+	struct router *router = &pair->routers[index];
+	struct fixture fixture = {.base = pair->base};
+
+	router->index = index;
+	router->other = &pair->routers[!index];
+	snprintf(router->directory, sizeof(router->directory), "%s/%c", pair->directory,
+	         'a' + index);
+	assert_int_equal(mkdir(router->directory, 0755), 0);
+	make_directory(pair, router, "coordinator");
+	make_directory(pair, router, "tunnel-agent");
+	write_configuration(pair, index, key);
+	strcpy(fixture.run_directory, router->directory);
+	router->tunnel = open_bus_with(&fixture,
+	                               (struct bus_options){.self = TUNNEL_AGENT,
+	                                                    .calls = BUS_SERVICE(IKE_AGENT),
+	                                                    .handlers = &tunnel_handlers,
+	                                                    .context = router});
+	router->coordinator =
+		open_bus_with(&fixture, (struct bus_options){.self = COORDINATOR,
+	                                                     .subscribes = BUS_SERVICE(IKE_AGENT),
+	                                                     .calls = BUS_SERVICE(IKE_AGENT),
+	                                                     .handlers = &coordinator_handlers,
+	                                                     .context = router});
+	start_agent(pair, index);
+}
+
+static struct pair *open_pair(void **state, const char *key_a, const char *key_b)
+{
+	struct pair *pair = *state;
+
+	open_router(pair, 0, key_a);
+	open_router(pair, 1, key_b);
+	return pair;
+}
+
+static int set_up(void **state)
+{
+	struct pair *pair = calloc(1, sizeof(*pair));
+
+	strcpy(pair->directory, "/tmp/vpnsip-ike-XXXXXX");
+	assert_non_null(mkdtemp(pair->directory));
+	chmod(pair->directory, 0755);
+	pair->base = event_base_new();
+	pair->has_users = geteuid() == 0 && getpwnam("vpnsip-ike") && getgrnam("vpnsip");
+	*state = pair;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct pair *pair = *state;
+
+	for (int i = 0; i < 2; i++) {
+		struct router *router = &pair->routers[i];
+
+		if (router->process > 0) {
+			kill(router->process, SIGKILL);
+			waitpid(router->process, NULL, 0);
+		}
+		for (size_t j = 0; j < router->stuck_count; j++)
+			bus_done(router->stuck[j]);
+		if (router->coordinator)
+			bus_close(router->coordinator);
+		if (router->tunnel)
+			bus_close(router->tunnel);
+	}
+	event_base_free(pair->base);
+	remove_tree(pair->directory);
+	free(pair);
+	return 0;
+}
+
+/* --- conditions --- */
+
+static bool has_status(const struct pair *pair, int index, Vpnsip__IkeStatus status)
+{
+	return pair->routers[index].status == status;
+}
+
+static bool are_both_up(void *context)
+{
+	const struct pair *pair = context;
+
+	return has_status(pair, 0, VPNSIP__IKE_STATUS__IKE_UP) &&
+	       has_status(pair, 1, VPNSIP__IKE_STATUS__IKE_UP) && pair->routers[0].sa_count >= 2 &&
+	       pair->routers[1].sa_count >= 2;
+}
+
+static bool are_both_failed(void *context)
+{
+	return has_status(context, 0, VPNSIP__IKE_STATUS__IKE_FAILED) &&
+	       has_status(context, 1, VPNSIP__IKE_STATUS__IKE_FAILED);
+}
+
+static bool has_first_ended(void *context)
+{
+	return has_status(context, 0, VPNSIP__IKE_STATUS__IKE_ENDED);
+}
+
+static bool has_second_ended(void *context)
+{
+	return has_status(context, 1, VPNSIP__IKE_STATUS__IKE_ENDED);
+}
+
+static bool are_all_sas_gone(void *context)
+{
+	const struct pair *pair = context;
+
+	return pair->routers[0].sa_count == 0 && pair->routers[1].sa_count == 0;
+}
+
+static bool has_second_failed(void *context)
+{
+	return has_status(context, 1, VPNSIP__IKE_STATUS__IKE_FAILED);
+}
+
+static void bring_up(struct pair *pair, uint64_t attempt)
+{
+	assert_int_equal(start(pair, 1, attempt, false, NULL).outcome, BUS_DONE);
+	assert_int_equal(start(pair, 0, attempt, true, NULL).outcome, BUS_DONE);
+	assert_true(run_until(pair->base, 5000, are_both_up, pair));
+}
+
+/* --- the tests --- */
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+	return left < right ? -1 : left > right;
+}
+
+static void handshakes(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+	uint64_t taken_usec[20];
+
+	for (int i = 0; i < 20; i++) {
+		uint64_t begun;
+
+		start(pair, 1, i + 1, false, NULL);
+		begun = now_usec();
+		start(pair, 0, i + 1, true, NULL);
+		assert_true(run_until(pair->base, 5000, are_both_up, pair));
+		taken_usec[i] = pair->routers[0].up_at_usec - begun;
+		assert_int_equal(pair->routers[0].initiator_spi, pair->routers[1].initiator_spi);
+		assert_int_equal(stop(pair, 0, i + 1).outcome, BUS_DONE);
+		assert_true(run_until(pair->base, 3000, are_all_sas_gone, pair));
+		stop(pair, 1, i + 1);
+	}
+	qsort(taken_usec, 20, sizeof(*taken_usec), by_value);
+	print_message("StartIke to IKE_UP over the bus: median %.1f ms, worst %.1f ms\n",
+	              taken_usec[10] / 1e3, taken_usec[19] / 1e3);
+}
+
+static void prepares(void **state)
+{
+	static const uint8_t vector[] = {0xC6, 0x4C, 0x89, 0xE1, 0x68, 0x85, 0x7A, 0x9C,
+	                                 0xB2, 0x28, 0x9E, 0x46, 0x93, 0x9B, 0x78, 0xE1,
+	                                 0x8C, 0x7A, 0x8D, 0x63, 0x6B, 0x0D, 0x77, 0xB9,
+	                                 0x9D, 0x0B, 0x1D, 0xE9, 0x23, 0x66, 0xCC, 0x5A};
+	struct pair *pair = *state;
+	struct answer answer;
+	char expected[160];
+
+	open_router(pair, 0, VECTOR);
+	answer = prepare(pair, 0, "vsip7", numbers[1]);
+	assert_int_equal(answer.outcome, BUS_DONE);
+	assert_int_equal(answer.fingerprint_count, 1);
+	assert_string_equal(answer.hash, "SHA-256");
+	assert_memory_equal(answer.fingerprint, vector, sizeof(vector));
+
+	answer = prepare(pair, 0, "vsip9", "0388889999");
+	assert_int_equal(answer.outcome, BUS_FAILED);
+	snprintf(expected, sizeof(expected), "no key for 0388889999 in %s/keyring",
+	         pair->routers[0].directory);
+	assert_string_equal(answer.cause, expected);
+	assert_int_equal(prepare(pair, 0, "vsip8", "0388889999").outcome, BUS_FAILED);
+}
+
+static void attempts_are_idempotent_and_ordered(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+	unsigned changes;
+
+	bring_up(pair, 5);
+	changes = pair->routers[0].changes;
+	assert_int_equal(start(pair, 0, 5, true, NULL).outcome, BUS_DONE);
+	run_until(pair->base, 200, NULL, NULL);
+	assert_int_equal(pair->routers[0].changes, changes);
+	assert_int_equal(start(pair, 0, 4, true, NULL).outcome, BUS_FAILED);
+	/* A stale stop ends nothing. */
+	assert_int_equal(stop(pair, 0, 4).outcome, BUS_DONE);
+	run_until(pair->base, 200, NULL, NULL);
+	assert_int_equal(pair->routers[0].sa_count, 2);
+	/* A new attempt takes the place of the old one. */
+	bring_up(pair, 6);
+	run_until(pair->base, 200, NULL, NULL);
+	assert_int_equal(pair->routers[0].sa_count, 2);
+	assert_int_equal(stop(pair, 0, 6).outcome, BUS_DONE);
+	assert_true(run_until(pair->base, 2000, has_second_ended, pair));
+	assert_string_equal(pair->routers[1].cause, "peer ended the IKE_SA");
+}
+
+static void wrong_key(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, OTHER_KEY);
+
+	start(pair, 1, 1, false, NULL);
+	start(pair, 0, 1, true, NULL);
+	assert_true(run_until(pair->base, 5000, are_both_failed, pair));
+	assert_string_equal(pair->routers[0].cause,
+	                    "peer refused our key or identity (AUTHENTICATION_FAILED)");
+	assert_string_equal(pair->routers[1].cause, "wrong pre-shared key (authentication failed)");
+	assert_int_equal(pair->routers[0].installs + pair->routers[1].installs, 0);
+}
+
+static void pinned_fingerprint_differs(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+	Vpnsip__Fingerprint pin = VPNSIP__FINGERPRINT__INIT;
+	uint8_t value[32] = {1};
+
+	pin.subject = VPNSIP__FINGERPRINT_SUBJECT__PRE_SHARED_KEY;
+	pin.hash = "SHA-256";
+	pin.value.data = value;
+	pin.value.len = sizeof(value);
+	start(pair, 1, 1, false, &pin);
+	start(pair, 0, 1, true, NULL);
+	assert_true(run_until(pair->base, 5000, are_both_failed, pair));
+	assert_string_equal(pair->routers[1].cause,
+	                    "peer's key does not match the pinned fingerprint");
+	/* A hash that we cannot use must not be taken for "no pin". */
+	pin.hash = "A-HASH-NAME-THAT-IS-TOO-LONG";
+	assert_int_equal(start(pair, 1, 2, false, &pin).outcome, BUS_FAILED);
+}
+
+static void restarted_agent_takes_over(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+	unsigned changes;
+
+	bring_up(pair, 1);
+	end_agent(pair, 0, SIGKILL);
+	assert_int_equal(pair->routers[0].sa_count, 2);
+	changes = pair->routers[1].changes;
+	start_agent(pair, 0);
+	/* Orphans: tunnel-agent would time them out. */
+	pair->routers[0].sa_count = 0;
+	assert_int_equal(start(pair, 0, 1, true, NULL).outcome, BUS_DONE);
+	assert_true(run_until(pair->base, 5000, are_both_up, pair));
+	run_until(pair->base, 300, NULL, NULL);
+	assert_int_equal(pair->routers[1].status, VPNSIP__IKE_STATUS__IKE_UP);
+	assert_int_equal(pair->routers[1].changes, changes + 1);
+	assert_int_equal(pair->routers[1].sa_count, 2);
+	assert_int_equal(pair->routers[1].initiator_spi, pair->routers[0].initiator_spi);
+}
+
+static void leaving_is_not_hanging_up(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+
+	bring_up(pair, 1);
+	end_agent(pair, 0, SIGTERM);
+	run_until(pair->base, 300, NULL, NULL);
+	assert_int_equal(pair->routers[0].removals, 0);
+	assert_int_equal(pair->routers[1].status, VPNSIP__IKE_STATUS__IKE_UP);
+}
+
+static bool has_second_new_sas(void *context)
+{
+	return ((struct pair *)context)->routers[1].installs >= 4;
+}
+
+static void lost_sas_are_replaced(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+
+	bring_up(pair, 1);
+	run_until(pair->base, 4500, NULL, NULL);
+	publish_tunnel(&pair->routers[1]);
+	run_until(pair->base, 300, NULL, NULL);
+	assert_int_equal(pair->routers[1].installs, 2);
+	pair->routers[1].sa_count = 0;
+	publish_tunnel(&pair->routers[1]);
+	assert_true(run_until(pair->base, 3000, has_second_new_sas, pair));
+	assert_true(are_both_up(pair));
+}
+
+/** The engine's threads wait for it, the loop does not. */
+static void stuck_tunnel_agent_holds_up_nobody(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+	uint64_t begun;
+
+	start(pair, 1, 1, false, NULL);
+	pair->routers[1].is_stuck = true;
+	start(pair, 0, 1, true, NULL);
+	run_until(pair->base, 200, NULL, NULL);
+	begun = now_usec();
+	assert_int_equal(prepare(pair, 1, "vsip7", numbers[0]).outcome, BUS_DONE);
+	assert_in_range((now_usec() - begun) / 1000, 0, 500);
+}
+
+/** No inet socket, no capability; the control is this test's own process with a socket. */
+static bool has_network_socket(pid_t process)
+{
+	static const char *const tables[] = {"tcp",  "tcp6",   "udp",  "udp6",  "raw",
+	                                     "raw6", "packet", "icmp", "icmp6", "netlink"};
+	char path[64], link[PATH_MAX], line[512], text[64];
+	bool is_found = false;
+
+	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
+		FILE *table;
+
+		snprintf(path, sizeof(path), "/proc/%d/net/%s", process, tables[i]);
+		table = fopen(path, "r");
+		while (table && fgets(line, sizeof(line), table)) {
+			for (int fd = 0; fd < 256; fd++) {
+				ssize_t size;
+				unsigned long inode;
+
+				snprintf(path, sizeof(path), "/proc/%d/fd/%d", process, fd);
+				size = readlink(path, link, sizeof(link) - 1);
+				if (size < 0)
+					continue;
+				link[size] = '\0';
+				if (sscanf(link, "socket:[%lu]", &inode) != 1)
+					continue;
+				snprintf(text, sizeof(text), " %lu ", inode);
+				is_found |= strstr(line, text) != NULL;
+			}
+		}
+		if (table)
+			fclose(table);
+	}
+	return is_found;
+}
+
+static unsigned long long capabilities_of(pid_t process)
+{
+	unsigned long long effective = 0;
+	char path[64], line[256];
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", process);
+	status = fopen(path, "r");
+	while (status && fgets(line, sizeof(line), status))
+		if (sscanf(line, "CapPrm: %llx", &effective) == 1)
+			break;
+	if (status)
+		fclose(status);
+	return effective;
+}
+
+static void no_socket_and_no_capability(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+	int control = socket(AF_INET, SOCK_DGRAM, 0);
+	struct sockaddr_in loopback = {.sin_family = AF_INET,
+	                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(bind(control, (struct sockaddr *)&loopback, sizeof(loopback)), 0);
+	assert_true(has_network_socket(getpid()));
+	close(control);
+	bring_up(pair, 1);
+	for (int i = 0; i < 2; i++) {
+		assert_false(has_network_socket(pair->routers[i].process));
+		if (pair->has_users)
+			assert_int_equal(capabilities_of(pair->routers[i].process), 0);
+	}
+}
+
+static void dead_peer(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+	uint64_t begun;
+
+	bring_up(pair, 1);
+	kill(pair->routers[1].process, SIGSTOP);
+	begun = now_usec();
+	assert_true(run_until(pair->base, 40000, has_first_ended, pair));
+	assert_string_equal(pair->routers[0].cause, "no answer from peer within 30 s");
+	print_message("dead peer noticed after %.1f s\n", (now_usec() - begun) / 1e6);
+}
+
+static void stuck_tunnel_agent(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+
+	start(pair, 1, 1, false, NULL);
+	pair->routers[1].is_stuck = true;
+	start(pair, 0, 1, true, NULL);
+	assert_true(run_until(pair->base, 40000, has_second_failed, pair));
+}
+
+#define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest quick[] = {
+		CASE(handshakes),
+		CASE(prepares),
+		CASE(attempts_are_idempotent_and_ordered),
+		CASE(wrong_key),
+		CASE(pinned_fingerprint_differs),
+		CASE(restarted_agent_takes_over),
+		CASE(leaving_is_not_hanging_up),
+		CASE(lost_sas_are_replaced),
+		CASE(stuck_tunnel_agent_holds_up_nobody),
+		CASE(no_socket_and_no_capability),
+	};
+	const struct CMUnitTest slow[] = {CASE(dead_peer), CASE(stuck_tunnel_agent)};
+	sigset_t all;
+
+	sigfillset(&all);
+	sigdelset(&all, SIGINT);
+	sigdelset(&all, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	return getenv("VPNSIP_SLOW_TESTS") ? cmocka_run_group_tests(slow, NULL, NULL)
+	                                   : cmocka_run_group_tests(quick, NULL, NULL);
+}
