@@ -44,7 +44,7 @@ CASES = {
     "carrier-dead": Case("answer|408|unreach|respon|503|time", spoil=lambda lab: lab.carrier.kill(), seconds=10),
     "no-bandwidth-in-offer": Case("488|bandwidth", spoil=lambda lab: lab.carrier.switch("strip-bandwidth", "offer")),
     "no-bandwidth-in-answer": Case("b=AS|bandwidth", spoil=lambda lab: lab.carrier.switch("strip-bandwidth", "answer"), answered=True),
-    "wrong-pin": Case("fingerprint|pin", a={"pin": WRONG_PIN}, answered=True),
+    "wrong-pin": Case("fingerprint|pin", a={"pin": WRONG_PIN}, calls=0),
     "foreign-qdisc": Case("qdisc", spoil=lambda lab: foreign_qdisc(lab.a), calls=0),
     "foreign-qdisc-at-the-peer": Case(r"4\d\d|5\d\d|qdisc", spoil=lambda lab: foreign_qdisc(lab.b)),
 }

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The telephone carrier of a lab: Kamailio with deploy/carrier/kamailio.cfg."""
 
+import os
 import re
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -55,7 +57,9 @@ class Carrier:
             self.control("htable.sets", "switch", name, f"s:{value}")
 
     def kill(self):
-        self.process.stop(9)
+        """An outage: every process of Kamailio is gone at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.stop()
 
     def registered(self):
         """{number: contact URI}"""

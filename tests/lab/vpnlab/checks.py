@@ -78,5 +78,5 @@ def machine_leftovers(prefix):
 
 
 def cause_lines(text, cause):
-    """The log lines that tell a failure's cause."""
-    return [line for line in text.splitlines() if cause in line]
+    """The log lines for the operator (notice and above; state changes are info) that tell a failure's cause."""
+    return [line for line in text.splitlines() if cause in line and re.search(r" (notice|warning|error): ", line)]
