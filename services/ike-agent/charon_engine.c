@@ -71,8 +71,12 @@ static void log_early(debug_t group, level_t level, char *format, ...)
 static void log_message(logger_t *this, debug_t group, level_t level, int thread, ike_sa_t *ike_sa,
                         const char *message)
 {
-	log_session(LOG_DEBUG, ike_sa ? ike_sa->get_name(ike_sa) : NULL, NULL, "charon %s: %s",
+	struct charon_session *session = charon_session_of(ike_sa);
+
+	log_session(LOG_DEBUG, session ? session->peer->tunnel : NULL,
+	            session ? session->remote_number : NULL, "charon %s: %s",
 	            enum_to_name(debug_lower_names, group) ?: "", message);
+	charon_session_release(session);
 }
 
 /* Never above CTRL: from level 3 on libcharon writes raw data, at level 4 keys. */

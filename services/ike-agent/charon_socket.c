@@ -82,7 +82,7 @@ bool engine_deliver(uint32_t if_id, const struct sockaddr_storage *remote, const
 	host_t *source, *destination;
 	chunk_t data;
 
-	if (!session || session->is_retired || !the_socket || the_socket->queued >= QUEUE_MAX) {
+	if (!session || !the_socket || the_socket->queued >= QUEUE_MAX) {
 		charon_session_release(session);
 		return false;
 	}

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The pure parts of ike-agent: the session's state machine, the table of sessions, the fingerprint of a key. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "services/ike-agent/psk_fingerprint.h"
+#include "services/ike-agent/session_table.h"
+
+#define IF_ID   7
+#define ATTEMPT 12
+
+/* Written down a second time, as what an operator is promised: final states stay, a stranger ends nothing. */
+static void every_state_and_event(void **state)
+{
+	static const enum ike_state none = IKE_STATE_COUNT;
+	static const enum ike_state expected[IKE_STATE_COUNT][IKE_EVENT_COUNT] = {
+		/* BEGUN, CHILD_UP, REFUSED, LOST */
+		{IKE_STATE_NEGOTIATING, none, IKE_STATE_FAILED, none},
+		{IKE_STATE_NEGOTIATING, IKE_STATE_UP, IKE_STATE_FAILED, IKE_STATE_WAITING},
+		{IKE_STATE_UP, IKE_STATE_UP, IKE_STATE_ENDED, IKE_STATE_ENDED},
+		{none, none, none, none},
+		{none, none, none, none},
+	};
+
+	(void)state;
+	for (int from = 0; from < IKE_STATE_COUNT; from++)
+		for (int event = 0; event < IKE_EVENT_COUNT; event++)
+			assert_int_equal(ike_next_state(from, event), expected[from][event]);
+}
+
+struct script {
+	struct ike_session session;
+	struct ike_outcome outcome;
+	uint64_t now_usec;
+};
+
+static void begin_script(struct script *script, bool is_initiator)
+{
+	memset(script, 0, sizeof(*script));
+	ike_session_init(&script->session, "vsip7", ATTEMPT, IF_ID, "0388881001", "0388882001",
+	                 is_initiator);
+	script->now_usec = 1000000;
+}
+
+/** Applies a fact about an IKE_SA, one millisecond after the last. */
+static void feed(struct script *script, enum engine_fact_kind kind, uint32_t sa, bool is_ours)
+{
+	struct engine_fact fact = {
+		.kind = kind,
+		.if_id = IF_ID,
+		.attempt = ATTEMPT,
+		.sa = sa,
+		.is_initiator = is_ours,
+		.initiator_spi = 0x1000 + sa,
+		.ike_proposal = "ike",
+		.esp_proposal = "esp",
+		.remote_identity = "0388882001",
+	};
+
+	script->now_usec += 1000;
+	ike_session_apply(&script->session, &fact, script->now_usec, &script->outcome);
+}
+
+static void feed_cause(struct script *script, uint32_t sa, enum engine_cause_rank rank,
+                       bool is_proven, const char *cause)
+{
+	struct engine_fact fact = {
+		.kind = ENGINE_CAUSE, .sa = sa, .rank = rank, .is_proven = is_proven};
+
+	snprintf(fact.cause, sizeof(fact.cause), "%s", cause);
+	ike_session_apply(&script->session, &fact, ++script->now_usec, &script->outcome);
+	assert_false(script->outcome.is_changed);
+}
+
+static void comes_up_and_ends(void **state)
+{
+	struct script script;
+
+	(void)state;
+	begin_script(&script, true);
+	assert_int_equal(script.session.state, IKE_STATE_NEGOTIATING);
+	feed(&script, ENGINE_SA_BEGUN, 1, true);
+	assert_false(script.outcome.is_changed);
+	feed(&script, ENGINE_CHILD_UP, 1, true);
+	assert_true(script.outcome.is_changed);
+	assert_int_equal(script.session.state, IKE_STATE_UP);
+	assert_int_equal(script.session.up_since_usec, script.now_usec);
+	assert_string_equal(script.session.remote_identity, "0388882001");
+	feed_cause(&script, 1, ENGINE_CAUSE_CLOSED, true, "peer ended the IKE_SA");
+	feed(&script, ENGINE_CHILD_DOWN, 1, true);
+	feed(&script, ENGINE_SA_GONE, 1, true);
+	assert_true(script.outcome.is_over);
+	assert_int_equal(script.session.state, IKE_STATE_ENDED);
+	assert_string_equal(script.session.cause, "peer ended the IKE_SA");
+	/* Final: whatever begins now is not wanted. */
+	feed(&script, ENGINE_SA_BEGUN, 2, false);
+	assert_int_equal(script.outcome.unwanted, 2);
+	assert_int_equal(script.session.state, IKE_STATE_ENDED);
+}
+
+static void highest_cause_is_told(void **state)
+{
+	struct script script;
+
+	(void)state;
+	begin_script(&script, false);
+	feed(&script, ENGINE_SA_BEGUN, 1, false);
+	feed_cause(&script, 1, ENGINE_CAUSE_REFUSED, true, "refused");
+	feed_cause(&script, 1, ENGINE_CAUSE_VERDICT, true, "verdict");
+	feed_cause(&script, 1, ENGINE_CAUSE_FAULT, true, "fault");
+	feed_cause(&script, 1, ENGINE_CAUSE_VERDICT, true, "second verdict");
+	feed(&script, ENGINE_SA_GONE, 1, false);
+	assert_int_equal(script.session.state, IKE_STATE_FAILED);
+	assert_string_equal(script.session.cause, "verdict");
+}
+
+static void stranger_is_waited_out(void **state)
+{
+	struct script script;
+
+	(void)state;
+	begin_script(&script, false);
+	feed(&script, ENGINE_SA_BEGUN, 1, false);
+	assert_int_equal(script.session.state, IKE_STATE_NEGOTIATING);
+	feed_cause(&script, 1, ENGINE_CAUSE_FAULT, false, "no IKE proposal chosen");
+	feed(&script, ENGINE_SA_GONE, 1, false);
+	assert_int_equal(script.session.state, IKE_STATE_WAITING);
+	assert_true(script.outcome.is_changed);
+	assert_false(script.outcome.is_over);
+	assert_string_equal(script.session.cause, "no IKE proposal chosen");
+	/* The right one comes up, and nothing is left of the stranger's cause. */
+	feed(&script, ENGINE_SA_BEGUN, 2, false);
+	feed(&script, ENGINE_CHILD_UP, 2, false);
+	assert_string_equal(script.session.cause, "");
+}
+
+static void stranger_does_not_end_what_is_up(void **state)
+{
+	struct script script;
+
+	(void)state;
+	begin_script(&script, false);
+	feed(&script, ENGINE_SA_BEGUN, 1, false);
+	feed(&script, ENGINE_CHILD_UP, 1, false);
+	feed(&script, ENGINE_SA_BEGUN, 2, false);
+	feed_cause(&script, 2, ENGINE_CAUSE_FAULT, true, "wrong pre-shared key");
+	feed(&script, ENGINE_SA_GONE, 2, false);
+	assert_int_equal(script.session.state, IKE_STATE_UP);
+	assert_string_equal(script.outcome.stray, "wrong pre-shared key");
+	assert_string_equal(script.session.cause, "");
+}
+
+static void newer_takes_the_place_of_older(void **state)
+{
+	struct script script;
+
+	(void)state;
+	begin_script(&script, false);
+	feed(&script, ENGINE_SA_BEGUN, 1, false);
+	feed(&script, ENGINE_CHILD_UP, 1, false);
+	feed(&script, ENGINE_SA_BEGUN, 2, false);
+	feed(&script, ENGINE_CHILD_UP, 2, false);
+	assert_int_equal(script.outcome.superseded, 1);
+	assert_int_equal(script.session.initiator_spi, 0x1002);
+	feed(&script, ENGINE_SA_GONE, 1, false);
+	assert_int_equal(script.session.state, IKE_STATE_UP);
+	assert_false(script.outcome.is_changed);
+	/* Down only when the last is gone and none is pending. */
+	feed(&script, ENGINE_SA_BEGUN, 3, false);
+	feed(&script, ENGINE_SA_GONE, 2, false);
+	assert_int_equal(script.session.state, IKE_STATE_UP);
+	feed(&script, ENGINE_SA_GONE, 3, false);
+	assert_int_equal(script.session.state, IKE_STATE_ENDED);
+}
+
+/** Of two that crossed, the one that the lower number began stays, whichever came up first, on both sides. */
+static void crossing_has_one_winner(void **state)
+{
+	(void)state;
+	for (int is_lower = 0; is_lower < 2; is_lower++) {
+		for (int ours_first = 0; ours_first < 2; ours_first++) {
+			struct script script;
+			uint32_t first = ours_first ? 1 : 2, second = 3 - first;
+
+			begin_script(&script, true);
+			script.session.is_lower = is_lower;
+			feed(&script, ENGINE_SA_BEGUN, 1, true);
+			feed(&script, ENGINE_SA_BEGUN, 2, false);
+			feed(&script, ENGINE_CHILD_UP, first, ours_first);
+			feed(&script, ENGINE_CHILD_UP, second, !ours_first);
+			assert_int_equal(script.outcome.superseded, is_lower ? 2 : 1);
+			assert_int_equal(script.session.initiator_spi, 0x1000 + (is_lower ? 1 : 2));
+		}
+	}
+}
+
+/** One after the other is no crossing: the newer stays, whoever began it. */
+static void sequence_is_no_crossing(void **state)
+{
+	struct script script;
+
+	(void)state;
+	begin_script(&script, true);
+	feed(&script, ENGINE_SA_BEGUN, 1, true);
+	feed(&script, ENGINE_CHILD_UP, 1, true);
+	feed(&script, ENGINE_SA_BEGUN, 2, false);
+	feed(&script, ENGINE_CHILD_UP, 2, false);
+	assert_int_equal(script.outcome.superseded, 1);
+}
+
+static void rekey_is_no_end(void **state)
+{
+	struct script script;
+	struct engine_fact fact = {
+		.kind = ENGINE_SA_REPLACED, .sa = 1, .successor = 2, .initiator_spi = 0x2222};
+
+	(void)state;
+	for (int successor_began = 0; successor_began < 2; successor_began++) {
+		begin_script(&script, true);
+		feed(&script, ENGINE_SA_BEGUN, 1, true);
+		feed(&script, ENGINE_CHILD_UP, 1, true);
+		if (successor_began)
+			feed(&script, ENGINE_SA_BEGUN, 2, true);
+		ike_session_apply(&script.session, &fact, ++script.now_usec, &script.outcome);
+		assert_true(script.outcome.is_changed);
+		assert_int_equal(script.session.initiator_spi, 0x2222);
+		assert_int_equal(script.session.sa_count, 1);
+		feed(&script, ENGINE_SA_GONE, 1, true);
+		assert_int_equal(script.session.state, IKE_STATE_UP);
+		feed(&script, ENGINE_SA_GONE, 2, true);
+		assert_int_equal(script.session.state, IKE_STATE_ENDED);
+	}
+}
+
+static void flood_is_bounded(void **state)
+{
+	struct script script;
+
+	(void)state;
+	begin_script(&script, false);
+	for (uint32_t sa = 1; sa <= IKE_SAS_MAX; sa++) {
+		feed(&script, ENGINE_SA_BEGUN, sa, false);
+		assert_int_equal(script.outcome.unwanted, 0);
+	}
+	feed(&script, ENGINE_SA_BEGUN, IKE_SAS_MAX + 1, false);
+	assert_int_equal(script.outcome.unwanted, IKE_SAS_MAX + 1);
+}
+
+static void child_that_ends_alone_ends_its_sa(void **state)
+{
+	struct script script;
+
+	(void)state;
+	begin_script(&script, true);
+	feed(&script, ENGINE_SA_BEGUN, 1, true);
+	feed(&script, ENGINE_CHILD_UP, 1, true);
+	feed(&script, ENGINE_CHILD_DOWN, 1, true);
+	assert_int_equal(script.outcome.unwanted, 1);
+}
+
+static void initiation_fails(void **state)
+{
+	struct script script;
+	struct engine_fact fact = {.kind = ENGINE_INITIATION_FAILED, .cause = "no"};
+
+	(void)state;
+	begin_script(&script, true);
+	ike_session_apply(&script.session, &fact, 1, &script.outcome);
+	assert_int_equal(script.session.state, IKE_STATE_FAILED);
+	assert_true(script.outcome.is_over);
+	assert_string_equal(script.session.cause, "no");
+}
+
+static void numbers_are_ordered(void **state)
+{
+	(void)state;
+	assert_true(ike_number_precedes("0388881001", "0388882001"));
+	assert_false(ike_number_precedes("0388882001", "0388881001"));
+	assert_true(ike_number_precedes("999", "0388881001"));
+	assert_false(ike_number_precedes("0388881001", "0388881001"));
+}
+
+static void count_session(void *context, struct ike_session *session)
+{
+	assert_true(session->attempt > 0);
+	(*(size_t *)context)++;
+}
+
+static void table_orders_attempts(void **state)
+{
+	struct session_table *table = session_table_new();
+	struct ike_session *session;
+	size_t visited = 0;
+
+	(void)state;
+	assert_int_equal(session_table_admit(table, 7, 5, &session), SESSION_NEW);
+	ike_session_init(session, "vsip7", 5, 7, "1", "2", true);
+	assert_int_equal(session_table_admit(table, 7, 5, &session), SESSION_SAME);
+	assert_int_equal(session_table_admit(table, 7, 4, &session), SESSION_STALE);
+	assert_null(session);
+	assert_int_equal(session_table_admit(table, 7, 6, &session), SESSION_REPLACES);
+	assert_int_equal(session->attempt, 5);
+	/* Shares a bucket, is another tunnel. */
+	assert_int_equal(session_table_admit(table, 7 + 256, 1, &session), SESSION_NEW);
+	ike_session_init(session, "vsip263", 1, 263, "1", "3", true);
+	assert_int_equal(session_table_count(table), 2);
+	session_table_remove(table, 7);
+	session_table_remove(table, 7);
+	assert_null(session_table_find(table, 7));
+	assert_int_equal(session_table_admit(table, 7, 4, &session), SESSION_STALE);
+	/* The same attempt may begin again: the coordinator restores a session after our restart. */
+	assert_int_equal(session_table_admit(table, 7, 5, &session), SESSION_NEW);
+	ike_session_init(session, "vsip7", 5, 7, "1", "2", true);
+	session_table_each(table, count_session, &visited);
+	assert_int_equal(visited, 2);
+	session_table_free(table);
+}
+
+static void fingerprint_of_the_check_vector(void **state)
+{
+	static const char key[] = "example-psk-0388881001";
+	static const uint8_t expected[32] = {0xC6, 0x4C, 0x89, 0xE1, 0x68, 0x85, 0x7A, 0x9C,
+	                                     0xB2, 0x28, 0x9E, 0x46, 0x93, 0x9B, 0x78, 0xE1,
+	                                     0x8C, 0x7A, 0x8D, 0x63, 0x6B, 0x0D, 0x77, 0xB9,
+	                                     0x9D, 0x0B, 0x1D, 0xE9, 0x23, 0x66, 0xCC, 0x5A};
+	const uint8_t *octets = (const uint8_t *)key;
+	uint8_t value[PSK_FINGERPRINT_MAX];
+
+	(void)state;
+	assert_int_equal(psk_fingerprint("sha-256", octets, 22, value), 32);
+	assert_memory_equal(value, expected, 32);
+	assert_int_equal(psk_fingerprint("SHA-384", octets, 22, value), 48);
+	assert_int_equal(psk_fingerprint("SHA-512", octets, 22, value), 64);
+	assert_int_equal(psk_fingerprint("SHA-1", octets, 22, value), 0);
+	assert_int_equal(psk_fingerprint("MD5", octets, 22, value), 0);
+	assert_true(psk_has_fingerprint(octets, 22, "SHA-256", expected, 32));
+	assert_false(psk_has_fingerprint(octets, 21, "SHA-256", expected, 32));
+	assert_false(psk_has_fingerprint(octets, 22, "SHA-256", expected, 31));
+	assert_false(psk_has_fingerprint(octets, 22, "SHA-256", expected, 0));
+	assert_false(psk_has_fingerprint(octets, 22, "SHA-1", expected, 0));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_state_and_event),
+		cmocka_unit_test(comes_up_and_ends),
+		cmocka_unit_test(highest_cause_is_told),
+		cmocka_unit_test(stranger_is_waited_out),
+		cmocka_unit_test(stranger_does_not_end_what_is_up),
+		cmocka_unit_test(newer_takes_the_place_of_older),
+		cmocka_unit_test(crossing_has_one_winner),
+		cmocka_unit_test(sequence_is_no_crossing),
+		cmocka_unit_test(rekey_is_no_end),
+		cmocka_unit_test(flood_is_bounded),
+		cmocka_unit_test(child_that_ends_alone_ends_its_sa),
+		cmocka_unit_test(initiation_fails),
+		cmocka_unit_test(numbers_are_ordered),
+		cmocka_unit_test(table_orders_attempts),
+		cmocka_unit_test(fingerprint_of_the_check_vector),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
