@@ -51,9 +51,8 @@ enum sofia_outcome sofia_register_line(struct sofia *sofia, const char *number,
 
 	if (!line)
 		return SOFIA_UNKNOWN;
-	if (line->agent && line->address.s_addr != address.s_addr)
+	if (line->address.s_addr != address.s_addr)
 		sofia_line_move(line, address);
-	line->address = address;
 	sofia_register_start(line);
 	sofia_loop_wake(sofia->loop);
 	return SOFIA_DONE;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bus/bus.h"
 #include "services/common/address.h"
@@ -65,24 +66,48 @@ struct sofia_line *sofia_line_by_number(struct sofia *sofia, const char *number)
 
 static int receive(struct sofia_line *line, nta_agent_t *agent, msg_t *message, sip_t *sip);
 
-/* The sentence for a transport that cannot be opened. */
-static void explain_open(struct sofia_line *line, int error)
+/* What bind(2) says about our port: sofia does not hand its reason on. */
+static int try_bind(const struct sockaddr_storage *address, int type)
 {
+	int fd = socket(address->ss_family, type | SOCK_CLOEXEC, 0);
+	int error = 0;
+
+	if (fd < 0 ||
+	    bind(fd, (const struct sockaddr *)address, address_socket_length(address)) != 0)
+		error = errno;
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+/* The sentence for transports that cannot be opened. */
+static void explain_open(struct sofia_line *line, const char *host)
+{
+	static const struct {
+		int type, protocol;
+	} transports[] = {{SOCK_DGRAM, IPPROTO_UDP}, {SOCK_STREAM, IPPROTO_TCP}};
 	struct sockaddr_storage address = {0};
-	char host[INET_ADDRSTRLEN];
 
-	inet_ntop(AF_INET, &line->address, host, sizeof(host));
-	if (error == EADDRINUSE) {
-		address_parse_port(host, line->config->sip_port, &address);
-		const int protocol = line->config->transport == TRANSPORT_TCP ? IPPROTO_TCP
-		                                                              : IPPROTO_UDP;
-		char *owner = who_has_port(protocol, &address);
+	snprintf(line->cause, sizeof(line->cause), "cannot open SIP port %u on %s",
+	         line->config->sip_port, host);
+	address_parse_port(host, line->config->sip_port, &address);
+	for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {
+		int error = try_bind(&address, transports[i].type);
 
-		snprintf(line->cause, sizeof(line->cause), "%s", owner ? owner : strerror(error));
-		free(owner);
-	} else {
-		snprintf(line->cause, sizeof(line->cause), "cannot open SIP port %u on %s: %s",
-		         line->config->sip_port, host, strerror(error));
+		if (error == EADDRINUSE) {
+			char *owner = who_has_port(transports[i].protocol, &address);
+
+			snprintf(line->cause, sizeof(line->cause), "%s",
+			         owner ? owner : strerror(error));
+			free(owner);
+			return;
+		}
+		if (error) {
+			snprintf(line->cause, sizeof(line->cause),
+			         "cannot open SIP port %u on %s: %s", line->config->sip_port, host,
+			         strerror(error));
+			return;
+		}
 	}
 }
 
@@ -97,7 +122,6 @@ bool sofia_line_open(struct sofia_line *line)
 	snprintf(line->contact, sizeof(line->contact), "<sip:%s@%s:%u%s>", line->contact_user, host,
 	         line->config->sip_port,
 	         line->config->transport == TRANSPORT_TCP ? ";transport=tcp" : "");
-	errno = 0;
 	line->agent = nta_agent_create(
 		sofia_loop_root(line->sofia->loop), (url_string_t *)url, receive, line,
 		/* a 2xx and its ACK belong to us, not to a proxy */
@@ -108,7 +132,7 @@ bool sofia_line_open(struct sofia_line *line)
 		TPTAG_TOS(TOS_EXPEDITED_FORWARDING), TPTAG_LOG(sofia_log_wants_messages()),
 		TAG_END());
 	if (!line->agent) {
-		explain_open(line, errno);
+		explain_open(line, host);
 		return false;
 	}
 	log_line(LOG_INFO, "line %s: SIP on %s port %u, UDP and TCP", line->config->number, host,
@@ -126,7 +150,8 @@ void sofia_line_move(struct sofia_line *line, struct in_addr address)
 	line->address = address;
 	sofia_line_open(line);
 	sofia_calls_end_on_line(line, "the WAN address changed");
-	nta_agent_destroy(old);
+	if (old)
+		nta_agent_destroy(old);
 }
 
 void sofia_line_close(struct sofia_line *line)
