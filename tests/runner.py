@@ -241,8 +241,9 @@ def all_parts():
 
 def preset_build(preset):
     """Configures and builds a preset; a build folder that was copied from elsewhere is set up afresh."""
-    script = ('cmake --preset "$1" || cmake --fresh --preset "$1" || exit 1\n'
-              'exec cmake --build --preset "$1" --parallel "$2" -- -k 0')
+    script = ('fresh=--fresh\n'
+              'if grep -qsxF "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD" "build/$1/CMakeCache.txt"; then fresh=; fi\n'
+              'cmake $fresh --preset "$1" && exec cmake --build --preset "$1" --parallel "$2" -- -k 0')
     return Job(f"build-{preset}", ["bash", "-c", script, "build", preset, PROCESSORS],
                junit=False, is_build=True)
 
