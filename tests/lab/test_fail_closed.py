@@ -27,7 +27,7 @@ def test_tunnel_deleted_under_traffic(lab):
     lab.a.space.ip("link", "del", A.tunnel)
     time.sleep(2)
     ping.stop(signal.SIGINT)
-    assert len(forwarded(lan, moment)) > 50
+    assert len(forwarded(lan, moment)) > 20
     assert not clear_packets(lab, 0)
 
 
@@ -39,7 +39,7 @@ def test_services_stopped_under_traffic(lab):
     assert set(lab.a.stop(signal.SIGTERM).values()) == {0}
     time.sleep(1.5)
     ping.stop(signal.SIGINT)
-    assert len(forwarded(lan, moment)) > 50
+    assert len(forwarded(lan, moment)) > 20
     assert not clear_packets(lab, 0)
 
 
@@ -74,7 +74,7 @@ def kill_and_watch(lab, lan, *removals):
 def test_six_processes_killed_under_traffic(lab):
     lan = Capture(lab.workspace, lab.hosts["a"], "eth0", "host-a")
     sent, clear = kill_and_watch(lab, lan)
-    assert sent > 50 and clear == 0
+    assert sent > 20 and clear == 0
 
 
 def test_each_guard_is_enough_alone_and_without_both_it_leaks(make_lab):
@@ -84,7 +84,7 @@ def test_each_guard_is_enough_alone_and_without_both_it_leaks(make_lab):
         lab.may_leak = leaks
         lan = Capture(lab.workspace, lab.hosts["a"], "eth0", "host-a")
         sent, clear = kill_and_watch(lab, lan, *removals)
-        assert sent > 50
+        assert sent > 20
         assert (clear > 0) == leaks, f"{clear} clear packets without {[remove.__name__ for remove in removals]}"
 
 
@@ -93,7 +93,7 @@ def test_everything_through_the_tunnel_and_killed(make_lab):
     lab = make_lab(a=Settings(destination="0.0.0.0/0"), b=Settings(destination="0.0.0.0/0"))
     lan = Capture(lab.workspace, lab.hosts["a"], "eth0", "host-a")
     sent, clear = kill_and_watch(lab, lan)
-    assert sent > 50 and clear == 0
+    assert sent > 20 and clear == 0
 
 
 def test_tunnel_source_never_leaves_untranslated(lab):

@@ -69,6 +69,10 @@ class Lab:
         self.a.cli("hangup", B.number)
         self.wait_resting()
 
+    def open_descriptors(self):
+        """File descriptors of all services together."""
+        return sum(sum(router.descriptors().values()) for router in self.routers.values())
+
     def close(self):
         self.workspace.close()
         found = machine_leftovers(self.workspace.prefix)

@@ -191,7 +191,7 @@ class Router:
         return {name: process.stop(number) for name, process in chosen.items()}
 
     def cli(self, *words, check=True, timeout=10):
-        return run([str(program("vpnsip")), "--run-dir", str(self.run_dir), *map(str, words)], check=check, timeout=timeout)
+        return run([str(program("vpnsip")), "-c", str(self.config_file), "--run-dir", str(self.run_dir), *map(str, words)], check=check, timeout=timeout)
 
     def show(self, *words):
         """The --json form of `vpnsip show WORDS`."""
