@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* monitor [SERVICE...]: events, and by their taps the requests and replies, until interrupted. */
+#include "services/cli/monitor.h"
+
+#include <event2/event.h>
+#include <event2/thread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "services/cli/commands.h"
+
+/** A tap ends by itself when the monitor does not ask again. */
+#define TAP_LIFETIME_SEC 60
+static const struct timeval tap_again = {.tv_sec = 20};
+
+struct monitor {
+	const struct cli *cli;
+	struct bus *bus;
+	struct event_base *base;
+	unsigned watched;
+};
+
+static void print(const struct monitor *monitor, const Vpnsip__Envelope *envelope,
+                  Vpnsip__Service to)
+{
+	json_t *model = monitor_model(envelope, to);
+
+	if (monitor->cli->wants_json) {
+		json_dumpf(model, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+		fputc('\n', stdout);
+	} else {
+		monitor_text(stdout, model);
+	}
+	fflush(stdout);
+	json_decref(model);
+}
+
+static void on_event(void *context, const Vpnsip__Envelope *event)
+{
+	print(context, event, VPNSIP__SERVICE__SERVICE_UNSPECIFIED);
+}
+
+static void on_tap(void *context, const Vpnsip__Envelope *event)
+{
+	const struct monitor *monitor = context;
+	const Vpnsip__Tapped *tapped = event->tapped;
+	Vpnsip__Envelope *inner;
+	bool was_sent_by_source = tapped->point == VPNSIP__TAP_POINT__REQUEST_SENT ||
+	                          tapped->point == VPNSIP__TAP_POINT__REPLY_SENT;
+
+	if (!monitor_is_shown(tapped, monitor->watched))
+		return;
+	inner = vpnsip__envelope__unpack(NULL, tapped->envelope.len, tapped->envelope.data);
+	/* Our own EnableTap is not what is watched for. */
+	if (inner && inner->body_case != VPNSIP__ENVELOPE__BODY_ENABLE_TAP)
+		print(monitor, inner, was_sent_by_source ? tapped->peer : event->source);
+	bus_free_envelope(inner);
+}
+
+static void on_tap_reply(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
+{
+	(void)context;
+	if (outcome != BUS_DONE && outcome != BUS_NOT_SENT)
+		command_complain("%s", bus_cause(reply));
+}
+
+static void enable_tap(struct monitor *monitor, Vpnsip__Service service)
+{
+	Vpnsip__EnableTap order = VPNSIP__ENABLE_TAP__INIT;
+
+	order.lifetime_sec = TAP_LIFETIME_SEC;
+	bus_call(monitor->bus, service, NULL, &order.base, GATHER_TIMEOUT_MSEC, on_tap_reply,
+	         monitor);
+}
+
+static void enable_taps(evutil_socket_t fd, short what, void *context)
+{
+	struct monitor *monitor = context;
+
+	(void)fd;
+	(void)what;
+	for (int i = 0; i < VPNSIP__SERVICE__CLI; i++)
+		if (monitor->watched & BUS_SERVICE(i))
+			enable_tap(monitor, (Vpnsip__Service)i);
+}
+
+static void on_peer(void *context, Vpnsip__Service peer, Vpnsip__PeerHealth health)
+{
+	struct monitor *monitor = context;
+	static const char *const texts[] = {
+		[VPNSIP__PEER_HEALTH__PEER_ABSENT] = "is gone",
+		[VPNSIP__PEER_HEALTH__PEER_UP] = "is up",
+		[VPNSIP__PEER_HEALTH__PEER_SILENT] = "is silent",
+	};
+
+	command_complain("%s %s", bus_service_name(peer), texts[health]);
+	if (health == VPNSIP__PEER_HEALTH__PEER_UP && monitor->bus)
+		enable_tap(monitor, peer);
+}
+
+static void stop(evutil_socket_t number, short what, void *context)
+{
+	(void)number;
+	(void)what;
+	event_base_loopbreak(((struct monitor *)context)->base);
+}
+
+static int run(struct monitor *monitor)
+{
+	static const struct bus_handlers handlers = {
+		.event = on_event,
+		.tap = on_tap,
+		.peer = on_peer,
+	};
+	struct event *interrupt = evsignal_new(monitor->base, SIGINT, stop, monitor);
+	struct event *terminate = evsignal_new(monitor->base, SIGTERM, stop, monitor);
+	struct event *again = event_new(monitor->base, -1, EV_PERSIST, enable_taps, monitor);
+	int status = CLI_FAILED;
+	char why[256] = "out of memory";
+
+	if (interrupt && terminate && again && event_add(interrupt, NULL) == 0 &&
+	    event_add(terminate, NULL) == 0 && event_add(again, &tap_again) == 0)
+		monitor->bus = gather_open(&monitor->cli->bus, monitor->watched, true, &handlers,
+		                           monitor, monitor->base, why, sizeof(why));
+	if (monitor->bus) {
+		enable_taps(-1, 0, monitor);
+		event_base_dispatch(monitor->base);
+		status = CLI_DONE;
+	} else {
+		command_complain("%s", why);
+	}
+	bus_close(monitor->bus);
+	if (again)
+		event_free(again);
+	if (terminate)
+		event_free(terminate);
+	if (interrupt)
+		event_free(interrupt);
+	return status;
+}
+
+/* False after a complaint about an unknown name. */
+static bool read_services(const struct words *words, unsigned *watched)
+{
+	*watched = 0;
+	for (size_t i = 0; i < words->count; i++) {
+		Vpnsip__Service service = bus_service_by_name(words->arguments[i].value);
+
+		if (service == VPNSIP__SERVICE__SERVICE_UNSPECIFIED ||
+		    service == VPNSIP__SERVICE__CLI) {
+			command_complain("there is no service '%s'", words->arguments[i].value);
+			return false;
+		}
+		*watched |= BUS_SERVICE(service);
+	}
+	if (words->count == 0)
+		*watched = ALL_SERVICES;
+	return true;
+}
+
+int command_monitor(const struct cli *cli, const struct words *words)
+{
+	struct monitor monitor = {.cli = cli};
+	int status;
+
+	if (!read_services(words, &monitor.watched))
+		return CLI_FAILED;
+	evthread_use_pthreads();
+	monitor.base = event_base_new();
+	if (!monitor.base)
+		return CLI_FAILED;
+	status = run(&monitor);
+	event_base_free(monitor.base);
+	return status;
+}
