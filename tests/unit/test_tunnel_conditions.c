@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Inbound packets, idle, one-way and dead, keepalives, lifetimes and limits, in virtual time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/tunnel_fixture.h"
+
+/* The tunnel under test and the peer's side of its inbound SA. */
+static struct tunnel tunnel;
+static struct tunnel peer;
+
+static int set_up(void **state)
+{
+	const struct sa_limits none = {0};
+
+	(void)state;
+	fixture_init(&tunnel);
+	fixture_init(&peer);
+	tunnel_set_peer(&tunnel, ATTEMPT, &peer_address, START);
+	install_sas(&tunnel, START);
+	tunnel_open(&tunnel, ATTEMPT, 1000, START);
+	install_sa_with(&peer, false, IN_SPI, &none, START);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	tunnel_destroy(&tunnel);
+	tunnel_destroy(&peer);
+	return 0;
+}
+
+static bool receive_from_peer(const char *destination, uint64_t now)
+{
+	uint8_t room[2048], *packet, *inner;
+	size_t size, inner_size;
+
+	packet = seal_from_peer(peer.sas.outbound[0], room, PACKET_SIZE, destination, &size);
+	return tunnel_unseal(&tunnel, packet, size, now, &inner, &inner_size);
+}
+
+static bool send_payload(uint64_t now)
+{
+	uint8_t room[2048], *packet;
+	size_t size;
+
+	build_packet(room + ESP_HEADROOM, PACKET_SIZE, "10.2.0.9", 1);
+	if (tunnel_take(&tunnel, room + ESP_HEADROOM, PACKET_SIZE, now) != TUNNEL_SEND)
+		return false;
+	return tunnel_seal(&tunnel, room + ESP_HEADROOM, PACKET_SIZE, now, &packet, &size);
+}
+
+static void is_idle_without_payload(void **state)
+{
+	(void)state;
+	tunnel_advance(&tunnel, START + IDLE - 1);
+	assert_false(tunnel.is_idle);
+	assert_true(tunnel_next_deadline_usec(&tunnel) <= START + IDLE);
+	assert_true(receive_from_peer("10.1.0.5", START + 30 * SECOND));
+	tunnel_advance(&tunnel, START + IDLE);
+	assert_false(tunnel.is_idle);
+	assert_true(send_payload(START + 60 * SECOND));
+	tunnel_advance(&tunnel, START + 60 * SECOND + IDLE - 1);
+	assert_false(tunnel.is_idle);
+	tunnel_advance(&tunnel, START + 60 * SECOND + IDLE);
+	assert_true(tunnel.is_idle);
+	assert_true(send_payload(START + 61 * SECOND + IDLE));
+	tunnel_advance(&tunnel, START + 61 * SECOND + IDLE);
+	assert_false(tunnel.is_idle);
+}
+
+/* Routing hellos and IKE keep no call. */
+static void what_is_no_payload_does_not_count(void **state)
+{
+	uint64_t now = START + 100 * SECOND;
+
+	(void)state;
+	assert_true(receive_from_peer("224.0.0.5", now));
+	assert_int_equal(take_multicast(&tunnel, now), TUNNEL_SEND);
+	tunnel_note_received(&tunnel, now);
+	tunnel_note_sent(&tunnel, now);
+	tunnel_advance(&tunnel, START + IDLE);
+	assert_true(tunnel.is_idle);
+}
+
+static void rests_without_conditions(void **state)
+{
+	(void)state;
+	tunnel_clear_peer(&tunnel, ATTEMPT, START);
+	tunnel_advance(&tunnel, START + 100 * IDLE);
+	assert_false(tunnel.is_idle || tunnel.is_dead || tunnel.is_one_way);
+	assert_int_equal(tunnel_next_deadline_usec(&tunnel), UINT64_MAX);
+}
+
+static void sees_one_way_traffic(void **state)
+{
+	uint64_t now = START;
+
+	(void)state;
+	for (; now < START + 2 * IDLE; now += 10 * SECOND) {
+		assert_true(send_payload(now));
+		tunnel_advance(&tunnel, now);
+		assert_false(tunnel.is_one_way);
+	}
+	assert_true(send_payload(now));
+	tunnel_advance(&tunnel, now);
+	assert_true(tunnel.is_one_way);
+	assert_true(receive_from_peer("10.1.0.5", now));
+	tunnel_advance(&tunnel, now);
+	assert_false(tunnel.is_one_way);
+}
+
+static void sees_a_dead_peer(void **state)
+{
+	(void)state;
+	assert_true(send_payload(START + 30 * SECOND)); /* our own packets prove nothing */
+	tunnel_advance(&tunnel, START + DEAD - 1);
+	assert_false(tunnel.is_dead);
+	tunnel_advance(&tunnel, START + DEAD);
+	assert_true(tunnel.is_dead);
+	tunnel_note_received(&tunnel, START + DEAD);
+	tunnel_advance(&tunnel, START + DEAD);
+	assert_false(tunnel.is_dead);
+	/* Nor does a packet that anybody could have sent. */
+	{
+		uint8_t forged[100] = {0, 0, 0x11, 0x11, 0, 0, 0, 9}, *inner;
+		size_t inner_size;
+
+		assert_false(tunnel_unseal(&tunnel, forged, sizeof(forged), START + 2 * DEAD - 1,
+		                           &inner, &inner_size));
+		assert_int_equal(tunnel.drops[DROP_INTEGRITY], 1);
+	}
+	tunnel_advance(&tunnel, START + 2 * DEAD);
+	assert_true(tunnel.is_dead);
+}
+
+static void sends_keepalives_only_in_silence(void **state)
+{
+	(void)state;
+	assert_false(tunnel_needs_keepalive(&tunnel, START + KEEPALIVE - 1));
+	assert_true(tunnel_needs_keepalive(&tunnel, START + KEEPALIVE));
+	assert_true(send_payload(START + KEEPALIVE));
+	assert_false(tunnel_needs_keepalive(&tunnel, START + 2 * KEEPALIVE - 1));
+	assert_true(tunnel_needs_keepalive(&tunnel, START + 2 * KEEPALIVE));
+	tunnel_clear_peer(&tunnel, ATTEMPT, START);
+	assert_false(tunnel_needs_keepalive(&tunnel, START + 9 * KEEPALIVE));
+}
+
+static void counts_drops_by_reason(void **state)
+{
+	uint8_t room[2048], copy[2048], *packet, *inner;
+	size_t size, inner_size;
+
+	(void)state;
+	packet = seal_from_peer(peer.sas.outbound[0], room, PACKET_SIZE, "10.1.0.5", &size);
+	memcpy(copy, packet, size);
+	assert_true(tunnel_unseal(&tunnel, packet, size, START, &inner, &inner_size));
+	assert_int_equal(inner_size, PACKET_SIZE);
+	assert_false(tunnel_unseal(&tunnel, copy, size, START, &inner, &inner_size));
+	assert_int_equal(tunnel.drops[DROP_REPLAY], 1);
+	assert_int_equal(tunnel.sas.inbound[0]->replay_drops, 1);
+	copy[0] = 1;
+	assert_false(tunnel_unseal(&tunnel, copy, size, START, &inner, &inner_size));
+	assert_int_equal(tunnel.drops[DROP_UNKNOWN_SPI], 1);
+	assert_false(tunnel_unseal(&tunnel, copy, 7, START, &inner, &inner_size));
+	assert_int_equal(tunnel.drops[DROP_TOO_SHORT], 1);
+	tunnel_clear_peer(&tunnel, ATTEMPT, START);
+	assert_false(tunnel_unseal(&tunnel, copy, size, START, &inner, &inner_size));
+	assert_int_equal(tunnel.drops[DROP_NO_PEER], 1);
+	assert_int_equal(tunnel.in.packets, 1);
+	assert_int_equal(tunnel.in.bytes, PACKET_SIZE);
+}
+
+/* Inbound passes as soon as the SA is there: the peer may have opened first. */
+static void receives_before_it_is_open(void **state)
+{
+	(void)state;
+	tunnel_set_peer(&tunnel, ATTEMPT + 1, &peer_address, START);
+	install_sas(&tunnel, START);
+	assert_int_equal(tunnel.state, TUNNEL_PEERED);
+	assert_true(receive_from_peer("10.1.0.5", START));
+}
+
+static void reports_limits_once(void **state)
+{
+	const struct sa_limits limits = {
+		.soft_packets = 2, .hard_packets = 4, .soft_bytes = 0, .hard_bytes = 0};
+	const struct sa *sa;
+	bool is_hard;
+
+	(void)state;
+	tunnel_remove_sa(&tunnel, false, OUT_SPI);
+	install_sa_with(&tunnel, false, 0x3333, &limits, START);
+	assert_true(send_payload(START));
+	assert_null(tunnel_next_sa_report(&tunnel, &is_hard));
+	assert_true(send_payload(START));
+	sa = tunnel_next_sa_report(&tunnel, &is_hard);
+	assert_non_null(sa);
+	assert_int_equal(sa->spi, 0x3333);
+	assert_false(is_hard);
+	assert_null(tunnel_next_sa_report(&tunnel, &is_hard));
+	assert_true(send_payload(START));
+	assert_true(send_payload(START));
+	/* The fifth is not sent: it waits for a new SA. */
+	assert_int_equal(take_payload(&tunnel, 1, START), TUNNEL_HELD);
+	sa = tunnel_next_sa_report(&tunnel, &is_hard);
+	assert_non_null(sa);
+	assert_true(is_hard);
+	assert_null(tunnel_next_sa_report(&tunnel, &is_hard));
+	tunnel_advance(&tunnel, START);
+	assert_int_equal(tunnel.sas.outbound_count, 0);
+}
+
+static void enforces_byte_limits_inbound(void **state)
+{
+	const struct sa_limits limits = {.hard_bytes = 2 * PACKET_SIZE};
+
+	(void)state;
+	tunnel_remove_sa(&tunnel, true, IN_SPI);
+	install_sa_with(&tunnel, true, IN_SPI, &limits, START);
+	assert_true(receive_from_peer("10.1.0.5", START));
+	assert_true(receive_from_peer("10.1.0.5", START));
+	assert_false(receive_from_peer("10.1.0.5", START));
+	assert_int_equal(tunnel.drops[DROP_LIFETIME], 1);
+}
+
+static void ends_sas_by_time(void **state)
+{
+	const struct sa_limits limits = {.lifetime_usec = 60 * SECOND};
+	bool is_hard = false;
+
+	(void)state;
+	tunnel_remove_sa(&tunnel, false, OUT_SPI);
+	install_sa_with(&tunnel, false, 0x3333, &limits, START);
+	assert_true(send_payload(START + 60 * SECOND - 1));
+	assert_int_equal(take_payload(&tunnel, 1, START + 60 * SECOND), TUNNEL_HELD);
+	tunnel_advance(&tunnel, START + 60 * SECOND);
+	assert_non_null(tunnel_next_sa_report(&tunnel, &is_hard));
+	assert_true(is_hard);
+	tunnel_advance(&tunnel, START + 61 * SECOND);
+	assert_int_equal(tunnel.sas.outbound_count, 0);
+}
+
+/* Without extended numbers the last one is 2^32 - 1, and a rekey is asked for well before. */
+static void never_wraps_sequence_numbers(void **state)
+{
+	static const uint8_t key[20];
+	const struct esp_options options = {.encryption = VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16,
+	                                    .encryption_key = key,
+	                                    .encryption_key_size = sizeof(key)};
+	const struct sa_limits none = {0};
+	const char *why;
+	bool is_hard;
+
+	(void)state;
+	tunnel_remove_sa(&tunnel, false, OUT_SPI);
+	assert_int_equal(tunnel_install_sa(&tunnel, 0x3333, &options, 0, &none, START, &why), 0);
+	tunnel.sas.outbound[0]->sequence = UINT32_MAX - (1U << 28) - 1;
+	assert_true(send_payload(START));
+	assert_non_null(tunnel_next_sa_report(&tunnel, &is_hard));
+	assert_false(is_hard);
+	tunnel.sas.outbound[0]->sequence = UINT32_MAX - 1;
+	assert_true(send_payload(START));
+	assert_false(send_payload(START));
+	assert_int_equal(tunnel.sas.outbound[0]->sequence, UINT32_MAX);
+}
+
+/* After a rekey the newest SA sends, the old one still receives; the same SPI again changes nothing. */
+static void rekeys_without_loss(void **state)
+{
+	const struct sa_limits none = {0};
+
+	(void)state;
+	install_sa_with(&tunnel, true, 0x4444, &none, START);
+	install_sa_with(&tunnel, false, 0x5555, &none, START);
+	assert_int_equal(sa_find_outbound(&tunnel.sas, START)->spi, 0x5555);
+	assert_true(receive_from_peer("10.1.0.5", START));
+	assert_true(send_payload(START));
+	install_sa_with(&tunnel, false, 0x5555, &none, START);
+	assert_int_equal(tunnel.sas.outbound_count, 2);
+	assert_int_equal(tunnel.sas.outbound[1]->sequence, 1);
+	tunnel_remove_sa(&tunnel, false, 0x5555);
+	assert_int_equal(sa_find_outbound(&tunnel.sas, START)->spi, OUT_SPI);
+	tunnel_remove_sa(&tunnel, false, 0x9999);
+	assert_int_equal(tunnel.sas.outbound_count, 1);
+}
+
+static void bounds_the_number_of_sas(void **state)
+{
+	static const uint8_t key[20];
+	const struct esp_options options = {.encryption = VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16,
+	                                    .encryption_key = key,
+	                                    .encryption_key_size = sizeof(key),
+	                                    .is_inbound = true};
+	const struct sa_limits none = {0};
+	const char *why = NULL;
+
+	(void)state;
+	for (uint32_t spi = 2; spi <= SA_MAXIMUM; spi++)
+		install_sa_with(&tunnel, true, 0x10000 + spi, &none, START);
+	assert_int_equal(tunnel_install_sa(&tunnel, 1, &options, 64, &none, START, &why), -1);
+	assert_non_null(why);
+}
+
+static void averages_rates(void **state)
+{
+	uint64_t now = START;
+
+	(void)state;
+	tunnel_sample(&tunnel, now);
+	for (unsigned second = 0; second < 300; second++) {
+		for (unsigned i = 0; i < 10; i++)
+			assert_true(send_payload(now));
+		now += SECOND;
+		assert_true(tunnel_sample(&tunnel, now));
+	}
+	assert_in_range((uint64_t)tunnel.out.packet_rate, 9, 10);
+	assert_in_range((uint64_t)tunnel.out.bit_rate, 79900, 80000);
+	assert_int_equal((uint64_t)tunnel.in.bit_rate, 0);
+	assert_false(tunnel_sample(&tunnel, now + SECOND));
+}
+
+int main(void)
+{
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(is_idle_without_payload),  TEST(what_is_no_payload_does_not_count),
+		TEST(rests_without_conditions), TEST(sees_one_way_traffic),
+		TEST(sees_a_dead_peer),         TEST(sends_keepalives_only_in_silence),
+		TEST(counts_drops_by_reason),   TEST(receives_before_it_is_open),
+		TEST(reports_limits_once),      TEST(enforces_byte_limits_inbound),
+		TEST(ends_sas_by_time),         TEST(never_wraps_sequence_numbers),
+		TEST(rekeys_without_loss),      TEST(bounds_the_number_of_sas),
+		TEST(averages_rates),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
