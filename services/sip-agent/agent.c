@@ -297,8 +297,11 @@ void agent_peer(void *context, Vpnsip__Service peer, Vpnsip__PeerHealth health)
 
 	if (!agent || peer != VPNSIP__SERVICE__COORDINATOR)
 		return;
-	if (health == VPNSIP__PEER_HEALTH__PEER_UP)
+	if (health == VPNSIP__PEER_HEALTH__PEER_UP) {
 		event_del(agent->leaderless);
-	else if (!event_pending(agent->leaderless, EV_TIMEOUT, NULL))
+	} else if (!event_pending(agent->leaderless, EV_TIMEOUT, NULL)) {
+		log_line(LOG_INFO, "the coordinator is silent; calls are hung up in %d s",
+			 LEADERLESS_LIMIT_SEC);
 		event_add(agent->leaderless, &limit);
+	}
 }
