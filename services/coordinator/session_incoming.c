@@ -127,6 +127,12 @@ static bool is_ordered(const struct session *session, enum step step)
 	return session->ordered & BIT(step);
 }
 
+/* The side that is called and passive lets libcharon wait; it must be ready before the other side has our answer. */
+static bool is_responder(const struct session *session)
+{
+	return session->local.role == VPNSIP__SETUP_ROLE__PASSIVE;
+}
+
 /* Prepared: the last check that needs no peer, then the path; a 200 starts the bill, so it comes last. */
 static void order_incoming_path(struct session *session)
 {
@@ -141,11 +147,13 @@ static void order_incoming_path(struct session *session)
 	session_order(session, STEP_INSTALL_TRANSLATION);
 	session_order(session, STEP_INSTALL_SHAPER);
 	session_order(session, STEP_SET_PEER);
+	if (is_responder(session))
+		session_order(session, STEP_START_IKE);
 }
 
 void session_advance_incoming(struct session *session)
 {
-	bool is_responder = session->local.role == VPNSIP__SETUP_ROLE__PASSIVE;
+	unsigned needed = STEPS_PATH | (is_responder(session) ? BIT(STEP_START_IKE) : 0);
 
 	if (!session_has_finished(session, STEPS_PREPARING))
 		return;
@@ -153,13 +161,7 @@ void session_advance_incoming(struct session *session)
 		order_incoming_path(session);
 		return;
 	}
-	if (!session_has_finished(session, STEPS_PATH))
-		return;
-	if (is_responder && !is_ordered(session, STEP_START_IKE)) {
-		session_order(session, STEP_START_IKE);
-		return;
-	}
-	if (is_responder && !session_has_finished(session, BIT(STEP_START_IKE)))
+	if (!session_has_finished(session, needed))
 		return;
 	if (!is_ordered(session, STEP_ANSWER_CALL)) {
 		session_order(session, STEP_ANSWER_CALL);
@@ -167,7 +169,7 @@ void session_advance_incoming(struct session *session)
 	}
 	if (session_has_finished(session, BIT(STEP_ANSWER_CALL))) {
 		session_become(session, SESSION_NEGOTIATING, "call answered by us");
-		if (session->is_acknowledged && !is_responder)
+		if (session->is_acknowledged && !is_responder(session))
 			session_order(session, STEP_START_IKE);
 		session_establish_when_complete(session);
 	}

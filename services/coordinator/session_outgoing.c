@@ -216,7 +216,8 @@ void session_establish_when_complete(struct session *session)
 
 static void start_ike_when_path_stands(struct session *session)
 {
-	if (session_has_finished(session, STEPS_PATH) && !(session->ordered & BIT(STEP_START_IKE)))
+	if (session_has_finished(session, STEPS_IKE_PATH) &&
+	    !(session->ordered & BIT(STEP_START_IKE)))
 		session_order(session, STEP_START_IKE);
 }
 
