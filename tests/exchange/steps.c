@@ -194,9 +194,10 @@ static bool await_news(const struct play *play, double *left)
 static bool fail_expectation(const struct play *play, const struct step *step, const char *why)
 {
 	struct arrival *queue = *queue_of(play->stage, step->kind), *arrival;
-	const char *peer = step->peer != 0 ? bus_service_name(step->peer) : "";
+	const bool has_peer = step->peer != VPNSIP__SERVICE__SERVICE_UNSPECIFIED;
 
-	fprintf(stderr, "%s:%d: expected %s %s %s\n", play->stage->story->path, step->line, peer,
+	fprintf(stderr, "%s:%d: expected %s%s%s %s\n", play->stage->story->path, step->line,
+	        has_peer ? bus_service_name(step->peer) : "", has_peer ? " " : "",
 	        step->body->short_name, step->text);
 	if (why[0] != '\0')
 		fprintf(stderr, "  %s\n", why);
