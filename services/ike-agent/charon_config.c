@@ -4,10 +4,10 @@
 
 #include <arpa/inet.h>
 
-/** Seconds, bytes or packets before the end of a lifetime at which rekeying may begin; half of it is random. */
+/** Seconds, bytes or packets before the end of a lifetime at which rekeying begins, or up to half of that earlier. */
 static uint64_t rekey_margin(uint64_t lifetime)
 {
-	return lifetime / 10;
+	return (lifetime + 9) / 10;
 }
 
 /** A child proposal in strongSwan's notation, ESN asked for if wanted and not written there. */

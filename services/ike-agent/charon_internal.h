@@ -25,7 +25,7 @@ extern struct charon_engine charon_engine;
 /** A session as libcharon's threads need it. Immutable but for is_retired; reference counted. */
 struct charon_session {
 	struct charon_session *next;
-	refcount_t references;
+	atomic_uint references;
 	atomic_bool is_retired;
 	uint32_t if_id;
 	uint64_t attempt;

@@ -21,7 +21,7 @@ static uint16_t port_of(const struct sockaddr_storage *address)
 
 void charon_session_release(struct charon_session *session)
 {
-	if (!session || !ref_put(&session->references))
+	if (!session || atomic_fetch_sub(&session->references, 1) > 1)
 		return;
 	DESTROY_IF(session->child_cfg);
 	DESTROY_IF(session->peer_cfg);
@@ -55,7 +55,7 @@ static struct charon_session *find(match_fn *is_match, uint32_t key)
 			break;
 	}
 	if (found)
-		ref_get(&found->references);
+		atomic_fetch_add(&found->references, 1);
 	pthread_mutex_unlock(&mutex);
 	return found;
 }

@@ -18,9 +18,16 @@
 #include "services/common/address.h"
 
 #define IF_ID     7
+#define MANY      50
 #define GOOD_KEY  "0k3Vq8yZ1rWm5TtLxPc7HnUd"
 #define OTHER_KEY "zz3Vq8yZ1rWm5TtLxPc7HnUd"
 #define VECTOR    "example-psk-0388881001"
+
+#ifdef __SANITIZE_THREAD__
+#define LEAVE_MSEC_MAX 3000 /* ThreadSanitizer sleeps a second before it exits */
+#else
+#define LEAVE_MSEC_MAX 1000
+#endif
 
 static const char *const numbers[2] = {"0388881001", "0388882001"};
 static const char *const inner[2] = {"10.255.0.1", "10.255.0.2"};
@@ -45,8 +52,10 @@ struct router {
 	struct held_sa sas[8];
 	size_t sa_count;
 	unsigned installs, removals, changes;
-	bool is_deaf;  /* packets to it are lost */
-	bool is_stuck; /* its tunnel-agent answers no order about SAs */
+	unsigned ups;    /* sessions that were told to be up */
+	uint64_t if_ids; /* of the SAs installed */
+	bool is_deaf;    /* packets to it are lost */
+	bool is_stuck;   /* its tunnel-agent answers no order about SAs */
 	struct bus_request *stuck[64];
 	size_t stuck_count;
 };
@@ -75,6 +84,12 @@ static uint64_t now_usec(void)
 	return (uint64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+/** The port in the SDP of a router for this tunnel. */
+static uint16_t session_port(int index, uint32_t if_id)
+{
+	return 50000 + 2 * if_id + index;
+}
+
 /* --- tunnel-agent --- */
 
 static void ignore_reply(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
@@ -93,9 +108,9 @@ static void carry(struct router *from, const Vpnsip__SendIkePacket *sent)
 
 	if (to->is_deaf || from->is_deaf)
 		return;
-	address_parse_port(outer[from->index], 50001 + from->index, &address);
+	address_parse_port(outer[from->index], session_port(from->index, sent->if_id), &address);
 	address_to_proto(&address, &remote);
-	order.if_id = IF_ID;
+	order.if_id = sent->if_id;
 	order.remote = &remote;
 	order.packet = sent->packet;
 	bus_call(to->tunnel, IKE_AGENT, NULL, &order.base, 1000, ignore_reply, NULL);
@@ -121,15 +136,15 @@ static void take_tunnel_order(void *context, struct bus_request *request,
 	} else if (order->body_case == VPNSIP__ENVELOPE__BODY_INSTALL_SA) {
 		const Vpnsip__InstallSa *sa = order->install_sa;
 
-		assert_int_equal(sa->if_id, IF_ID);
 		assert_int_equal(sa->encryption, VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16);
 		assert_int_equal(sa->encryption_key->octets.len, 20);
 		assert_true(sa->has_extended_sequence);
 		assert_int_equal(sa->replay_window, 128);
 		assert_int_equal(sa->hard_lifetime_sec, 3600);
-		assert_true(router->sa_count < 8);
 		router->installs++;
-		router->sas[router->sa_count++] = (struct held_sa){sa->spi, sa->direction};
+		router->if_ids |= 1ull << sa->if_id;
+		if (sa->if_id == IF_ID && router->sa_count < 8)
+			router->sas[router->sa_count++] = (struct held_sa){sa->spi, sa->direction};
 	} else if (order->body_case == VPNSIP__ENVELOPE__BODY_REMOVE_SA) {
 		router->removals++;
 		forget_sa(router, order->remove_sa->spi, order->remove_sa->direction);
@@ -160,7 +175,8 @@ static void publish_tunnel(struct router *router)
 
 static void take_ike(struct router *router, const Vpnsip__IkeChanged *ike)
 {
-	if (ike->attempt != router->attempt)
+	router->ups += ike->status == VPNSIP__IKE_STATUS__IKE_UP;
+	if (ike->if_id != IF_ID || ike->attempt != router->attempt)
 		return;
 	router->changes++;
 	router->status = ike->status;
@@ -237,8 +253,8 @@ static struct answer start(struct pair *pair, int index, uint64_t attempt, bool 
 	struct sockaddr_storage local_address, remote_address;
 	Vpnsip__Fingerprint *pins[] = {(Vpnsip__Fingerprint *)pin};
 
-	address_parse_port(inner[index], 50001 + index, &local_address);
-	address_parse_port(outer[!index], 50001 + !index, &remote_address);
+	address_parse_port(inner[index], session_port(index, IF_ID), &local_address);
+	address_parse_port(outer[!index], session_port(!index, IF_ID), &remote_address);
 	address_to_proto(&local_address, &local);
 	address_to_proto(&remote_address, &remote);
 	order.tunnel = "vsip7";
@@ -361,7 +377,7 @@ static void end_agent(struct pair *pair, int index, int signal_number)
 	waitpid(router->process, NULL, 0);
 	router->process = 0;
 	if (signal_number == SIGTERM)
-		assert_in_range((now_usec() - begun) / 1000, 0, 1000);
+		assert_in_range((now_usec() - begun) / 1000, 0, LEAVE_MSEC_MAX);
 	assert_true(run_until(pair->base, 3000, is_agent_away, router));
 }
 
@@ -688,6 +704,102 @@ static void stuck_tunnel_agent_fails_the_session(void **state)
 	                    "within 2000 ms");
 }
 
+/* --- many sessions, each with numbers and a key of its own --- */
+
+static void write_many(struct pair *pair, int index)
+{
+	struct router *router = &pair->routers[index];
+	char *text = NULL;
+	size_t size;
+	FILE *stream = open_memstream(&text, &size);
+
+	fprintf(stream,
+	        "tunnel-source = \"%s\"\nkeyring-file = \"%s/keyring\"\n"
+	        "line \"%s\" { wan-interface = \"wan0\" gateway = \"198.51.100.1\" registrar = "
+	        "\"198.51.100.5\" }\n"
+	        "ike-profile \"default\" { proposals = \"aes128-sha256-ecp256\" }\n"
+	        "ipsec-profile \"default\" { idle-time = 120 proposals = \"aes128gcm16\" "
+	        "replay-window = 128 esn = true lifetime = 3600 }\n",
+	        inner[index], router->directory, numbers[index]);
+	for (int i = 1; i <= MANY; i++)
+		fprintf(stream,
+		        "peer \"03888%d%03d\" { tunnel = \"vsip%d\" address = \"10.254.0.%d/32\" "
+		        "bandwidth = 64 }\n",
+		        !index, i, i, i);
+	fclose(stream);
+	write_file(pair, router->directory, "vpnsip.conf", text);
+	free(text);
+	stream = open_memstream(&text, &size);
+	for (int i = 1; i <= MANY; i++)
+		fprintf(stream,
+		        "peer \"p%d\" { identity-key-id = \"03888%d%03d\" pre-shared-key = "
+		        "\"%d-%s\" }\n",
+		        i, !index, i, i, GOOD_KEY);
+	fclose(stream);
+	write_file(pair, router->directory, "keyring", text);
+	free(text);
+}
+
+static void start_one_of_many(struct pair *pair, int index, int i)
+{
+	Vpnsip__StartIke order = VPNSIP__START_IKE__INIT;
+	Vpnsip__SocketAddress local = VPNSIP__SOCKET_ADDRESS__INIT;
+	Vpnsip__SocketAddress remote = VPNSIP__SOCKET_ADDRESS__INIT;
+	struct sockaddr_storage local_address, remote_address;
+	char tunnel[16], local_number[16], remote_number[16];
+
+	snprintf(tunnel, sizeof(tunnel), "vsip%d", i);
+	snprintf(local_number, sizeof(local_number), "03888%d%03d", index, i);
+	snprintf(remote_number, sizeof(remote_number), "03888%d%03d", !index, i);
+	address_parse_port(inner[index], session_port(index, i), &local_address);
+	address_parse_port(outer[!index], session_port(!index, i), &remote_address);
+	address_to_proto(&local_address, &local);
+	address_to_proto(&remote_address, &remote);
+	order.tunnel = tunnel;
+	order.attempt = 1;
+	order.if_id = i;
+	order.local_number = local_number;
+	order.remote_number = remote_number;
+	order.local = &local;
+	order.remote = &remote;
+	order.initiate = index == i % 2;
+	bus_call(pair->routers[index].coordinator, IKE_AGENT, tunnel, &order.base, 1000,
+	         ignore_reply, NULL);
+}
+
+static bool are_many_up(void *context)
+{
+	const struct pair *pair = context;
+
+	return pair->routers[0].ups == MANY && pair->routers[1].ups == MANY;
+}
+
+static void many_sessions_at_once(void **state)
+{
+	const uint64_t all = (1ull << (MANY + 1)) - 2;
+	struct pair *pair = *state;
+	uint64_t begun;
+
+	for (int index = 0; index < 2; index++) {
+		open_router(pair, index, GOOD_KEY);
+		end_agent(pair, index, SIGKILL);
+		write_many(pair, index);
+		start_agent(pair, index);
+	}
+	begun = now_usec();
+	for (int i = 1; i <= MANY; i++)
+		for (int index = 0; index < 2; index++)
+			start_one_of_many(pair, index, i);
+	assert_true(run_until(pair->base, 20000, are_many_up, pair));
+	print_message("%d sessions at once, both ends and this relay on one machine: %.0f ms\n",
+	              MANY, (now_usec() - begun) / 1e3);
+	run_until(pair->base, 100, NULL, NULL);
+	for (int index = 0; index < 2; index++) {
+		assert_int_equal(pair->routers[index].installs, 2 * MANY);
+		assert_true(pair->routers[index].if_ids == all);
+	}
+}
+
 /** No inet socket, no capability; the control is this test's own process with a socket. */
 static bool has_network_socket(pid_t process)
 {
@@ -786,6 +898,7 @@ int main(void)
 		CASE(leaving_is_not_hanging_up),
 		CASE(lost_sas_are_replaced),
 		CASE(stuck_tunnel_agent_fails_the_session),
+		CASE(many_sessions_at_once),
 		CASE(no_socket_and_no_capability),
 	};
 	const struct CMUnitTest slow[] = {CASE(dead_peer)};

@@ -72,6 +72,7 @@ struct variant {
 	bool refuses_sa;
 	unsigned dpd_interval_sec;
 	unsigned child_lifetime_sec;
+	unsigned ike_lifetime_sec;
 };
 
 struct side {
@@ -204,7 +205,7 @@ static void run_engine(int index, const struct variant *variant)
 		.proposals = (char *)(variant->ike_proposals ? variant->ike_proposals
 	                                                     : "aes128-sha256-ecp256"),
 		.dpd_interval_sec = variant->dpd_interval_sec,
-		.lifetime_sec = 86400,
+		.lifetime_sec = variant->ike_lifetime_sec ? variant->ike_lifetime_sec : 86400,
 	};
 	struct config_ipsec_profile ipsec = {
 		.name = "default",
@@ -701,6 +702,30 @@ static void test_lifetime_rekeys_child(void **state)
 	assert_true(both_up());
 }
 
+static uint64_t first_initiator_spi;
+
+static bool has_new_ike_sa(void)
+{
+	return sides[0].session.initiator_spi != first_initiator_spi &&
+	       sides[0].session.initiator_spi == sides[1].session.initiator_spi;
+}
+
+static void test_lifetime_rekeys_ike(void **state)
+{
+	const struct variant short_lived = {.ike_lifetime_sec = 4};
+
+	(void)state;
+	bring_up(&short_lived, &plain);
+	first_initiator_spi = sides[0].session.initiator_spi;
+	assert_true(carry(has_new_ike_sa, 6000));
+	carry(never, 300);
+	assert_true(both_up());
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(sides[i].session.sa_count, 1);
+		assert_int_equal(sides[i].installs, 2);
+	}
+}
+
 /** tunnel-agent was restarted and lost its SAs: they are not installed again but replaced. */
 static void test_missing_sa_is_replaced(void **state)
 {
@@ -821,6 +846,7 @@ int main(void)
 		CASE(test_sa_refused_by_tunnel_agent),
 		CASE(test_child_rekey),
 		CASE(test_lifetime_rekeys_child),
+		CASE(test_lifetime_rekeys_ike),
 		CASE(test_missing_sa_is_replaced),
 		CASE(test_restarted_peer),
 		CASE(test_both_initiate),
