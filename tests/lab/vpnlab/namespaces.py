@@ -88,14 +88,21 @@ class Process:
         return self.popen.poll() is None
 
     def stop(self, number=signal.SIGTERM, seconds=3):
-        """Sends the signal, waits, and kills what is still there. Returns the exit status."""
+        """Sends the signal and waits for the end. Returns the exit status."""
+        self.signal(number)
+        return self.end(seconds)
+
+    def signal(self, number):
         if self.running():
             self.popen.send_signal(number)
-            try:
-                self.popen.wait(seconds)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.pid, signal.SIGKILL)
-        return self.popen.wait()
+
+    def end(self, seconds=3):
+        """Waits for the end and kills what is late. Returns the exit status."""
+        try:
+            return self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            return self.popen.wait()
 
 
 class Workspace:
@@ -141,11 +148,13 @@ class Workspace:
         """Ends and removes everything. VPNSIP_LAB_FILES=1 in the environment leaves the files (captures, logs)."""
         atexit.unregister(self.close)
         for process in self.processes:
-            if process.running():
-                process.popen.terminate()
+            process.signal(signal.SIGTERM)
         for process in self.processes:
-            process.stop(seconds=1)
-        remove(self.prefix, keep_files="VPNSIP_LAB_FILES" in os.environ)
+            process.end(1)
+        keep_files = "VPNSIP_LAB_FILES" in os.environ
+        if keep_files:
+            (self.dir / "kept").touch()
+        remove(self.prefix, keep_files)
 
 
 def _start_time(pid):

@@ -186,9 +186,8 @@ class Router:
         """Signals all (or the named) services at once and waits for them. Returns {name: exit status}."""
         chosen = {name: self.processes[name] for name in names or self.processes}
         for process in chosen.values():
-            if process.running():
-                process.popen.send_signal(number)
-        return {name: process.stop(number) for name, process in chosen.items()}
+            process.signal(number)
+        return {name: process.end() for name, process in chosen.items()}
 
     def cli(self, *words, check=True, timeout=10):
         return run([str(program("vpnsip")), "-c", str(self.config_file), "--run-dir", str(self.run_dir), *map(str, words)], check=check, timeout=timeout)
