@@ -301,7 +301,7 @@ void agent_peer(void *context, Vpnsip__Service peer, Vpnsip__PeerHealth health)
 		event_del(agent->leaderless);
 	} else if (!event_pending(agent->leaderless, EV_TIMEOUT, NULL)) {
 		log_line(LOG_INFO, "the coordinator is silent; calls are hung up in %d s",
-			 LEADERLESS_LIMIT_SEC);
+		         LEADERLESS_LIMIT_SEC);
 		event_add(agent->leaderless, &limit);
 	}
 }

@@ -127,8 +127,10 @@ void sofia_call_send_cancel(struct sofia_call *call)
 static void keep_refusal(struct sofia_call *call, int status, const sip_t *sip)
 {
 	call->call.sip_status = (unsigned)status;
-	if (!sip) {
-		call_set_cause(&call->call, "the carrier did not answer");
+	const char *failure = sofia_local_failure(sip);
+
+	if (failure) {
+		call_set_cause(&call->call, "the carrier %s", failure);
 		return;
 	}
 	if (sip->sip_retry_after)

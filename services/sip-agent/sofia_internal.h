@@ -114,6 +114,8 @@ void sofia_line_close(struct sofia_line *line);
 /* Another WAN address: the line's calls end, their BYEs leaving from the new one, and the registration is forgotten. */
 void sofia_line_move(struct sofia_line *line, struct in_addr address);
 bool sofia_line_is_registrar(const struct sofia_line *line, const su_sockaddr_t *source);
+/* For a final response that nobody sent, made up by the stack: what happened ("cannot be reached"). NULL for a real one. */
+const char *sofia_local_failure(const sip_t *sip);
 /* Fills `size` - 1 hexadecimal digits. */
 void sofia_random_token(struct sofia *sofia, char *token, size_t size);
 

@@ -29,6 +29,13 @@ void sofia_random_token(struct sofia *sofia, char *token, size_t size)
 	token[size - 1] = '\0';
 }
 
+const char *sofia_local_failure(const sip_t *sip)
+{
+	if (sip && !nta_sip_is_internal(sip))
+		return NULL;
+	return sip && sip->sip_status->st_status == 408 ? "does not answer" : "cannot be reached";
+}
+
 static const char *domain_of(const struct config_line *config, char text[ADDRESS_TEXT_SIZE])
 {
 	return config->domain ? config->domain : address_format(&config->registrar, text);

@@ -184,8 +184,11 @@ static unsigned granted_seconds(const struct sofia_line *line, const sip_t *sip)
 static void refused(struct sofia_line *line, const sip_t *sip)
 {
 	unsigned pause = 0;
+	const char *failure = sofia_local_failure(sip);
 
-	if (!line->cause[0])
+	if (failure)
+		snprintf(line->cause, sizeof(line->cause), "the registrar %s", failure);
+	else if (!line->cause[0])
 		snprintf(line->cause, sizeof(line->cause), "the registrar answered %d %s",
 		         sip->sip_status->st_status, sip->sip_status->st_phrase);
 	if (sip->sip_retry_after)
