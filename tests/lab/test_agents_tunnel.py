@@ -111,7 +111,7 @@ def test_release_is_paced(pair):
     pair.a.player.wait(lambda state: not state["held_packets"], 3, "an empty hold")
     time.sleep(0.2)
     dump.terminate()
-    times = [float(line.split()[0]) for line in dump.communicate()[0].splitlines()]
+    times = [float(line.split()[0]) for line in dump.communicate()[0].splitlines() if " IP " in line]
     assert len(times) == 20
     assert 0.95 < (times[-1] - times[0]) / (19 * 273 * 8 / 64000) < 1.1
 
@@ -159,7 +159,7 @@ def test_unnumbered_follows_its_lender(pair):
 
 def test_ike_messages_pass_both_ways(pair):
     pair.set_peers()
-    for size in (28, 1200, 4000):
+    for size in (28, 1280):
         packet = bytes(octet % 251 for octet in range(size)).hex()
         pair.a.player.must("ike-agent", "SendIkePacket", if_id=MARK, remote={"address": pair.b.wan, "port": pair.b.port},
                            packet=packet)

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two tunnel-agents with a WAN between them and nobody else: coordinator and ike-agent are played, keys are fixed.
+
+    [ a ] wan0 ---------- wan0 [ b ]         vsip7 (10.254.0.1) === vsip7 (10.254.0.2)
+
+The translation of session ports is the product's in its shape: by mark, stateless.
+"""
+
+import grp
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lab"))
+sys.dont_write_bytecode = True
+
+from vpnlab.namespaces import LabError, Workspace, run, wait_for  # noqa: E402
+from vpnlab.router import program  # noqa: E402
+
+TUNNEL = "vsip7"
+MARK = 7
+GCM = {"encryption": "AES_GCM_16", "integrity": "INTEGRITY_NONE"}
+CBC = {"encryption": "AES_CBC", "integrity": "HMAC_SHA2_256_128", "integrity_key": bytes(range(32)).hex()}
+REPLY_SECONDS = 5
+
+CONFIGURATION = """\
+enabled = true
+tunnel-source = "{source}"
+line "{own}" {{ wan-interface = "wan0"  registrar = "100.64.0.9:5060" }}
+peer "{other}" {{
+    tunnel = "vsip7"
+    {address}
+    bandwidth = 1000
+    ike-profile = "default"
+    ipsec-profile = "default"
+}}
+ike-profile "default" {{ authentication = pre-share }}
+ipsec-profile "default" {{ idle-time = {idle} }}
+sla 1 {{ icmp-echo = "192.0.2.20"  interface = "wan0" }}
+timers {{ hold = {hold} }}
+"""
+
+TRANSLATION = """\
+table ip vpnsip {{
+ map session-ports {{ type ipv4_addr . inet_service : mark
+  elements = {{ {wan} . {port} : 7 }}
+ }}
+ map source-ports {{ type mark : inet_service
+  elements = {{ 7 : {port} }}
+ }}
+ map source-addresses {{ type mark : ipv4_addr
+  elements = {{ 7 : {wan} }}
+ }}
+ chain in {{ type filter hook prerouting priority raw
+  iifname "wan0" udp dport 50000-50999 notrack meta mark set ip daddr . udp dport map @session-ports ip daddr set {source} udp dport set 4500 udp checksum set 0
+ }}
+ chain output {{ type filter hook output priority raw
+  oifname "wan0" ip saddr {source} notrack
+ }}
+ chain out {{ type filter hook postrouting priority srcnat
+  oifname "wan0" ip saddr {source} udp sport 4500 udp sport set meta mark map @source-ports ip saddr set meta mark map @source-addresses udp checksum set 0
+  oifname "wan0" ip saddr {source} counter drop
+ }}
+}}
+"""
+
+
+class Player:
+    """Plays coordinator and ike-agent towards one tunnel-agent, and remembers what it told."""
+
+    def __init__(self, directory):
+        self.process = subprocess.Popen([program("bus_driver"), directory], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True, bufsize=1, umask=0o007)
+        self.state = {}
+        self.requests = []
+        self._replies = []
+        self._news = threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            message = json.loads(line)
+            with self._news:
+                if message["kind"] in ("done", "failed"):
+                    self._replies.append(message)
+                elif message["kind"] == "request":
+                    self.requests.append(message)
+                elif message["message"] == "TunnelChanged":
+                    self.state = message["body"]
+                elif message["message"] == "TunnelSnapshot":
+                    self.state = message["body"]["tunnels"][0]
+                self._news.notify_all()
+
+    def order(self, sender, message, **body):
+        """The cause of the failure, or None when the order was carried out."""
+        with self._news:
+            self._replies.clear()
+            self.process.stdin.write(f"{sender} tunnel-agent {message} {json.dumps(body)}\n")
+            self.process.stdin.flush()
+            if not self._news.wait_for(lambda: self._replies, REPLY_SECONDS):
+                raise LabError(f"no reply to {message}")
+            reply = self._replies[0]
+        return None if reply["kind"] == "done" else reply["body"].get("cause", "failed")
+
+    def must(self, sender, message, **body):
+        cause = self.order(sender, message, **body)
+        assert cause is None, f"{message}: {cause}"
+
+    def coordinator(self, message, **body):
+        self.must("coordinator", message, tunnel=TUNNEL, **body)
+
+    def wait(self, condition, seconds, what):
+        with self._news:
+            if not self._news.wait_for(lambda: self.state and condition(self.state), seconds):
+                raise AssertionError(f"{what}: not within {seconds} s: {self.state}")
+
+    def drops(self):
+        return {drop["reason"]: drop["packets"] for drop in self.state["drops"]}
+
+    def packets(self, direction):
+        return sum(sa["packets"] for sa in self.state["sas"] if sa["direction"] == direction)
+
+    def close(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(3)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+class Side:
+    """One router: its namespace, tunnel-agent and player."""
+
+    def __init__(self, workspace, role, number, options):
+        self.role, self.number = role, number
+        self.space = workspace.namespace(role)
+        self.workspace = workspace
+        self.wan, self.port = f"100.64.0.{number}", 50000 + number
+        self.source, self.address = f"10.255.0.{number}", f"10.254.0.{number}"
+        self.other_address = f"10.254.0.{3 - number}"
+        self.directory = workspace.dir / role
+        self.options = options
+
+    def configure(self):
+        own, other = (f"038888100{n}" for n in (self.number, 3 - self.number))
+        address = self.options.get("address", f'address = "{self.address}/32"')
+        (self.directory / "vpnsip.conf").write_text(CONFIGURATION.format(
+            source=self.source, own=own, other=other, address=address, idle=self.options.get("idle", 120),
+            hold=self.options.get("hold", 10)))
+        self.space.batch(f"link set lo up\naddr add {self.wan}/24 dev wan0\nlink set wan0 up\n"
+                         f"route add default via 100.64.0.{3 - self.number}\n")
+        self.space.sysctl(net_ipv4_ip__forward=1)
+        self.space.nft(TRANSLATION.format(wan=self.wan, port=self.port, source=self.source))
+
+    def start_agent(self):
+        log = self.workspace.dir / f"{self.role}.log"
+        before = len(log.read_text()) if log.exists() else 0
+        self.agent = self.workspace.start(
+            self.space.command(program("tunnel-agent"), "-c", self.directory / "vpnsip.conf", "--run-dir",
+                               self.directory / "run", "--state-dir", self.directory / "state"), log.name)
+        wait_for(lambda: "started" in log.read_text()[before:] or not self.agent.running(), 5, "start of tunnel-agent")
+        if not self.agent.running():
+            raise LabError(log.read_text())
+        self.route()
+
+    def route(self):
+        self.space.ip("route", "replace", f"{self.other_address}/32", "dev", TUNNEL)
+
+    def start_player(self):
+        # where services make theirs: readable by the services' group alone
+        for name in ("vpnsip-coordinator", "ike-agent"):
+            path = self.directory / "run" / name
+            path.mkdir(exist_ok=True)
+            os.chown(path, 0, grp.getgrnam("vpnsip").gr_gid)
+            path.chmod(0o2750)
+        self.player = Player(self.directory / "run")
+        self.player.wait(lambda state: True, 5, "snapshot")
+
+    def ping(self, count=1, interval=0.2, size=56, wait=1):
+        """How many were answered."""
+        text = self.space.run("ping", "-q", "-c", count, "-i", interval, "-s", size, "-W", wait, self.other_address,
+                              check=False, timeout=60)
+        return int(text.split(" received")[0].split()[-1])
+
+
+class Pair:
+    """Both routers. Options of Side: address, idle, hold."""
+
+    def __init__(self, **options):
+        self.workspace = Workspace()
+        self.attempt = 0
+        self.a, self.b = (Side(self.workspace, role, number, options) for number, role in enumerate(("a", "b"), 1))
+        self.sides = (self.a, self.b)
+        run(["ip", "-batch", "-"], stdin=f"""\
+netns add {self.a.space.name}
+netns add {self.b.space.name}
+link add wan0 netns {self.a.space.name} type veth peer name wan0 netns {self.b.space.name}
+""")
+        for side in self.sides:
+            side.directory.mkdir()
+            side.configure()
+            side.start_agent()
+            side.start_player()
+
+    def set_peers(self):
+        self.attempt += 1
+        for side, other in (self.sides, self.sides[::-1]):
+            side.player.coordinator("SetPeer", attempt=self.attempt, remote={"address": other.wan, "port": other.port})
+
+    def install_sas(self, suite=GCM, generation=None, **more):
+        """Inbound ones first, as IKE does."""
+        generation = generation or self.attempt
+        size = 16 if suite is CBC else 20
+        for direction in ("SA_INBOUND", "SA_OUTBOUND"):
+            for side in self.sides:
+                sender = side.number if direction == "SA_OUTBOUND" else 3 - side.number
+                key = bytes((generation * 16 + sender * 3 + octet) % 256 for octet in range(size)).hex()
+                fields = {"replay_window": 64, "has_extended_sequence": True, "encryption_key": key, **suite, **more}
+                side.player.must("ike-agent", "InstallSa", if_id=MARK, direction=direction, spi=4096 * sender + generation,
+                                 **fields)
+
+    def open(self, rate_kbit=0):
+        for side in self.sides:
+            side.player.coordinator("OpenTunnel", attempt=self.attempt, rate_kbit=rate_kbit)
+
+    def connect(self, suite=GCM, rate_kbit=0, **more):
+        self.set_peers()
+        self.install_sas(suite, **more)
+        self.open(rate_kbit)
+
+    def clear(self):
+        for side in self.sides:
+            side.player.coordinator("ClearPeer", attempt=self.attempt)
+
+    def wait_for_news(self):
+        """Counters are told once a second."""
+        time.sleep(1.2)
+
+    def close(self):
+        for side in self.sides:
+            if hasattr(side, "player"):
+                side.player.close()
+        self.workspace.close()
