@@ -10,6 +10,9 @@
 
 #include "services/cli/commands.h"
 
+/** Orders of command lines whose replies are still to be shown; ours, EnableTap, are not among them. */
+#define SHOWN_ORDERS 64
+
 /** A tap ends by itself when the monitor does not ask again. */
 #define TAP_LIFETIME_SEC 60
 static const struct timeval tap_again = {.tv_sec = 20};
@@ -19,12 +22,15 @@ struct monitor {
 	struct bus *bus;
 	struct event_base *base;
 	unsigned watched;
+	uint64_t shown_traces[SHOWN_ORDERS];
+	unsigned next_shown;
 };
 
 static void print(const struct monitor *monitor, const Vpnsip__Envelope *envelope,
                   Vpnsip__Service to)
 {
-	json_t *model = monitor_model(envelope, to);
+	json_t *model = monitor_model(envelope, to,
+	                              bus_wall_usec(monitor->bus) - bus_mono_usec(monitor->bus));
 
 	if (monitor->cli->wants_json) {
 		json_dumpf(model, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
@@ -41,9 +47,27 @@ static void on_event(void *context, const Vpnsip__Envelope *event)
 	print(context, event, VPNSIP__SERVICE__SERVICE_UNSPECIFIED);
 }
 
+/* What a command line orders is shown with its reply, except that we enable taps. */
+static bool is_of_interest(struct monitor *monitor, const Vpnsip__Tapped *tapped,
+                           const Vpnsip__Envelope *envelope)
+{
+	if (tapped->peer != VPNSIP__SERVICE__CLI)
+		return true;
+	if (envelope->kind == VPNSIP__ENVELOPE_KIND__REQUEST) {
+		if (envelope->body_case == VPNSIP__ENVELOPE__BODY_ENABLE_TAP)
+			return false;
+		monitor->shown_traces[monitor->next_shown++ % SHOWN_ORDERS] = envelope->trace_id;
+		return true;
+	}
+	for (unsigned i = 0; i < SHOWN_ORDERS; i++)
+		if (monitor->shown_traces[i] == envelope->trace_id)
+			return true;
+	return false;
+}
+
 static void on_tap(void *context, const Vpnsip__Envelope *event)
 {
-	const struct monitor *monitor = context;
+	struct monitor *monitor = context;
 	const Vpnsip__Tapped *tapped = event->tapped;
 	Vpnsip__Envelope *inner;
 	bool was_sent_by_source = tapped->point == VPNSIP__TAP_POINT__REQUEST_SENT ||
@@ -52,8 +76,7 @@ static void on_tap(void *context, const Vpnsip__Envelope *event)
 	if (!monitor_is_shown(tapped, monitor->watched))
 		return;
 	inner = vpnsip__envelope__unpack(NULL, tapped->envelope.len, tapped->envelope.data);
-	/* Our own EnableTap is not what is watched for. */
-	if (inner && inner->body_case != VPNSIP__ENVELOPE__BODY_ENABLE_TAP)
+	if (inner && is_of_interest(monitor, tapped, inner))
 		print(monitor, inner, was_sent_by_source ? tapped->peer : event->source);
 	bus_free_envelope(inner);
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bus/json.h"
 #include "services/cli/monitor.h"
@@ -46,7 +47,8 @@ static void remove_defaults(json_t *object)
 	}
 }
 
-json_t *monitor_model(const Vpnsip__Envelope *envelope, Vpnsip__Service to)
+json_t *monitor_model(const Vpnsip__Envelope *envelope, Vpnsip__Service to,
+                      uint64_t wall_offset_usec)
 {
 	const ProtobufCMessage *body = bus_body(envelope);
 	json_t *fields = body ? bus_json_from_message(body) : NULL;
@@ -59,8 +61,9 @@ json_t *monitor_model(const Vpnsip__Envelope *envelope, Vpnsip__Service to)
 	remove_defaults(fields);
 	if (*envelope->session)
 		json_object_del(fields, "tunnel");
-	return json_pack("{s:f, s:s, s:s, s:s, s:s, s:o, s:o}", "time_sec",
-	                 (double)envelope->sent_mono_usec / 1e6, "kind", kind, "from",
+	return json_pack("{s:I, s:I, s:s, s:s, s:s, s:s, s:o, s:o}", "time_usec",
+	                 (json_int_t)(envelope->sent_mono_usec + wall_offset_usec), "mono_usec",
+	                 (json_int_t)envelope->sent_mono_usec, "kind", kind, "from",
 	                 bus_service_name(envelope->source), "to", to ? bus_service_name(to) : "",
 	                 "body", bus_body_name(envelope), "session", model_text(envelope->session),
 	                 "fields", fields);
@@ -69,17 +72,27 @@ json_t *monitor_model(const Vpnsip__Envelope *envelope, Vpnsip__Service to)
 static void print_value(FILE *stream, const json_t *value)
 {
 	char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_PRESERVE_ORDER);
-	const char *shown = text ? text : "?";
-	size_t length = strlen(shown);
+	const char *string = json_string_value(value), *shown = text ? text : "?";
+	size_t length;
 
 	/* Names and numbers go without quotes. */
-	if (json_is_string(value) && !strpbrk(json_string_value(value), " \"=\n")) {
-		shown = json_string_value(value);
-		length = strlen(shown);
-	}
-	fprintf(stream, "%.*s%s", length > LONGEST_VALUE ? LONGEST_VALUE : (int)length, shown,
-	        length > LONGEST_VALUE ? "..." : "");
+	if (string && !strpbrk(string, " \"=\n"))
+		shown = string;
+	length = strlen(shown);
+	if (string && length > LONGEST_VALUE && strspn(string, "0123456789abcdef") == length)
+		fprintf(stream, "(%zu octets)", length / 2);
+	else
+		fprintf(stream, "%.*s%s", length > LONGEST_VALUE ? LONGEST_VALUE : (int)length,
+		        shown, length > LONGEST_VALUE ? "..." : "");
 	free(text);
+}
+
+static bool is_point_in_time(const char *key)
+{
+	size_t length = strlen(key);
+
+	return (length > 10 && strcmp(key + length - 10, "_mono_usec") == 0) ||
+	       (length > 8 && strcmp(key + length - 8, "_at_usec") == 0);
 }
 
 /* Of a list or an object of objects the size is enough on a line. */
@@ -91,6 +104,8 @@ static void print_fields(FILE *stream, json_t *fields)
 	json_object_foreach (fields, key, value) {
 		const json_t *host = json_object_get(value, "address");
 
+		if (is_point_in_time(key))
+			continue;
 		if (host && json_object_get(value, "port") && json_object_size(value) == 2) {
 			fprintf(stream, " %s=%s:%lld", key, json_string_value(host),
 			        (long long)number_of(value, "port"));
@@ -106,11 +121,16 @@ static void print_fields(FILE *stream, json_t *fields)
 void monitor_text(FILE *stream, const json_t *model)
 {
 	const char *to = text_of(model, "to"), *session = text_of(model, "session");
+	json_int_t time_usec = number_of(model, "time_usec");
+	time_t seconds = (time_t)(time_usec / 1000000);
+	struct tm local;
+	char clock[16];
 
-	fprintf(stream, "%13.6f %s -> %s %s %s%s%s",
-	        json_real_value(json_object_get(model, "time_sec")), text_of(model, "from"),
-	        *to ? to : "all", text_of(model, "kind"), text_of(model, "body"),
-	        *session ? " " : "", session);
+	localtime_r(&seconds, &local);
+	strftime(clock, sizeof(clock), "%H:%M:%S", &local);
+	fprintf(stream, "%s.%06d %s -> %s %s %s%s%s", clock, (int)(time_usec % 1000000),
+	        text_of(model, "from"), *to ? to : "all", text_of(model, "kind"),
+	        text_of(model, "body"), *session ? " " : "", session);
 	print_fields(stream, json_object_get(model, "fields"));
 	fputc('\n', stream);
 }

@@ -7,17 +7,25 @@
 #include "services/cli/show.h"
 #include "services/common/config.h"
 
+/* As that service sees its peer; the same words as for the service itself. */
+static const char *const peer_healths[] = {
+	[VPNSIP__PEER_HEALTH__PEER_HEALTH_UNSPECIFIED] = "",
+	[VPNSIP__PEER_HEALTH__PEER_ABSENT] = "absent",
+	[VPNSIP__PEER_HEALTH__PEER_UP] = "up",
+	[VPNSIP__PEER_HEALTH__PEER_SILENT] = "silent",
+};
+
 static json_t *peer_model(const Vpnsip__PeerStatus *peer)
 {
-	return json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
-	                 bus_service_name(peer->service), "health",
-	                 model_enum(&vpnsip__peer_health__descriptor, (int)peer->health, "PEER_"),
-	                 "events_received", (json_int_t)peer->events_received, "events_lost",
-	                 (json_int_t)peer->events_lost, "gaps", (json_int_t)peer->gaps, "snapshots",
-	                 (json_int_t)peer->snapshots, "requests_sent",
-	                 (json_int_t)peer->requests_sent, "requests_failed",
-	                 (json_int_t)peer->requests_failed, "requests_timed_out",
-	                 (json_int_t)peer->requests_timed_out);
+	return json_pack(
+		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+		bus_service_name(peer->service), "health",
+		peer->health <= VPNSIP__PEER_HEALTH__PEER_SILENT ? peer_healths[peer->health] : "",
+		"events_received", (json_int_t)peer->events_received, "events_lost",
+		(json_int_t)peer->events_lost, "gaps", (json_int_t)peer->gaps, "snapshots",
+		(json_int_t)peer->snapshots, "requests_sent", (json_int_t)peer->requests_sent,
+		"requests_failed", (json_int_t)peer->requests_failed, "requests_timed_out",
+		(json_int_t)peer->requests_timed_out);
 }
 
 /* "same" as the file is now, "differs", or "" when that cannot be told. */

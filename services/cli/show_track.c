@@ -84,8 +84,9 @@ void show_track_text(FILE *stream, const json_t *model)
 		fprintf(stream, "  IP SLA %lld reachability, %s\n",
 		        (long long)number_of(track, "sla"), text_of(track, "target"));
 		fprintf(stream, "  Reachability is %s\n", text_of(track, "status"));
-		fprintf(stream, "    %lld changes, last change %s ago\n",
+		fprintf(stream, "    %lld change%s, last change %s ago\n",
 		        (long long)number_of(track, "changes"),
+		        number_of(track, "changes") == 1 ? "" : "s",
 		        duration_text(number_of(track, "since_sec"), duration));
 		fprintf(stream, "  Latest operation return code: %s\n",
 		        text_of(track, "latest_return_code"));

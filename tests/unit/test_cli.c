@@ -579,6 +579,7 @@ static void test_monitor(void **state)
 	json_t *model;
 
 	(void)state;
+	setenv("TZ", "UTC", 1);
 	remote.address = octets(remote_octets);
 	remote.port = 50002;
 	order.tunnel = (char *)"vsip2";
@@ -590,7 +591,7 @@ static void test_monitor(void **state)
 	envelope.session = (char *)"vsip2";
 	envelope.body_case = VPNSIP__ENVELOPE__BODY_SET_PEER;
 	envelope.set_peer = &order;
-	model = monitor_model(&envelope, VPNSIP__SERVICE__TUNNEL_AGENT);
+	model = monitor_model(&envelope, VPNSIP__SERVICE__TUNNEL_AGENT, 3600 * SECOND);
 	monitor_text(stream, model);
 	json_decref(model);
 	secret.octets = octets(remote_octets);
@@ -598,14 +599,14 @@ static void test_monitor(void **state)
 	envelope.body_case = VPNSIP__ENVELOPE__BODY_INSTALL_SA;
 	envelope.install_sa = &install;
 	envelope.session = (char *)"";
-	model = monitor_model(&envelope, VPNSIP__SERVICE__TUNNEL_AGENT);
+	model = monitor_model(&envelope, VPNSIP__SERVICE__TUNNEL_AGENT, 3600 * SECOND);
 	monitor_text(stream, model);
 	json_decref(model);
 	fclose(stream);
 	assert_string_equal(
-		text, "    12.345678 vpnsip-coordinator -> tunnel-agent request SetPeer vsip2 "
+		text, "01:00:12.345678 vpnsip-coordinator -> tunnel-agent request SetPeer vsip2 "
 		      "attempt=12 remote=10.6.6.49:50002\n"
-		      "    12.345678 vpnsip-coordinator -> tunnel-agent request InstallSa "
+		      "01:00:12.345678 vpnsip-coordinator -> tunnel-agent request InstallSa "
 		      "encryption_key=(secret)\n");
 	free(text);
 }
