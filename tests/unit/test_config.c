@@ -277,7 +277,7 @@ static void test_more_values(void **state)
 	static const char pin[] =
 		"512\n fingerprint = \"sha-256 "
 		"000102030405060708090a0b0c0d0e0f:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:"
-	        "1F\"\n"
+		"1F\"\n"
 		" any-bandwidth = yes minimum-bandwidth = 32 enabled = off peer-source = any\n";
 	struct findings findings;
 	struct config *config = load_changed("512\n", pin, &findings);
@@ -438,6 +438,56 @@ static void test_documented_example(void **state)
 	free(text);
 }
 
+static void expect_documented(const char *reference, const struct config_option *options)
+{
+	char row[64];
+
+	for (; options->name; options++) {
+		snprintf(row, sizeof(row), "| `%s` | ", options->name);
+		if (!strstr(reference, row))
+			fail_msg("docs/configuration.md has no row for %s", options->name);
+	}
+}
+
+/* The section of the reference that begins with this heading, up to the next one. */
+static char *read_reference(const char *heading)
+{
+	FILE *stream = fopen(SOURCE_DIRECTORY "/docs/configuration.md", "re");
+	char line[1024], *text = NULL;
+	size_t size, length = strlen(heading);
+	FILE *part = open_memstream(&text, &size);
+	bool is_inside = false;
+
+	assert_non_null(stream);
+	while (fgets(line, sizeof(line), stream)) {
+		if (strncmp(line, "## ", 3) == 0)
+			is_inside = strncmp(line + 3, heading, length) == 0 &&
+			            strchr(" \n", line[3 + length]) != NULL;
+		if (is_inside)
+			fputs(line, part);
+	}
+	fclose(stream);
+	fclose(part);
+	return text;
+}
+
+static void test_every_option_is_documented(void **state)
+{
+	char *reference = read_reference("Options outside of sections");
+
+	(void)state;
+	expect_documented(reference, config_root_options);
+	free(reference);
+	for (size_t i = 0; i < config_section_count; i++) {
+		reference = read_reference(config_sections[i].name);
+		expect_documented(reference, config_sections[i].options);
+		free(reference);
+	}
+	reference = read_reference("timers");
+	expect_documented(reference, config_timer_options());
+	free(reference);
+}
+
 static struct config_keyring *load_keyring(const char *text, struct findings *findings)
 {
 	struct config_keyring *keyring;
@@ -550,6 +600,7 @@ int main(void)
 		cmocka_unit_test(test_print_keeps_values),
 		cmocka_unit_test(test_examples),
 		cmocka_unit_test(test_documented_example),
+		cmocka_unit_test(test_every_option_is_documented),
 		cmocka_unit_test(test_keyring),
 		cmocka_unit_test(test_key_strength),
 		cmocka_unit_test(test_reality),
