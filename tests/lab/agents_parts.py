@@ -77,6 +77,7 @@ class AgentBox:
         self.workspace = Workspace()
         self.router, self.far, self.host = (self.workspace.namespace(role) for role in ("router", "far", "host"))
         self.processes = {}
+        self.senders = {}
         self.open_files = []
         self._wire()
         directory = self.workspace.dir
@@ -141,11 +142,15 @@ route add 10.1.0.0/24 via {WAN}
 
     def order(self, to, order, sender="vpnsip-coordinator", **body):
         """Sends one order and returns (outcome, cause, reply)."""
-        done = subprocess.run([str(program("bus_order")), str(self.workspace.dir / "run"), sender], capture_output=True,
-                              text=True, timeout=10, input=json.dumps({"to": to, "order": order, "body": body}) + "\n")
-        if done.returncode != 0 or not done.stdout:
-            raise LabError(f"{order}: {done.stderr}")
-        answer = json.loads(done.stdout)
+        if sender not in self.senders:
+            self.senders[sender] = subprocess.Popen([str(program("bus_order")), str(self.workspace.dir / "run"), sender],
+                                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = self.senders[sender]
+        process.stdin.write(json.dumps({"to": to, "order": order, "body": body}) + "\n")
+        process.stdin.flush()
+        if not select.select([process.stdout], [], [], 5)[0]:
+            raise LabError(f"{order}: no answer within 5 s")
+        answer = json.loads(process.stdout.readline())
         return answer["outcome"], answer["cause"], answer["reply"]
 
     def must(self, to, order, **body):
@@ -200,6 +205,11 @@ route add 10.1.0.0/24 via {WAN}
     def close(self):
         for handle in self.open_files:
             handle.close()
+        for process in self.senders.values():
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
         self.workspace.close()
 
 

@@ -17,10 +17,13 @@
 
 #define DEADLINE_MSEC 2000
 
+#define RETRY_MSEC 20
+
 struct client {
 	struct event_base *base;
 	struct bus *bus;
-	Vpnsip__Service awaited;
+	bool is_answered;
+	bool is_last_try;
 };
 
 static void answered(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
@@ -30,34 +33,35 @@ static void answered(void *context, enum bus_outcome outcome, const Vpnsip__Enve
 	                   : outcome == BUS_FAILED ? "failed"
 	                                           : "not carried out";
 	const ProtobufCMessage *body = bus_body(reply);
-	json_t *answer = json_pack("{s:s, s:s, s:o}", "outcome", name, "cause", bus_cause(reply),
-	                           "reply",
-	                           body != NULL ? bus_json_from_message(body) : json_null());
+	json_t *answer;
 
+	event_base_loopbreak(client->base);
+	/* The connection may still be under way. */
+	if (outcome == BUS_NOT_SENT && !client->is_last_try)
+		return;
+	client->is_answered = true;
+	answer = json_pack("{s:s, s:s, s:o}", "outcome", name, "cause", bus_cause(reply), "reply",
+	                   body != NULL ? bus_json_from_message(body) : json_null());
 	json_dumpf(answer, stdout, JSON_COMPACT);
 	putchar('\n');
 	fflush(stdout);
 	json_decref(answer);
-	event_base_loopbreak(client->base);
 }
 
-static void peer_changed(void *context, Vpnsip__Service peer, Vpnsip__PeerHealth health)
+static void send_order(struct client *client, Vpnsip__Service to, const ProtobufCMessage *order)
 {
-	struct client *client = context;
+	struct timeval pause = {.tv_usec = RETRY_MSEC * 1000};
 
-	if (peer == client->awaited && health == VPNSIP__PEER_HEALTH__PEER_UP)
-		event_base_loopbreak(client->base);
-}
-
-static void wait_for_peer(struct client *client, Vpnsip__Service peer)
-{
-	struct timeval limit = {.tv_sec = DEADLINE_MSEC / 1000};
-
-	client->awaited = peer;
-	if (bus_peer_health(client->bus, peer) == VPNSIP__PEER_HEALTH__PEER_UP)
-		return;
-	event_base_loopexit(client->base, &limit);
-	event_base_dispatch(client->base);
+	client->is_answered = false;
+	for (unsigned msec = 0; !client->is_answered; msec += RETRY_MSEC) {
+		client->is_last_try = msec >= DEADLINE_MSEC;
+		bus_call(client->bus, to, NULL, order, DEADLINE_MSEC, answered, client);
+		event_base_dispatch(client->base);
+		if (client->is_answered)
+			break;
+		event_base_loopexit(client->base, &pause);
+		event_base_dispatch(client->base);
+	}
 }
 
 static const ProtobufCMessageDescriptor *descriptor_of(const char *name)
@@ -88,10 +92,7 @@ static bool send_line(struct client *client, const char *line)
 		message = bus_message_from_json(descriptor, json_object_get(input, "body"), why,
 		                                sizeof(why));
 	if (message != NULL) {
-		wait_for_peer(client, bus_service_by_name(to));
-		bus_call(client->bus, bus_service_by_name(to), NULL, message, DEADLINE_MSEC,
-		         answered, client);
-		event_base_dispatch(client->base);
+		send_order(client, bus_service_by_name(to), message);
 		protobuf_c_message_free_unpacked(message, NULL);
 	} else {
 		fprintf(stderr, "%s: %s\n", line, why);
@@ -102,13 +103,11 @@ static bool send_line(struct client *client, const char *line)
 
 int main(int argc, char **argv)
 {
-	static const struct bus_handlers handlers = {.peer = peer_changed};
+	static const struct bus_handlers handlers;
 	struct bus_options options = {
 		.environment = &bus_system_environment,
 		.calls = BUS_SERVICE(VPNSIP__SERVICE__TRACK_AGENT) |
 	                 BUS_SERVICE(VPNSIP__SERVICE__NAT_QOS_AGENT),
-		.subscribes = BUS_SERVICE(VPNSIP__SERVICE__TRACK_AGENT) |
-	                      BUS_SERVICE(VPNSIP__SERVICE__NAT_QOS_AGENT),
 		.handlers = &handlers,
 	};
 	struct client client = {0};
