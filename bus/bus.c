@@ -6,6 +6,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "bus/instance_lock.h"
 #include "bus/internal.h"
 
 static bool admits(const void *context, Vpnsip__Service peer, uid_t uid)
@@ -101,8 +102,7 @@ static int open_parts(struct bus *bus, const struct bus_options *options, char *
 	if (identity_load(&bus->identity, options->uid_map, why, why_size) != 0)
 		return -1;
 	if (options->is_listening) {
-		bus->lock_fd = listener_guard_lock(options->run_directory, bus->self, why,
-		                                   why_size);
+		bus->lock_fd = instance_lock(options->run_directory, bus->self, why, why_size);
 		if (bus->lock_fd < 0)
 			return -1;
 	}

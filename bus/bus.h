@@ -37,11 +37,11 @@ struct bus_environment {
 extern const struct bus_environment bus_system_environment;
 
 enum bus_outcome {
-	BUS_DONE = 1,	/* replied, body is not Failed */
-	BUS_FAILED,	/* replied with Failed: the order was not carried out */
-	BUS_TIMED_OUT,	/* no reply before the deadline: outcome unknown */
-	BUS_LOST,	/* the peer went away: outcome unknown */
-	BUS_NOT_SENT,	/* not permitted, too big, or the peer is absent: certainly not carried out */
+	BUS_DONE = 1,  /* replied, body is not Failed */
+	BUS_FAILED,    /* replied with Failed: the order was not carried out */
+	BUS_TIMED_OUT, /* no reply before the deadline: outcome unknown */
+	BUS_LOST,      /* the peer went away: outcome unknown */
+	BUS_NOT_SENT, /* not permitted, too big, or the peer is absent: certainly not carried out */
 };
 
 /**
@@ -76,15 +76,15 @@ struct bus_handlers {
 
 struct bus_options {
 	Vpnsip__Service self;
-	const char *run_directory;		/* "/run/vpnsip" */
-	const char *uid_map;			/* file "SERVICE UID" a line; NULL = the system users */
+	const char *run_directory; /* "/run/vpnsip" */
+	const char *uid_map;       /* file "SERVICE UID" a line; NULL = the system users */
 	struct event_base *base;
 	const struct bus_environment *environment;
-	unsigned subscribes;			/* set of BUS_SERVICE(): whose events are wanted */
-	unsigned calls;				/* set of BUS_SERVICE(): to whom requests are sent */
-	bool is_listening;			/* false for the CLI: no listeners of its own */
+	unsigned subscribes; /* set of BUS_SERVICE(): whose events are wanted */
+	unsigned calls;      /* set of BUS_SERVICE(): to whom requests are sent */
+	bool is_listening;   /* false for the CLI: no listeners of its own */
 	const struct bus_handlers *handlers;
-	void *context;				/* first argument of the handlers */
+	void *context; /* first argument of the handlers */
 	/* Told in ServiceStatus; NULL = "". They must outlive the bus. */
 	const char *version, *config_file, *config_digest;
 	/* Where the library reports what an operator should know: log_line() of the service. NULL = nowhere. */
@@ -108,8 +108,8 @@ void bus_publish(struct bus *bus, const char *session, const ProtobufCMessage *f
  * themselves; to keep order wait for the reply. Never re-sent by the library. Returns the request id.
  */
 uint64_t bus_call(struct bus *bus, Vpnsip__Service to, const char *session,
-		  const ProtobufCMessage *order, unsigned timeout_msec, bus_reply_fn *done,
-		  void *context);
+                  const ProtobufCMessage *order, unsigned timeout_msec, bus_reply_fn *done,
+                  void *context);
 
 /** Forgets the reply of a call: `done` is not called any more. Unknown ids are ignored. */
 void bus_cancel(struct bus *bus, uint64_t request_id);
@@ -138,8 +138,8 @@ void bus_touch_state(struct bus *bus);
  * The result is never NULL and has the same meaning as in bus_reply_fn; free it with bus_free_envelope().
  */
 Vpnsip__Envelope *bus_call_blocking(struct bus *bus, Vpnsip__Service to, const char *session,
-				    const ProtobufCMessage *order, unsigned timeout_msec,
-				    enum bus_outcome *outcome);
+                                    const ProtobufCMessage *order, unsigned timeout_msec,
+                                    enum bus_outcome *outcome);
 
 void bus_free_envelope(Vpnsip__Envelope *envelope);
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "bus/instance_lock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,9 +11,8 @@
 #include <unistd.h>
 
 #include "bus/bus.h"
-#include "bus/listener_guard.h"
 
-int listener_guard_lock(const char *run_directory, Vpnsip__Service self, char *why, size_t why_size)
+int instance_lock(const char *run_directory, Vpnsip__Service self, char *why, size_t why_size)
 {
 	const char *name = bus_service_name(self);
 	char path[256], holder[16] = "?";

@@ -19,6 +19,6 @@ json_t *bus_json_from_message(const ProtobufCMessage *message);
  * unknown or has a wrong type. Free with protobuf_c_message_free_unpacked().
  */
 ProtobufCMessage *bus_message_from_json(const ProtobufCMessageDescriptor *descriptor,
-					const json_t *json, char *why, size_t why_size);
+                                        const json_t *json, char *why, size_t why_size);
 
 #endif

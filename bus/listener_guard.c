@@ -67,8 +67,9 @@ static void start_probe(struct probe *probe)
 
 	if (probe->fd >= 0)
 		return;
-	transport_path(address.sun_path, sizeof(address.sun_path), guard->run_directory,
-	               guard->bus->self, probe->channel);
+	if (transport_path(address.sun_path, sizeof(address.sun_path), guard->run_directory,
+	                   guard->bus->self, probe->channel) != 0)
+		return;
 	probe->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (probe->fd < 0)
 		return; /* out of descriptors says nothing about the listener */

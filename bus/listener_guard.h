@@ -2,21 +2,15 @@
 /*
  * nng before 1.6 has a fault: a peer that ends inside the 8 octet handshake leaves the listener deaf for ever. Old
  * connections live on, new ones hang. The guard connects to the own listeners from time to time and replaces one that
- * does not take the connection. The instance lock belongs to it: nng's own probe for a second listener is such a peer.
+ * does not take the connection. (nng's own probe for a second listener on the path is such a peer: see instance_lock.h.)
  */
 #ifndef VPNSIP_BUS_LISTENER_GUARD_H
 #define VPNSIP_BUS_LISTENER_GUARD_H
-
-#include <stddef.h>
 
 #include "bus/transport.h"
 
 struct bus;
 struct listener_guard;
-
-/** Takes RUN/<service>/lock for this process. The descriptor, or -1 and a sentence. */
-int listener_guard_lock(const char *run_directory, Vpnsip__Service self, char *why,
-                        size_t why_size);
 
 #ifdef BUS_LISTENER_GUARD
 /** NULL when out of memory. */

@@ -37,11 +37,13 @@ struct pipe_item {
 	uid_t uid;
 };
 
-void transport_path(char *path, size_t size, const char *run_directory, Vpnsip__Service service,
-                    enum transport_channel channel)
+int transport_path(char *path, size_t size, const char *run_directory, Vpnsip__Service service,
+                   enum transport_channel channel)
 {
-	snprintf(path, size, "%s/%s/%s", run_directory, bus_service_name(service),
-	         channel == TRANSPORT_EVENTS ? "events.sock" : "requests.sock");
+	int length = snprintf(path, size, "%s/%s/%s", run_directory, bus_service_name(service),
+	                      channel == TRANSPORT_EVENTS ? "events.sock" : "requests.sock");
+
+	return length >= 0 && (size_t)length < size ? 0 : -1;
 }
 
 nng_msg *transport_message(const uint8_t *octets, size_t size)
@@ -201,8 +203,9 @@ static int listen_on(struct transport *transport, Vpnsip__Service self,
 
 	listener->transport = transport;
 	listener->channel = channel;
-	transport_path(listener->path, sizeof(listener->path), transport->run_directory, self,
-	               channel);
+	if (transport_path(listener->path, sizeof(listener->path), transport->run_directory, self,
+	                   channel) != 0)
+		return NNG_EADDRINVAL;
 	error = open_socket(&listener->socket,
 	                    channel == TRANSPORT_EVENTS ? nng_pub0_open : nng_rep0_open);
 	if (error != 0)
@@ -320,10 +323,13 @@ int transport_dial(struct transport *transport, Vpnsip__Service peer,
 	link->transport = transport;
 	link->peer = peer;
 	link->channel = channel;
-	transport_path(path, sizeof(path), transport->run_directory, peer, channel);
+	error = transport_path(path, sizeof(path), transport->run_directory, peer, channel) == 0
+	                ? 0
+	                : NNG_EADDRINVAL;
 	snprintf(url, sizeof(url), "ipc://%s", path);
-	error = open_socket(&link->socket,
-	                    channel == TRANSPORT_EVENTS ? nng_sub0_open : nng_req0_open);
+	if (error == 0)
+		error = open_socket(&link->socket,
+		                    channel == TRANSPORT_EVENTS ? nng_sub0_open : nng_req0_open);
 	if (error == 0) {
 		link->is_open = true;
 		error = prepare_link(link);

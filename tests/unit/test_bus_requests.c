@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Orders between services: replies, parallel calls, deadlines, permissions, sizes. */
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include "bus_fixture.h"
 
@@ -355,6 +356,31 @@ static void a_second_instance_is_refused(void **state)
 	close_pair(&tunnel, coordinator);
 }
 
+static void a_path_too_long_for_a_socket_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	char why[512], directory[160];
+
+	snprintf(directory, sizeof(directory), "%s/%0100d", fixture->run_directory, 0);
+	mkdir(directory, 0755);
+	assert_null(bus_open(&(struct bus_options){.self = TUNNEL_AGENT,
+	                                           .run_directory = directory,
+	                                           .base = fixture->base,
+	                                           .environment = &bus_system_environment,
+	                                           .is_listening = true,
+	                                           .handlers = &no_handlers},
+	                     why, sizeof(why)));
+	assert_non_null(strstr(why, "cannot listen on /tmp/"));
+	assert_null(bus_open(&(struct bus_options){.self = CLI,
+	                                           .run_directory = directory,
+	                                           .base = fixture->base,
+	                                           .environment = &bus_system_environment,
+	                                           .calls = BUS_SERVICE(TUNNEL_AGENT),
+	                                           .handlers = &no_handlers},
+	                     why, sizeof(why)));
+	assert_non_null(strstr(why, "cannot dial /tmp/"));
+}
+
 struct foreign {
 	struct bus *bus;
 	enum bus_outcome first, second;
@@ -459,6 +485,7 @@ int main(void)
 		BUS_TEST(what_must_not_be_sent_is_refused_by_the_sender),
 		BUS_TEST(a_wrong_reply_becomes_a_failure),
 		BUS_TEST(a_second_instance_is_refused),
+		BUS_TEST(a_path_too_long_for_a_socket_is_refused),
 		BUS_TEST(a_foreign_thread_may_call_and_post),
 		BUS_TEST(a_blocking_call_ends_at_its_deadline),
 	};

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef VPNSIP_BUS_INSTANCE_LOCK_H
+#define VPNSIP_BUS_INSTANCE_LOCK_H
+
+#include <stddef.h>
+
+#include "shared.pb-c.h"
+
+/**
+ * Takes RUN/<service>/lock for this process, until the descriptor is closed. -1 and a sentence when another instance has it.
+ * Comes before any socket: to probe the sockets of a running instance is what kills them (see listener_guard.h).
+ */
+int instance_lock(const char *run_directory, Vpnsip__Service self, char *why, size_t why_size);
+
+#endif
