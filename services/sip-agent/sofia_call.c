@@ -10,7 +10,10 @@
 #include "services/sip-agent/sofia_internal.h"
 
 /* An ended call is shown, and answers repetitions, this long: timers H and J (RFC 3261 table 4). */
-#define ENDED_STAYS_SEC 32
+#define ENDED_STAYS_SEC      32
+/* A BYE that could not even be sent (no route, WAN down) is owed: it is tried this often, for as long as a session timer lets a call live. */
+#define BYE_RETRY_SEC        5
+#define BYE_FAILURES_MAXIMUM 60
 
 struct sofia_call *sofia_call_new(struct sofia_line *line, enum call_direction direction)
 {
@@ -81,6 +84,9 @@ void sofia_call_free(struct sofia_call *call)
 	free(call);
 }
 
+static void arm_state_timer(struct sofia_call *call);
+static void send_bye(struct sofia_call *call);
+
 static void on_state_timer(evutil_socket_t fd, short what, void *context)
 {
 	struct sofia_call *call = context;
@@ -90,6 +96,9 @@ static void on_state_timer(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	if (call->call.state == CALL_STATE_ENDED) {
 		sofia_call_free(call);
+	} else if (call->call.state == CALL_STATE_LEAVING && !call->bye && call->leg) {
+		arm_state_timer(call);
+		send_bye(call);
 	} else {
 		call_set_cause(&call->call, "%s lasted too long",
 		               call_state_name(call->call.state));
@@ -146,6 +155,13 @@ static int on_bye_response(void *context, nta_outgoing_t *request, const sip_t *
 	drop_request(&call->bye);
 	if (is_repeated) {
 		send_bye(call);
+		return 0;
+	}
+	if (status == 503 && sofia_local_failure(sip) &&
+	    ++call->bye_failures < BYE_FAILURES_MAXIMUM) {
+		const struct timeval pause = {BYE_RETRY_SEC, 0};
+
+		event_add(call->state_event, &pause);
 		return 0;
 	}
 	if (status >= 300 && status != 481)

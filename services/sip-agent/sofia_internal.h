@@ -99,6 +99,7 @@ struct sofia_call {
 	bool was_too_brief;         /* a 422 was answered already */
 	uint64_t refreshed_at_usec; /* monotonic */
 	struct event *state_event, *session_event;
+	unsigned bye_failures;        /* BYEs that could not leave the machine */
 	struct sofia_refusal refusal; /* for CALL_SEND_REFUSAL */
 };
 
