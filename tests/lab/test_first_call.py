@@ -134,6 +134,25 @@ def test_packets_during_set_up_arrive_in_order(make_lab, destination):
     assert esp[0].time - lab.wan["a"].packets()[0].time > 0.4, "the first packets did wait"
 
 
+def complaints(router):
+    """Warnings and errors of the services; findings about the configuration file are not among them."""
+    return [line for line in router.logs().splitlines() if re.search(r"^\S+ (warning|error): ", line)]
+
+
+def test_ordinary_sessions_give_no_warning(lab):
+    """Several sessions, ended by idle and by order: nobody warns, and no SA is negotiated twice."""
+    for trial in range(5):
+        assert lab.ping(2) == 2
+        lab.wait_up()
+        lab.wait_resting() if trial % 2 else lab.hang_up()
+    assert lab.ping(2, interval=1) == 2
+    exchanges = {packet.payload[22] for packet in lab.wan["a"].packets() if packet.is_ike}
+    assert exchanges <= {34, 35, 37}, "a CREATE_CHILD_SA in sessions of seconds"
+    for router in lab.routers.values():
+        assert not complaints(router), "\n".join(complaints(router))
+        assert "rekeying" not in router.log("ike-agent")
+
+
 @pytest.mark.parametrize("options", [{"transport": "tcp"}, {"digest": "SHA-256"}], ids=["tcp", "sha-256"])
 def test_other_carriers(make_lab, options):
     transport = options.get("transport", "udp")
