@@ -41,7 +41,7 @@ static const char inbound[] =
 	"	chain translate_in {\n"
 	"		notrack\n"
 	"		udp dport set 4500 ip daddr set %1$s udp checksum set 0 counter name "
-        "session-in accept\n"
+	"session-in accept\n"
 	"	}\n"
 	"	chain reassemble {\n"
 	"		type filter hook prerouting priority mangle; policy accept;\n"
@@ -60,7 +60,7 @@ static const char outbound[] =
 	"	chain session_out {\n"
 	"		oifname @wans udp sport 4500 udp sport set meta mark map @source_port"
 	" ip saddr set meta mark map @source_address udp checksum set 0 counter name session-out "
-        "accept\n"
+	"accept\n"
 	"		counter name untranslated-out drop\n"
 	"	}\n";
 
@@ -74,7 +74,7 @@ static const char guard_and_marking[] =
 	"		type filter hook postrouting priority mangle; policy accept;\n"
 	"		oifname @tunnels ip dscp set cs4\n"
 	"		oifname @tunnels tcp flags syn / syn,rst tcp option maxseg size set rt "
-        "mtu\n"
+	"mtu\n"
 	"	}\n";
 
 bool ruleset_is_plain_name(const char *name)
