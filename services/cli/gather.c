@@ -12,6 +12,7 @@
 struct round {
 	struct event_base *base;
 	unsigned pending;
+	uint64_t *answered_mono_usec; /* when the last answer came */
 };
 
 /** Where a reply is to be kept. */
@@ -98,6 +99,9 @@ static void on_answer(void *context, enum bus_outcome outcome, const Vpnsip__Env
 	struct gathered_service *service = question->service;
 	Vpnsip__Envelope *copy = outcome == BUS_DONE ? copy_envelope(reply) : NULL;
 
+	if (outcome == BUS_DONE)
+		*question->round->answered_mono_usec =
+			bus_system_environment.mono_usec(bus_system_environment.context);
 	if (question->is_status) {
 		service->outcome = outcome;
 		service->status = copy;
@@ -111,7 +115,7 @@ static void on_answer(void *context, enum bus_outcome outcome, const Vpnsip__Env
 static unsigned running_process(const char *run_directory, Vpnsip__Service service)
 {
 	const char *name = bus_service_name(service);
-	char path[300], running[32] = "";
+	char path[300], running[32], state = 'Z';
 	unsigned process = 0;
 	FILE *stream;
 
@@ -122,16 +126,16 @@ static unsigned running_process(const char *run_directory, Vpnsip__Service servi
 	if (fscanf(stream, "%u", &process) != 1)
 		process = 0;
 	fclose(stream);
-	snprintf(path, sizeof(path), "/proc/%u/comm", process);
+	snprintf(path, sizeof(path), "/proc/%u/stat", process);
 	stream = process ? fopen(path, "re") : NULL;
 	if (!stream)
 		return 0;
-	if (!fgets(running, sizeof(running), stream))
-		running[0] = '\0';
+	/* The kernel keeps 15 characters of a name; a zombie has one too. */
+	if (fscanf(stream, "%*u (%15[^)]) %c", running, &state) != 2 || state == 'Z' ||
+	    strncmp(running, name, strlen(running)) != 0)
+		process = 0;
 	fclose(stream);
-	/* The kernel keeps 15 characters of a name. */
-	return strncmp(running, name, strcspn(running, "\n")) == 0 && running[0] != '\n' ? process
-	                                                                                 : 0;
+	return process;
 }
 
 static void ask(struct bus *bus, struct round *round, struct gathered *gathered,
@@ -163,7 +167,7 @@ bool gather(const struct gather_options *options, unsigned services, bool wants_
             struct gathered *gathered, char *why, size_t why_size)
 {
 	struct question questions[2 * VPNSIP__SERVICE__CLI];
-	struct round round = {.base = new_base()};
+	struct round round = {.base = new_base(), .answered_mono_usec = &gathered->now_mono_usec};
 	struct bus *bus;
 
 	*gathered = (struct gathered){0};
@@ -177,7 +181,6 @@ bool gather(const struct gather_options *options, unsigned services, bool wants_
 		ask(bus, &round, gathered, questions, wants_snapshots);
 		if (round.pending)
 			event_base_dispatch(round.base);
-		gathered->now_mono_usec = bus_mono_usec(bus);
 		bus_close(bus);
 	}
 	event_base_free(round.base);

@@ -29,7 +29,7 @@ struct gathered_service {
 
 struct gathered {
 	struct gathered_service services[VPNSIP__SERVICE__CLI];
-	uint64_t now_mono_usec;
+	uint64_t now_mono_usec; /* when the last answer came: a silent service does not age the others' */
 };
 
 /** How the bus is reached. */

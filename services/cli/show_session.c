@@ -167,8 +167,9 @@ static void print_sas(FILE *stream, const json_t *session)
 	size_t index;
 
 	json_array_foreach (json_object_get(session, "sas"), index, sa)
-		fprintf(stream, "  %s SA  : SPI %s, %s, %lld packets, %lld bytes\n",
-		        strcmp(text_of(sa, "direction"), "inbound") == 0 ? "Inbound " : "Outbound",
+		fprintf(stream, "  %s: SPI %s, %s, %lld packets, %lld bytes\n",
+		        strcmp(text_of(sa, "direction"), "inbound") == 0 ? "Inbound SA    "
+		                                                         : "Outbound SA   ",
 		        text_of(sa, "spi"), text_of(sa, "algorithms"),
 		        (long long)number_of(sa, "packets"), (long long)number_of(sa, "bytes"));
 }
