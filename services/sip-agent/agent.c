@@ -11,10 +11,12 @@
 /* Without a coordinator nobody would notice that a tunnel is idle: its calls must not go on billing. */
 #define LEADERLESS_LIMIT_SEC 60
 
+static const struct timeval leaderless_limit = {LEADERLESS_LIMIT_SEC, 0};
+
 struct agent {
 	struct service_context *service;
 	struct sofia *sofia;
-	struct event *leaderless; /* pending while the coordinator is absent or silent */
+	struct event *leaderless; /* pending unless the coordinator is heard */
 };
 
 static void publish_registration(void *context, const struct registration_report *report)
@@ -46,8 +48,9 @@ static void on_leaderless(evutil_socket_t fd, short what, void *context)
 
 	(void)fd;
 	(void)what;
-	log_line(LOG_ERR, "no coordinator for %d s: hanging up every call", LEADERLESS_LIMIT_SEC);
-	sofia_hang_up_all(agent->sofia, "no coordinator");
+	if (sofia_hang_up_all(agent->sofia, "no coordinator"))
+		log_line(LOG_ERR, "no coordinator for %d s: every call is hung up",
+		         LEADERLESS_LIMIT_SEC);
 }
 
 int agent_start(struct service_context *service)
@@ -57,7 +60,7 @@ int agent_start(struct service_context *service)
 	if (!agent)
 		return -1;
 	agent->service = service;
-	agent->leaderless = event_new(service->base, -1, 0, on_leaderless, agent);
+	agent->leaderless = event_new(service->base, -1, EV_PERSIST, on_leaderless, agent);
 	const struct sofia_options options = {
 		.base = service->base,
 		.bus = service->bus,
@@ -67,7 +70,7 @@ int agent_start(struct service_context *service)
 	};
 	agent->sofia = agent->leaderless ? sofia_open(&options) : NULL;
 	service->state = agent;
-	if (!agent->sofia) {
+	if (!agent->sofia || event_add(agent->leaderless, &leaderless_limit) != 0) {
 		agent_stop(service);
 		return -1;
 	}
@@ -292,16 +295,12 @@ void agent_snapshot(void *context, struct bus_request *request)
 
 void agent_peer(void *context, Vpnsip__Service peer, Vpnsip__PeerHealth health)
 {
-	static const struct timeval limit = {LEADERLESS_LIMIT_SEC, 0};
 	struct agent *agent = ((struct service_context *)context)->state;
 
 	if (!agent || peer != VPNSIP__SERVICE__COORDINATOR)
 		return;
-	if (health == VPNSIP__PEER_HEALTH__PEER_UP) {
+	if (health == VPNSIP__PEER_HEALTH__PEER_UP)
 		event_del(agent->leaderless);
-	} else if (!event_pending(agent->leaderless, EV_TIMEOUT, NULL)) {
-		log_line(LOG_INFO, "the coordinator is silent; calls are hung up in %d s",
-		         LEADERLESS_LIMIT_SEC);
-		event_add(agent->leaderless, &limit);
-	}
+	else if (!event_pending(agent->leaderless, EV_TIMEOUT, NULL))
+		event_add(agent->leaderless, &leaderless_limit);
 }

@@ -93,18 +93,21 @@ enum sofia_outcome sofia_hang_up(struct sofia *sofia, const char *call_id, uint6
 	return SOFIA_DONE;
 }
 
-void sofia_hang_up_all(struct sofia *sofia, const char *cause)
+size_t sofia_hang_up_all(struct sofia *sofia, const char *cause)
 {
 	struct sofia_call *next;
+	size_t count = 0;
 
 	for (struct sofia_call *call = sofia->calls; call; call = next) {
 		next = call->next;
 		if (call->call.state == CALL_STATE_ENDED)
 			continue;
+		count++;
 		call_set_cause(&call->call, "%s", cause);
 		sofia_call_handle(call, CALL_EVENT_HANG_UP);
 	}
 	sofia_loop_wake(sofia->loop);
+	return count;
 }
 
 void sofia_tell_all(struct sofia *sofia, const struct sofia_events *events, void *context)

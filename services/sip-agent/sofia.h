@@ -94,8 +94,8 @@ enum sofia_outcome sofia_reject_call(struct sofia *sofia, const char *call_id,
 enum sofia_outcome sofia_hang_up(struct sofia *sofia, const char *call_id, uint64_t attempt,
                                  const char *cause);
 
-/** Ends every call: nobody has decided about them for too long. */
-void sofia_hang_up_all(struct sofia *sofia, const char *cause);
+/** Ends every call: nobody has decided about them for too long. Returns how many there were. */
+size_t sofia_hang_up_all(struct sofia *sofia, const char *cause);
 
 /** Calls the event functions for every line and call: the material of a snapshot. */
 void sofia_tell_all(struct sofia *sofia, const struct sofia_events *events, void *context);
