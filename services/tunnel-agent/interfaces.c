@@ -66,15 +66,18 @@ static void disable_ipv6(const char *name)
 	close(descriptor);
 }
 
-/* A descriptor whose interface was renamed or moved away still holds it: closing removes that one. */
 static bool needs_interface(struct agent *agent, struct agent_tunnel *tunnel)
 {
 	struct rtnl_interface interface;
+	char name[IF_NAMESIZE];
 
-	if (tunnel->descriptor < 0 || !tun_is_attached(tunnel->descriptor))
+	/* A descriptor whose interface was deleted can make it again. */
+	if (tunnel->descriptor < 0 || !tun_get_name(tunnel->descriptor, name))
 		return true;
-	if (rtnl_find_interface(agent->rtnl, tunnel->peer->tunnel, &interface))
+	if (strcmp(name, tunnel->peer->tunnel) == 0 &&
+	    rtnl_find_interface(agent->rtnl, name, &interface))
 		return false;
+	/* It was renamed or moved away and the descriptor still holds it: closing removes it. */
 	data_path_detach(tunnel);
 	close(tunnel->descriptor);
 	tunnel->descriptor = -1;

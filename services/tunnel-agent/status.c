@@ -64,16 +64,21 @@ static size_t fill_sas(const struct sa_table *table, uint64_t now_usec, struct s
 	return count;
 }
 
+static uint32_t rate_of(double rate)
+{
+	return rate < (double)UINT32_MAX ? (uint32_t)rate : UINT32_MAX;
+}
+
 static void fill_traffic(const struct tunnel *core, Vpnsip__TunnelChanged *message)
 {
 	message->packets_in = core->in.packets;
 	message->bytes_in = core->in.bytes;
 	message->packets_out = core->out.packets;
 	message->bytes_out = core->out.bytes;
-	message->rate_in_bit_per_sec = (uint32_t)core->in.bit_rate;
-	message->rate_out_bit_per_sec = (uint32_t)core->out.bit_rate;
-	message->rate_in_packet_per_sec = (uint32_t)core->in.packet_rate;
-	message->rate_out_packet_per_sec = (uint32_t)core->out.packet_rate;
+	message->rate_in_bit_per_sec = rate_of(core->in.bit_rate);
+	message->rate_out_bit_per_sec = rate_of(core->out.bit_rate);
+	message->rate_in_packet_per_sec = rate_of(core->in.packet_rate);
+	message->rate_out_packet_per_sec = rate_of(core->out.packet_rate);
 }
 
 static void fill_interface(const struct agent_tunnel *tunnel, Vpnsip__TunnelChanged *message)

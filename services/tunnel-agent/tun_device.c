@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,10 +54,13 @@ int tun_create(int descriptor, const char *name)
 	return ioctl(descriptor, TUNSETIFF, &request);
 }
 
-bool tun_is_attached(int descriptor)
+bool tun_get_name(int descriptor, char name[IF_NAMESIZE])
 {
 	struct ifreq request;
 
 	memset(&request, 0, sizeof(request));
-	return ioctl(descriptor, TUNGETIFF, &request) == 0;
+	if (ioctl(descriptor, TUNGETIFF, &request) != 0)
+		return false;
+	snprintf(name, IF_NAMESIZE, "%s", request.ifr_name);
+	return true;
 }

@@ -9,6 +9,7 @@
 #ifndef VPNSIP_TUN_DEVICE_H
 #define VPNSIP_TUN_DEVICE_H
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -31,7 +32,7 @@ int tun_pool_take(struct tun_pool *pool);
  */
 int tun_create(int descriptor, const char *name);
 
-/** Whether an interface belongs to this descriptor; false after somebody deleted it. */
-bool tun_is_attached(int descriptor);
+/** The name that the descriptor's interface has now; false when somebody deleted it. */
+bool tun_get_name(int descriptor, char name[IF_NAMESIZE]);
 
 #endif

@@ -68,8 +68,12 @@ static void advance_tunnel(struct agent_tunnel *tunnel, uint64_t now_usec, bool 
 	tunnel_advance(core, now_usec);
 	if (tunnel_needs_keepalive(core, now_usec))
 		data_path_send_keepalive(tunnel, now_usec);
-	if (is_new_second && (tunnel_sample(core, now_usec) | has_condition(core)))
-		core->revision++;
+	if (is_new_second) {
+		bool has_moved = tunnel_sample(core, now_usec);
+
+		if (has_moved || has_condition(core))
+			core->revision++;
+	}
 	agent_settle(tunnel);
 }
 
