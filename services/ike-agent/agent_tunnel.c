@@ -193,7 +193,7 @@ void agent_init_host(struct ike_agent *agent)
 		.report = host_report,
 		.context = agent,
 	};
-	agent->unknown.reason = "no session takes them";
+	agent->unknown.reason = "no session takes them, or too many wait";
 	agent->congested.reason = "too many are in flight";
 	agent->unanswered.reason = "tunnel-agent did not take them";
 }

@@ -87,15 +87,37 @@ static void forget_sa(struct ike_session *session, struct ike_sa_entry *entry)
 	*entry = session->sas[--session->sa_count];
 }
 
+/** The IKE_SA that makes room for another: the oldest of those that are not up, or NULL. */
+static struct ike_sa_entry *oldest_pending(struct ike_session *session)
+{
+	struct ike_sa_entry *oldest = NULL;
+
+	for (size_t i = 0; i < session->sa_count; i++) {
+		struct ike_sa_entry *entry = &session->sas[i];
+
+		if (!entry->is_up && (!oldest || entry->begun_usec < oldest->begun_usec))
+			oldest = entry;
+	}
+	return oldest;
+}
+
 static void begin(struct ike_session *session, const struct engine_fact *fact, uint64_t now_usec,
                   struct ike_outcome *outcome)
 {
 	if (find_sa(session, fact->sa))
 		return;
-	if (session->sa_count == IKE_SAS_MAX || session->state == IKE_STATE_FAILED ||
-	    session->state == IKE_STATE_ENDED) {
+	if (session->state == IKE_STATE_FAILED || session->state == IKE_STATE_ENDED) {
 		outcome->unwanted = fact->sa;
 		return;
+	}
+	/* Strangers that begin and fall silent must not keep the right peer out. */
+	if (session->sa_count == IKE_SAS_MAX) {
+		struct ike_sa_entry *victim = oldest_pending(session);
+
+		outcome->unwanted = victim ? victim->sa : fact->sa;
+		if (!victim)
+			return;
+		forget_sa(session, victim);
 	}
 	session->sas[session->sa_count++] = (struct ike_sa_entry){
 		.sa = fact->sa,

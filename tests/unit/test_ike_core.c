@@ -238,18 +238,26 @@ static void rekey_is_no_end(void **state)
 	}
 }
 
+/** Half-open IKE_SAs are bounded, the newest stay, and one that is up is never among the victims. */
 static void flood_is_bounded(void **state)
 {
 	struct script script;
 
 	(void)state;
 	begin_script(&script, false);
-	for (uint32_t sa = 1; sa <= IKE_SAS_MAX; sa++) {
+	feed(&script, ENGINE_SA_BEGUN, 1, false);
+	feed(&script, ENGINE_CHILD_UP, 1, false);
+	for (uint32_t sa = 2; sa <= IKE_SAS_MAX; sa++) {
 		feed(&script, ENGINE_SA_BEGUN, sa, false);
 		assert_int_equal(script.outcome.unwanted, 0);
 	}
-	feed(&script, ENGINE_SA_BEGUN, IKE_SAS_MAX + 1, false);
-	assert_int_equal(script.outcome.unwanted, IKE_SAS_MAX + 1);
+	for (uint32_t sa = IKE_SAS_MAX + 1; sa <= 100; sa++) {
+		feed(&script, ENGINE_SA_BEGUN, sa, false);
+		assert_int_equal(script.outcome.unwanted, sa - IKE_SAS_MAX + 1);
+	}
+	feed(&script, ENGINE_SA_GONE, 1, false);
+	assert_int_equal(script.session.state, IKE_STATE_UP);
+	assert_int_equal(script.session.sa_count, IKE_SAS_MAX - 1);
 }
 
 static void child_that_ends_alone_ends_its_sa(void **state)
