@@ -112,10 +112,10 @@ void events_deliver(struct bus *bus, const Vpnsip__Envelope *event);
 /* peers.c */
 void peers_init(struct bus *bus, unsigned subscribes, unsigned calls);
 int peers_dial(struct bus *bus, char *why, size_t why_size);
-void peers_link(void *context, Vpnsip__Service peer, enum transport_channel channel, bool is_up);
+void peers_link(void *context, Vpnsip__Service service, enum transport_channel channel, bool is_up);
 /** Takes ownership of `event`: delivers it in order, now or after a snapshot. */
-void peers_event(struct bus *bus, Vpnsip__Service peer, Vpnsip__Envelope *event);
-void peers_heartbeat(struct bus *bus, Vpnsip__Service peer, const Vpnsip__Envelope *heartbeat);
+void peers_event(struct bus *bus, Vpnsip__Service service, Vpnsip__Envelope *event);
+void peers_heartbeat(struct bus *bus, Vpnsip__Service service, const Vpnsip__Envelope *heartbeat);
 /** Each second: silence, snapshots that failed. */
 void peers_tick(struct bus *bus, uint64_t lag_usec);
 bool peers_are_complete(const struct bus *bus);
@@ -137,8 +137,8 @@ Vpnsip__Envelope *requests_outcome(struct bus *bus, Vpnsip__Service to, uint64_t
                                    enum bus_outcome *outcome);
 
 /* serve.c */
-void serve_request(void *context, struct transport_request *request, uid_t uid,
-                   const uint8_t *octets, size_t size);
+void serve_request(void *context, struct transport_request *slot, uid_t uid, const uint8_t *octets,
+                   size_t size);
 void serve_free_open(struct bus *bus);
 
 /* status.c */

@@ -52,24 +52,24 @@ static uint8_t *pack_reply(struct bus_request *request, const ProtobufCMessage *
 	return envelope_pack(&reply, size);
 }
 
-void bus_reply(struct bus_request *request, const ProtobufCMessage *body)
+void bus_reply(struct bus_request *request, const ProtobufCMessage *reply)
 {
 	struct bus *bus = request->bus;
 	const struct reply_key key = key_of(request->order);
 	size_t size = 0;
-	uint8_t *octets = pack_reply(request, body, &size);
+	uint8_t *octets = pack_reply(request, reply, &size);
 
 	if (octets == NULL) {
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "%s is no answer to %s",
-		         body->descriptor->short_name, bus_body_name(request->order));
+		         reply->descriptor->short_name, bus_body_name(request->order));
 		return;
 	}
 	if (size > TRANSPORT_MESSAGE_LIMIT) {
 		free(octets);
 		bus_log(bus, LOG_ERR, "bus: %s of %zu octets is too big to send",
-		        body->descriptor->short_name, size);
+		        reply->descriptor->short_name, size);
 		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "%s of %zu octets is too big",
-		         body->descriptor->short_name, size);
+		         reply->descriptor->short_name, size);
 		return;
 	}
 	tap_mirror(bus, VPNSIP__TAP_POINT__REPLY_SENT, request->order->source, octets, size);

@@ -93,7 +93,7 @@ enum transport_result transport_call_and_wait(struct transport *transport, Vpnsi
                                               size_t *reply_size);
 
 /** Answers a request and gives its slot back. `octets` NULL: no answer. */
-void transport_reply(struct transport_request *request, const uint8_t *octets, size_t size);
+void transport_reply(struct transport_request *slot, const uint8_t *octets, size_t size);
 
 /** The path of a service's socket. 0, or -1 if it is too long for a socket. */
 int transport_path(char *path, size_t size, const char *run_directory, Vpnsip__Service service,

@@ -213,7 +213,6 @@ static int make_directory(struct stage *stage)
 
 static int spawn_service(struct stage *stage)
 {
-	extern char **environ;
 	char config[96], run[96], state[96], uids[96], log[96];
 	char *arguments[32] = {(char *)stage->program,
 	                       "-c",

@@ -139,11 +139,11 @@ static void close_both(struct owner *owner, struct subscriber *subscriber)
 static void assert_told(const struct subscriber *subscriber, const char *expected)
 {
 	char told[1024] = "";
+	size_t length = 0;
 
-	for (int i = 0; i < subscriber->count; i++) {
-		strcat(told, i > 0 ? " " : "");
-		strcat(told, subscriber->told[i]);
-	}
+	for (int i = 0; i < subscriber->count; i++)
+		length += (size_t)snprintf(told + length, sizeof(told) - length, "%s%s",
+		                           i > 0 ? " " : "", subscriber->told[i]);
 	assert_string_equal(told, expected);
 }
 

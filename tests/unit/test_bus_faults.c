@@ -119,7 +119,7 @@ static void assert_serves(struct fixture *fixture, struct watcher *watcher)
 
 /* The process of its own: a tunnel-agent that never answers an order. */
 
-static int be_the_peer(char *run_directory)
+static int be_the_peer(const char *run_directory)
 {
 	struct tunnel tunnel = {.is_holding = true};
 	struct event_base *base = event_base_new();
@@ -140,7 +140,6 @@ static int be_the_peer(char *run_directory)
 
 static pid_t start_peer(struct fixture *fixture)
 {
-	extern char **environ;
 	char *arguments[] = {"peer", fixture->run_directory, NULL};
 	pid_t child;
 
