@@ -109,8 +109,8 @@ class Story:
 
     def cut_primary(self):
         self.say("cutting the primary network in its middle: the routers' own links stay up, only probes can notice")
-        self.cut = time.time()
         self.lab.topology.cut_primary()
+        self.cut = time.time()  # from now on no request can be answered over the primary
         moments = self.wait(lambda: self.route_moments("removed", self.cut), 15, "both routers removing their primary route")
         self.own_route, self.route = moments["a"], max(moments.values())
         for name, moment in moments.items():
