@@ -19,7 +19,7 @@
 #include "services/cli/commands.h"
 #include "services/common/service.h"
 
-static char directory[64], run_directory[128], state_directory[128], config_file[128];
+static char directory[64], run_directory[128], state_directory[128], config_file[128], uid_map[128];
 static pid_t coordinator, tunnel_agent;
 
 static void send_snapshot(void *context, struct bus_request *request)
@@ -70,16 +70,10 @@ static const struct service hanging = {
 static pid_t start(const struct service *service)
 {
 	char *arguments[] = {
-		(char *)service->name,
-		(char *)"-c",
-		config_file,
-		(char *)"--run-dir",
-		run_directory,
-		(char *)"--state-dir",
-		state_directory,
-		(char *)"--user",
-		(char *)"",
-		NULL,
+		(char *)service->name, (char *)"-c",     config_file,
+		(char *)"--run-dir",   run_directory,    (char *)"--state-dir",
+		state_directory,       (char *)"--user", (char *)"",
+		(char *)"--uid-map",   uid_map,          NULL,
 	};
 	pid_t process = fork();
 
@@ -87,7 +81,7 @@ static pid_t start(const struct service *service)
 		int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
 		dup2(nowhere, STDERR_FILENO);
-		_exit(service_main(service, 9, arguments));
+		_exit(service_main(service, 11, arguments));
 	}
 	return process;
 }
@@ -112,8 +106,9 @@ static void read_file(const char *path, char *text, size_t size)
 /* In a child of its own: the parent stays without nng and may fork again. */
 static void run(struct outcome *outcome, bool wants_json, char *const *words, size_t count)
 {
-	const struct cli cli = {
-		.bus = {.run_directory = run_directory}, .wants_json = wants_json, .is_sure = true};
+	const struct cli cli = {.bus = {.run_directory = run_directory, .uid_map = uid_map},
+	                        .wants_json = wants_json,
+	                        .is_sure = true};
 	struct timespec before, after;
 	char out[128], err[128];
 	int status;
@@ -219,32 +214,6 @@ static bool has_socket(const char *service)
 	return access(path, F_OK) == 0;
 }
 
-static int start_services(void **state)
-{
-	FILE *stream;
-
-	(void)state;
-	snprintf(directory, sizeof(directory), "/tmp/vpnsip-test-XXXXXX");
-	if (!mkdtemp(directory))
-		return -1;
-	snprintf(run_directory, sizeof(run_directory), "%s/run", directory);
-	snprintf(state_directory, sizeof(state_directory), "%s/state", directory);
-	snprintf(config_file, sizeof(config_file), "%s/vpnsip.conf", directory);
-	stream = fopen(config_file, "we");
-	if (!stream)
-		return -1;
-	fputs("enabled = true\n", stream);
-	fclose(stream);
-	coordinator = start(&answering);
-	tunnel_agent = start(&hanging);
-	for (int i = 0; i < 500; i++) {
-		if (has_socket("vpnsip-coordinator") && has_socket("tunnel-agent"))
-			return 0;
-		usleep(10000);
-	}
-	return -1;
-}
-
 static int stop_services(void **state)
 {
 	char command[128];
@@ -256,6 +225,39 @@ static int stop_services(void **state)
 	waitpid(tunnel_agent, NULL, 0);
 	snprintf(command, sizeof(command), "rm -rf %s", directory);
 	return system(command);
+}
+
+static int start_services(void **state)
+{
+	FILE *stream;
+
+	snprintf(directory, sizeof(directory), "/tmp/vpnsip-test-XXXXXX");
+	if (!mkdtemp(directory))
+		return -1;
+	snprintf(run_directory, sizeof(run_directory), "%s/run", directory);
+	snprintf(state_directory, sizeof(state_directory), "%s/state", directory);
+	snprintf(config_file, sizeof(config_file), "%s/vpnsip.conf", directory);
+	stream = fopen(config_file, "we");
+	if (!stream)
+		return -1;
+	fputs("enabled = true\n", stream);
+	fclose(stream);
+	/* Whoever runs the test is these services. */
+	snprintf(uid_map, sizeof(uid_map), "%s/uids", directory);
+	stream = fopen(uid_map, "we");
+	if (!stream)
+		return -1;
+	fprintf(stream, "vpnsip-coordinator %u\ntunnel-agent %u\n", getuid(), getuid());
+	fclose(stream);
+	coordinator = start(&answering);
+	tunnel_agent = start(&hanging);
+	for (int i = 0; i < 500; i++) {
+		if (has_socket("vpnsip-coordinator") && has_socket("tunnel-agent"))
+			return 0;
+		usleep(10000);
+	}
+	stop_services(state); /* cmocka does not call it after a failed start */
+	return -1;
 }
 
 int main(void)
