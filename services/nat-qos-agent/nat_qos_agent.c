@@ -186,6 +186,47 @@ static bool make_parts(struct nat_qos_agent *agent)
 	return agent->qdisc != NULL;
 }
 
+/* The sessions that run: their translations stay, and so do their shapers. What belongs to none is removed. */
+static bool adopt_sessions(struct nat_qos_agent *agent)
+{
+	size_t room = agent->core->tunnel_count, count;
+	struct translation *found = calloc(room + 1, sizeof(*found));
+	char *listing = nft_table_list_json(agent->nft);
+
+	if (found == NULL) {
+		free(listing);
+		return false;
+	}
+	count = listing != NULL ? ruleset_parse(listing, found, room) : 0;
+	for (size_t i = 0; i < count; i++)
+		if (translation_core_adopt(agent->core, &found[i]))
+			log_line(LOG_INFO, "the translation of if_id %u, attempt %llu, is kept",
+			         found[i].if_id, (unsigned long long)found[i].attempt);
+	free(found);
+	free(listing);
+	return true;
+}
+
+static void adopt_shapers(struct nat_qos_agent *agent)
+{
+	struct qdisc_statistics statistics;
+	char why[WHY_SIZE];
+
+	for (size_t i = 0; i < agent->core->tunnel_count; i++) {
+		const struct tunnel_orders *orders = &agent->core->tunnels[i];
+		struct shaper shaper = {.attempt = orders->translation.attempt};
+
+		if (shaper.attempt != 0 &&
+		    qdisc_read(agent->qdisc, orders->peer->tunnel, &statistics)) {
+			shaper.rate_kbit = statistics.rate_kbit;
+			shaper.overhead_byte = statistics.overhead_byte;
+			translation_core_shape(agent->core, orders->peer->tunnel, &shaper);
+		} else if (!qdisc_remove(agent->qdisc, orders->peer->tunnel, why, sizeof(why))) {
+			log_line(LOG_WARNING, "%s", why);
+		}
+	}
+}
+
 int nat_qos_start(struct service_context *service)
 {
 	struct nat_qos_agent *agent = calloc(1, sizeof(*agent));
@@ -195,15 +236,13 @@ int nat_qos_start(struct service_context *service)
 		return -1;
 	agent->service = service;
 	service->state = agent;
-	if (!check_names(service->config) || !make_parts(agent))
+	if (!check_names(service->config) || !make_parts(agent) || !adopt_sessions(agent))
 		goto out;
 	if (!nat_qos_rebuild(agent, why, sizeof(why))) {
 		log_line(LOG_ERR, "cannot make table " RULESET_TABLE ": %s", why);
 		goto out;
 	}
-	for (size_t i = 0; i < service->config->peer_count; i++)
-		if (!qdisc_remove(agent->qdisc, service->config->peers[i].tunnel, why, sizeof(why)))
-			log_line(LOG_WARNING, "%s", why);
+	adopt_shapers(agent);
 	reserve_ports(service->config);
 	return 0;
 out:

@@ -95,6 +95,11 @@ bool nft_table_is_intact(struct nft_table *table)
 	return is_intact;
 }
 
+char *nft_table_list_json(struct nft_table *table)
+{
+	return list(table, "list table " RULESET_TABLE, NFT_CTX_OUTPUT_JSON);
+}
+
 size_t nft_table_read_counters(struct nft_table *table, struct nft_counter *counters, size_t room)
 {
 	char *text = list(table, "list counters table " RULESET_TABLE, NFT_CTX_OUTPUT_JSON);

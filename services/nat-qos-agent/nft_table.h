@@ -31,6 +31,9 @@ bool nft_table_run(struct nft_table *table, const char *text, char *why, size_t 
 /** Whether the kernel's table is still what it was after the last nft_table_run(). */
 bool nft_table_is_intact(struct nft_table *table);
 
+/** The whole table with its elements as JSON, owned by the caller; NULL when there is none. */
+char *nft_table_list_json(struct nft_table *table);
+
 /** Up to `room` counters of the table as they are in the kernel; returns how many. */
 size_t nft_table_read_counters(struct nft_table *table, struct nft_counter *counters, size_t room);
 

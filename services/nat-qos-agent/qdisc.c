@@ -297,6 +297,8 @@ bool qdisc_read(struct qdisc *qdisc, const char *interface, struct qdisc_statist
 		statistics->drops = rtnl_tc_get_stat(TC_CAST(class), RTNL_TC_DROPS);
 		statistics->queued_packets = (uint32_t)rtnl_tc_get_stat(TC_CAST(class),
 		                                                        RTNL_TC_QLEN);
+		statistics->rate_kbit = rtnl_htb_get_rate(class) / BYTES_PER_SEC(1);
+		statistics->overhead_byte = rtnl_tc_get_overhead(TC_CAST(class));
 	}
 	rtnl_class_put(class);
 	nl_cache_free(classes);

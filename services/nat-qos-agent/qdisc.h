@@ -25,6 +25,8 @@ struct qdisc_statistics {
 	uint64_t packets, bytes; /* inner bytes */
 	uint64_t drops;
 	uint32_t queued_packets;
+	uint32_t rate_kbit; /* as installed */
+	uint32_t overhead_byte;
 };
 
 /** `changed` is called from the loop soon after a link or a qdisc changed. NULL after writing a sentence into `why`. */

@@ -197,8 +197,9 @@ void ruleset_print_add(FILE *stream, const struct translation *translation)
 	fprintf(stream, "add element " RULESET_TABLE " source_address { %u : %s }\n",
 	        translation->if_id, wan);
 	print_remote(stream, "add", translation);
-	fprintf(stream, "add element " RULESET_TABLE " session_mark { %s . %u : %u }\n", wan, port,
-	        translation->if_id);
+	fprintf(stream,
+	        "add element " RULESET_TABLE " session_mark { %s . %u comment \"%llu\" : %u }\n",
+	        wan, port, (unsigned long long)translation->attempt, translation->if_id);
 }
 
 void ruleset_print_delete(FILE *stream, const struct translation *translation)

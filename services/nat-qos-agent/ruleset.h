@@ -13,12 +13,18 @@
 void ruleset_print_table(FILE *stream, const struct config *config,
                          const struct translation_core *core);
 
-/** The elements of a translation; nothing when its attempt is 0. To be used together in one transaction. */
+/** The elements of a translation, the attempt as a comment, for the time after a restart; nothing when its attempt is 0. To be used together in one transaction. */
 void ruleset_print_add(FILE *stream, const struct translation *translation);
 void ruleset_print_delete(FILE *stream, const struct translation *translation);
 
 /** Removes the table, also when there is none. */
 void ruleset_print_purge(FILE *stream);
+
+/**
+ * The translations in a JSON listing of the table, each with the attempt that its comment tells; whatever is not complete is
+ * left out. For a remote of REMOTE_ANY the address is none. Returns how many, at most `room`.
+ */
+size_t ruleset_parse(const char *json, struct translation *translations, size_t room);
 
 /** Names of interfaces are written between quotes: false for one that could end them. */
 bool ruleset_is_plain_name(const char *name);

@@ -52,6 +52,27 @@ struct tunnel_orders *translation_core_find(struct translation_core *core, const
 	return NULL;
 }
 
+bool translation_core_adopt(struct translation_core *core, const struct translation *found)
+{
+	uint16_t port = address_port(&found->wan);
+
+	for (size_t i = 0; i < core->tunnel_count; i++) {
+		struct tunnel_orders *orders = &core->tunnels[i];
+
+		if (orders->peer->if_id != found->if_id)
+			continue;
+		if (orders->translation.attempt != 0 ||
+		    !port_pool_claim(core->ports, port, orders->peer->tunnel, found->attempt))
+			return false;
+		orders->translation = *found;
+		orders->highest_attempt = found->attempt;
+		orders->reserved_attempt = found->attempt;
+		orders->reserved_port = port;
+		return true;
+	}
+	return false;
+}
+
 /* The tunnel, if an order of this attempt is to be carried out; NULL and the reason if not. */
 static struct tunnel_orders *admit(struct translation_core *core, const char *tunnel,
                                    uint64_t attempt, enum order_outcome *outcome)

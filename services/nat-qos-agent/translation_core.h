@@ -68,6 +68,12 @@ void translation_core_free(struct translation_core *core);
 /** NULL when no peer has this tunnel. */
 struct tunnel_orders *translation_core_find(struct translation_core *core, const char *tunnel);
 
+/**
+ * Takes over a translation found in the kernel after a restart, before any order. False when no tunnel has its if_id, or its port
+ * is not free.
+ */
+bool translation_core_adopt(struct translation_core *core, const struct translation *found);
+
 /** ORDER_ACCEPTED also when it was reserved before: `port` is the same then. */
 enum order_outcome translation_core_reserve(struct translation_core *core, const char *tunnel,
                                             uint64_t attempt, uint64_t now_usec, uint16_t *port);

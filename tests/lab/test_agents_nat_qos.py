@@ -311,9 +311,42 @@ def test_purge_is_final_until_the_next_start(box):
     assert "vpnsip" in box.router.run("nft", "list", "ruleset")
 
 
-def test_sigterm_leaves_the_session(box):
-    port = translate(box)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_death_and_restart_leave_the_session(box, number):
+    def state():
+        snapshot = box.must("nat-qos-agent", "GetSnapshot")
+        return (snapshot["translations"], [(shaper["tunnel"], shaper["attempt"], shaper["rate_kbit"])
+                                           for shaper in snapshot["shapers"]])
+
+    port = translate(box, 3)
+    shape(box, 128, 3)
+    before = state()
     started = time.monotonic()
-    box.processes["nat-qos-agent"].stop()
+    box.processes["nat-qos-agent"].stop(number)
     assert time.monotonic() - started < 1
     assert all(exchange(box, port))
+    box.start("nat-qos-agent")
+    assert state() == before and before[1] == [("vsip2", 3, 128)]
+    assert all(exchange(box, port))
+    assert "overhead 73" in box.router.run("tc", "-d", "class", "show", "dev", "vsip2")
+    box.must("nat-qos-agent", "RemoveTranslation", tunnel="vsip2", attempt=3)
+    box.must("nat-qos-agent", "RemoveShaper", tunnel="vsip2", attempt=3)
+    assert exchange(box, port) == (None, None)
+    assert "5649" not in box.router.run("tc", "qdisc", "show", "dev", "vsip2")
+
+
+def test_restart_removes_what_no_session_owns(box):
+    shape(box, 128)
+    box.processes["nat-qos-agent"].stop()
+    assert "5649" in box.router.run("tc", "qdisc", "show", "dev", "vsip2")
+    box.start("nat-qos-agent")
+    assert "5649" not in box.router.run("tc", "qdisc", "show", "dev", "vsip2")
+
+
+def test_fragments_need_the_reassembling_chain(box):
+    port = translate(box)
+    assert all(exchange(box, port, 8000))
+    box.processes["nat-qos-agent"].stop(signal.SIGKILL)
+    box.router.run("nft", "delete", "chain", "ip", "vpnsip", "reassemble")
+    assert exchange(box, port, 8000)[0] is None, "control: without it the fragments are not translated"
+    assert all(exchange(box, port, 200))

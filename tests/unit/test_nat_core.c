@@ -240,7 +240,8 @@ static void each_peer_source_has_its_element(void **context)
 	(void)context;
 	printed = translation(1, 2, 50001);
 	assert_contains(print_add, "remote_exact { 2 . 198.51.100.20 . 50007 }", true);
-	assert_contains(print_add, "session_mark { 198.51.100.10 . 50001 : 2 }", true);
+	assert_contains(print_add, "session_mark { 198.51.100.10 . 50001 comment \"1\" : 2 }",
+	                true);
 	assert_contains(print_add, "source_port { 2 : 50001 }", true);
 	assert_contains(print_add, "source_address { 2 : 198.51.100.10 }", true);
 	assert_contains(print_add, "remote_any", false);
@@ -284,6 +285,41 @@ static void names_that_end_the_quotes_are_refused(void **context)
 	assert_false(ruleset_is_plain_name(""));
 	assert_false(ruleset_is_plain_name("a\" }"));
 	assert_false(ruleset_is_plain_name("wan*"));
+}
+
+static void a_listing_is_adopted(void **context)
+{
+	static const char listing[] =
+		"{\"nftables\": [{\"map\": {\"name\": \"session_mark\", \"elem\": ["
+		"[{\"elem\": {\"val\": {\"concat\": [\"198.51.100.10\", 50001]}, \"comment\": "
+	        "\"12\"}}, 2],"
+		"[{\"elem\": {\"val\": {\"concat\": [\"198.51.100.10\", 50002]}, \"comment\": "
+	        "\"13\"}}, 3],"
+		"[{\"elem\": {\"val\": {\"concat\": [\"198.51.100.10\", 50000]}, \"comment\": "
+	        "\"9\"}}, 4],"
+		"[{\"concat\": [\"198.51.100.10\", 50003]}, 5], null, 7]}},"
+		"{\"set\": {\"name\": \"remote_exact\", \"elem\": [{\"concat\": [2, "
+	        "\"198.51.100.20\", 50007]}]}},"
+		"{\"set\": {\"name\": \"remote_address\"}},"
+		"{\"set\": {\"name\": \"remote_any\", \"elem\": [3, 5]}}]}";
+	struct translation found[8], wanted = translation(12, 2, 50001);
+
+	(void)context;
+	assert_int_equal(ruleset_parse("", found, 8), 0);
+	assert_int_equal(ruleset_parse("[1]", found, 8), 0);
+	/* The third has no remote, the fourth no attempt. */
+	assert_int_equal(ruleset_parse(listing, found, 8), 2);
+	assert_int_equal(found[1].match, REMOTE_ANY);
+	assert_int_equal(found[1].attempt, 13);
+	assert_true(translation_core_adopt(core, &found[0]));
+	assert_false(translation_core_adopt(core, &found[0]));
+	found[1].if_id = 77;
+	assert_false(translation_core_adopt(core, &found[1]));
+	assert_int_equal(translation_core_install(core, "vsip2", &wanted, 0, &old),
+	                 ORDER_UNCHANGED);
+	assert_int_not_equal(reserve("vsip3", 1, 0), 50001);
+	translation_core_remove(core, "vsip2", 12, 0, &old);
+	assert_int_equal(old.attempt, 12);
 }
 
 static void reserved_ports_are_edited(void **context)
@@ -336,6 +372,7 @@ int main(void)
 		TEST(shapers_follow_their_attempt),
 		TEST(each_peer_source_has_its_element),
 		TEST(the_table_holds_what_is_in_force),
+		TEST(a_listing_is_adopted),
 		cmocka_unit_test(names_that_end_the_quotes_are_refused),
 		cmocka_unit_test(reserved_ports_are_edited),
 	};
