@@ -51,6 +51,7 @@ json_t *monitor_model(const Vpnsip__Envelope *envelope, Vpnsip__Service to,
                       uint64_t wall_offset_usec)
 {
 	const ProtobufCMessage *body = bus_body(envelope);
+	uint64_t mono_usec = envelope->sent_mono_usec, time_usec = mono_usec + wall_offset_usec;
 	json_t *fields = body ? bus_json_from_message(body) : NULL;
 	const char *kind = envelope->kind == VPNSIP__ENVELOPE_KIND__EVENT     ? "event"
 	                   : envelope->kind == VPNSIP__ENVELOPE_KIND__REQUEST ? "request"
@@ -62,11 +63,10 @@ json_t *monitor_model(const Vpnsip__Envelope *envelope, Vpnsip__Service to,
 	if (*envelope->session)
 		json_object_del(fields, "tunnel");
 	return json_pack("{s:I, s:I, s:s, s:s, s:s, s:s, s:o, s:o}", "time_usec",
-	                 (json_int_t)(envelope->sent_mono_usec + wall_offset_usec), "mono_usec",
-	                 (json_int_t)envelope->sent_mono_usec, "kind", kind, "from",
-	                 bus_service_name(envelope->source), "to", to ? bus_service_name(to) : "",
-	                 "body", bus_body_name(envelope), "session", model_text(envelope->session),
-	                 "fields", fields);
+	                 (json_int_t)time_usec, "mono_usec", (json_int_t)mono_usec, "kind", kind,
+	                 "from", bus_service_name(envelope->source), "to",
+	                 to ? bus_service_name(to) : "", "body", bus_body_name(envelope), "session",
+	                 model_text(envelope->session), "fields", fields);
 }
 
 static void print_value(FILE *stream, const json_t *value)

@@ -7,21 +7,24 @@
 
 #include "services/common/address.h"
 
-json_t *model_address(const Vpnsip__SocketAddress *message)
+json_t *model_address(const Vpnsip__SocketAddress *address)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage parsed;
 	char text[ADDRESS_TEXT_SIZE] = "0.0.0.0";
 
-	if (address_from_proto(message, &address))
-		address_format(&address, text);
-	return json_pack("{s:s, s:i}", "address", text, "port", (int)address_port(&address));
+	if (address_from_proto(address, &parsed))
+		address_format(&parsed, text);
+	return json_pack("{s:s, s:i}", "address", text, "port", (int)address_port(&parsed));
 }
 
 json_t *model_text(const char *text)
 {
-	json_t *string = json_string(text ? text : "");
+	json_t *string;
 	char *copy;
 
+	if (!text)
+		return json_string("");
+	string = json_string(text);
 	if (string || !(copy = strdup(text)))
 		return string;
 	for (char *c = copy; *c; c++)

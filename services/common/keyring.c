@@ -88,11 +88,11 @@ struct config_keyring *config_load_keyring(const char *file, config_report_fn *r
 		goto out;
 	count = cfg_size(root, "peer");
 	keyring = calloc(1, sizeof(*keyring));
-	if (keyring)
-		keyring->keys = calloc(count + 1, sizeof(*keyring->keys));
-	if (!keyring || !keyring->keys)
+	if (!keyring || !(keyring->keys = calloc(count + 1, sizeof(*keyring->keys)))) {
 		config_error(&reading, 0, "out of memory");
-	for (unsigned i = 0; reading.errors == 0 && i < count; i++)
+		goto out;
+	}
+	for (unsigned i = 0; i < count; i++)
 		if (!read_key(&reading, keyring, cfg_getnsec(root, "peer", i)))
 			config_error(&reading, 0, "out of memory");
 out:

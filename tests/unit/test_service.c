@@ -207,8 +207,10 @@ static void test_privileges(void **state)
 	char expected[128];
 
 	(void)state;
-	if (geteuid() != 0 || !user || !group)
+	if (geteuid() != 0 || !user || !group) {
 		skip();
+		return;
+	}
 	start(&child, config_file, NULL, NULL);
 	assert_true(read_until(&child, "started"));
 	snprintf(expected, sizeof(expected), "Uid: %u %u %u %u", user->pw_uid, user->pw_uid,
