@@ -14,19 +14,19 @@ static const struct timeval retry_time = {.tv_sec = 1};
 
 static void log_track(const struct track *track)
 {
-	static const char *const names[TRACK_STATE_COUNT] = {
-		[TRACK_STATE_UNKNOWN] = "unknown",
-		[TRACK_STATE_UP] = "up",
-		[TRACK_STATE_DOWN] = "down",
-	};
 	char target[ADDRESS_TEXT_SIZE];
+	enum track_state status = track_status(track);
+	const char *text = "up";
 
-	log_line(LOG_NOTICE, "track %u (icmp-echo %s): %s (%s)%s", track->config->number,
-	         address_format(&track->probe->sla->target, target), names[track_status(track)],
-	         track->probe->return_code,
-	         track_status(track) == TRACK_STATE_UP && !track_allows_route(track)
-	                 ? ", its routes return after the failback time"
-	                 : "");
+	if (status == TRACK_STATE_UNKNOWN)
+		return;
+	if (status == TRACK_STATE_DOWN)
+		text = "down";
+	else if (!track_allows_route(track))
+		text = "up, its routes return after the failback time";
+	log_line(LOG_NOTICE, "track %u (icmp-echo %s): %s (%s)", track->config->number,
+	         address_format(&track->probe->sla->target, target), text,
+	         track->probe->return_code);
 }
 
 static void publish_wans(struct track_agent *agent, const struct netfacts *facts)
@@ -80,11 +80,11 @@ static void show_routes(struct track_agent *agent, const struct route_plan *plan
 		                &shown[i]))
 			continue;
 		log_line(
-			LOG_INFO, "route %s %s metric %u: %s%s%s",
+			LOG_INFO, "route %s %s metric %u table %u: %s%s%s",
 			address_format_prefix(&shown[i].planned.route.destination,
 		                              shown[i].planned.route.prefix_length, prefix),
 			shown[i].planned.interface[0] != '\0' ? shown[i].planned.interface : "unreachable",
-			shown[i].planned.route.metric,
+			shown[i].planned.route.metric, shown[i].planned.route.table,
 			shown[i].is_installed ? "installed" : "not installed",
 			shown[i].planned.cause[0] != '\0' ? ": " : "", shown[i].planned.cause);
 		track_publish_route(agent, &shown[i]);

@@ -152,6 +152,23 @@ def test_probe_and_sip_never_take_the_tunnel(box):
     assert box.router.ip("route", "get", "203.0.113.77", "from", "10.255.0.1", check=False) == ""
 
 
+def test_rules_follow_the_wan_address(box):
+    def wan():
+        return box.must("track-agent", "GetSnapshot")["wans"][0]
+
+    box.router.ip("addr", "add", "198.51.100.77/24", "dev", "wan0")
+    box.router.ip("addr", "del", f"{WAN}/24", "dev", "wan0")
+    box.router.ip("addr", "replace", "198.51.100.77/24", "dev", "wan0")
+    wait_for(lambda: wan()["address"] == "198.51.100.77", 2, "the new address")
+    assert "from 198.51.100.77 lookup 5600" in box.router.ip("rule") and f"from {WAN} " not in box.router.ip("rule")
+    box.router.ip("addr", "flush", "dev", "wan0")
+    wait_for(lambda: wan()["cause"] == "the interface has no IPv4 address", 2, "no address")
+    box.router.ip("route", "flush", "table", "main", "proto", "boot")
+    box.router.batch(f"addr add {WAN}/24 dev wan0\nroute add default via 198.51.100.2 dev wan0\n")
+    wait_for(lambda: wan()["gateway"] == "198.51.100.2", 2, "the new gateway")
+    assert any("via 198.51.100.2" in line for line in box.routes("table", "5600"))
+
+
 def test_purge_removes_all(box):
     outcome, cause, _ = box.order("track-agent", "PurgeRoutes", sender="vpnsip")
     assert outcome == "done", cause
