@@ -65,6 +65,7 @@ int agent_start(struct service_context *service)
 		.base = service->base,
 		.bus = service->bus,
 		.config = service->config,
+		.state_directory = service->state_directory,
 		.events = &events,
 		.context = agent,
 	};

@@ -18,6 +18,7 @@ struct sofia *sofia_open(const struct sofia_options *options)
 	sofia->base = options->base;
 	sofia->bus = options->bus;
 	sofia->config = options->config;
+	sofia->state_directory = options->state_directory;
 	sofia->events = options->events;
 	sofia->context = options->context;
 	sofia_log_open();
@@ -30,6 +31,7 @@ struct sofia *sofia_open(const struct sofia_options *options)
 	sofia->line_count = options->config->line_count;
 	for (size_t i = 0; i < sofia->line_count; i++)
 		sofia_line_init(&sofia->lines[i], sofia, &options->config->lines[i]);
+	sofia_dialog_restore(sofia);
 	return sofia;
 }
 

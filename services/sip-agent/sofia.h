@@ -41,6 +41,7 @@ struct sofia_options {
 	struct event_base *base;
 	struct bus *bus; /* its clock and randomness */
 	const struct config *config;
+	const char *state_directory; /* for the calls that a restart takes up */
 	const struct sofia_events *events;
 	void *context;
 };

@@ -53,7 +53,7 @@ static void drop_request(nta_outgoing_t **request)
 }
 
 /* Takes everything back that belongs to the line's agent. */
-static void drop_dialog(struct sofia_call *call)
+void sofia_call_drop_dialog(struct sofia_call *call)
 {
 	drop_request(&call->invite);
 	drop_request(&call->ack);
@@ -74,18 +74,16 @@ void sofia_call_free(struct sofia_call *call)
 	while (*link != call)
 		link = &(*link)->next;
 	*link = call->next;
-	drop_dialog(call);
+	sofia_call_drop_dialog(call);
 	if (call->state_event)
 		event_free(call->state_event);
 	if (call->session_event)
 		event_free(call->session_event);
+	free(call->parked);
 	free(call->sdp);
 	free(call->offer);
 	free(call);
 }
-
-static void arm_state_timer(struct sofia_call *call);
-static void send_bye(struct sofia_call *call);
 
 static void on_state_timer(evutil_socket_t fd, short what, void *context)
 {
@@ -96,9 +94,9 @@ static void on_state_timer(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	if (call->call.state == CALL_STATE_ENDED) {
 		sofia_call_free(call);
-	} else if (call->call.state == CALL_STATE_LEAVING && !call->bye && call->leg) {
-		arm_state_timer(call);
-		send_bye(call);
+	} else if (call->call.state == CALL_STATE_LEAVING && !call->bye) {
+		sofia_call_limit_state(call);
+		sofia_call_send_bye(call);
 	} else {
 		call_set_cause(&call->call, "%s lasted too long",
 		               call_state_name(call->call.state));
@@ -107,7 +105,7 @@ static void on_state_timer(evutil_socket_t fd, short what, void *context)
 	sofia_loop_wake(sofia->loop);
 }
 
-static void arm_state_timer(struct sofia_call *call)
+void sofia_call_limit_state(struct sofia_call *call)
 {
 	struct timeval limit = {call_state_limit_sec(call->call.state), 0};
 
@@ -122,22 +120,42 @@ static void arm_state_timer(struct sofia_call *call)
 
 void sofia_call_begin(struct sofia_call *call)
 {
-	arm_state_timer(call);
+	sofia_call_limit_state(call);
 	call->line->sofia->events->call_changed(call->line->sofia->context, &call->call);
 }
 
 static int on_bye_response(void *context, nta_outgoing_t *request, const sip_t *sip);
 
-static void send_bye(struct sofia_call *call)
+/* Tries again later; an end of trying is an end of the call. */
+static void owe_bye(struct sofia_call *call)
 {
-	drop_request(&call->refresh);
+	const struct timeval pause = {BYE_RETRY_SEC, 0};
+
+	if (++call->bye_failures < BYE_FAILURES_MAXIMUM) {
+		event_add(call->state_event, &pause);
+		return;
+	}
+	log_session(LOG_ERR, call->call.tunnel, call->call.remote_number,
+	            "BYE could not be sent; the carrier's timers must end this call");
+	sofia_call_handle(call, CALL_EVENT_BYE_DONE);
+}
+
+static void repeat_bye(struct sofia_call *call)
+{
 	call->bye = nta_outgoing_tcreate(call->leg, on_bye_response, call, NULL, SIP_METHOD_BYE,
 	                                 NULL, SOFIA_AUTH_TAGS(&call->later_auth), TAG_END());
-	if (!call->bye) {
-		log_session(LOG_ERR, call->call.tunnel, call->call.remote_number,
-		            "BYE cannot be sent");
-		sofia_call_handle(call, CALL_EVENT_BYE_DONE);
-	}
+	if (!call->bye)
+		owe_bye(call);
+}
+
+void sofia_call_send_bye(struct sofia_call *call)
+{
+	drop_request(&call->refresh);
+	sofia_auth_reset(&call->later_auth);
+	if (call->leg || sofia_dialog_reopen(call))
+		repeat_bye(call);
+	else
+		owe_bye(call);
 }
 
 /* Whatever the answer, the call is over: 200, 481, 408 or nothing at all (RFC 3261 section 15.1.1). */
@@ -154,20 +172,15 @@ static int on_bye_response(void *context, nta_outgoing_t *request, const sip_t *
 	                                         sizeof(why));
 	drop_request(&call->bye);
 	if (is_repeated) {
-		send_bye(call);
-		return 0;
+		repeat_bye(call);
+	} else if (status == 503 && sofia_local_failure(sip)) {
+		owe_bye(call);
+	} else {
+		if (status >= 300 && status != 481)
+			log_session(LOG_WARNING, call->call.tunnel, call->call.remote_number,
+			            "BYE was answered %d", status);
+		sofia_call_handle(call, CALL_EVENT_BYE_DONE);
 	}
-	if (status == 503 && sofia_local_failure(sip) &&
-	    ++call->bye_failures < BYE_FAILURES_MAXIMUM) {
-		const struct timeval pause = {BYE_RETRY_SEC, 0};
-
-		event_add(call->state_event, &pause);
-		return 0;
-	}
-	if (status >= 300 && status != 481)
-		log_session(LOG_WARNING, call->call.tunnel, call->call.remote_number,
-		            "BYE was answered %d", status);
-	sofia_call_handle(call, CALL_EVENT_BYE_DONE);
 	return 0;
 }
 
@@ -183,10 +196,8 @@ static void act(struct sofia_call *call, unsigned actions)
 		sofia_call_send_refusal(call);
 	if (actions & CALL_REPORT)
 		call->line->sofia->events->call_changed(call->line->sofia->context, &call->call);
-	if (actions & CALL_SEND_BYE) {
-		sofia_auth_reset(&call->later_auth);
-		send_bye(call);
-	}
+	if (actions & CALL_SEND_BYE)
+		sofia_call_send_bye(call);
 }
 
 void sofia_call_handle(struct sofia_call *call, enum call_event event)
@@ -200,11 +211,13 @@ void sofia_call_handle(struct sofia_call *call, enum call_event event)
 	log_session(LOG_INFO, call->call.tunnel, call->call.remote_number, "call %s: %s -> %s%s%s",
 	            call->call.call_id, call_state_name(was), call_state_name(call->call.state),
 	            call->call.cause[0] ? ": " : "", call->call.cause);
-	arm_state_timer(call);
+	sofia_call_limit_state(call);
 	if (call->call.state == CALL_STATE_ANSWERED)
 		sofia_session_arm(call);
 	if (call->call.state == CALL_STATE_LEAVING || call->call.state == CALL_STATE_ENDED)
 		sofia_session_stop(call);
+	/* Before anything is sent: what the peer knows of, a restart of ours must know of too. */
+	sofia_dialog_store(call);
 	act(call, actions);
 }
 
@@ -244,101 +257,5 @@ int sofia_call_request(struct sofia_call *call, nta_leg_t *leg, nta_incoming_t *
 		                    SIPTAG_ALLOW_STR(SOFIA_ALLOW), TAG_END());
 		nta_incoming_destroy(request);
 		return 0;
-	}
-}
-
-/*
- * Moves an established dialog to the agent on the line's new address, so that its BYE can leave from there. The numbers and tags are the
- * dialog; the old leg only kept them.
- */
-static bool move_dialog(struct sofia_call *call, nta_agent_t *agent)
-{
-	const sip_route_t *route = NULL;
-	const sip_contact_t *target = NULL;
-	char local[SOFIA_URI_SIZE + 80], remote[SOFIA_URI_SIZE + 80], cseq[32];
-	su_home_t home[1] = {SU_HOME_INIT(home)};
-
-	nta_leg_get_route(call->leg, &route, &target);
-	snprintf(local, sizeof(local), "%s;tag=%s", call->local_uri, nta_leg_get_tag(call->leg));
-	snprintf(remote, sizeof(remote), "%s;tag=%s", call->remote_uri,
-	         nta_leg_get_rtag(call->leg));
-	snprintf(cseq, sizeof(cseq), "%u BYE", nta_leg_get_seq(call->leg));
-	uint32_t remote_cseq = nta_leg_get_rseq(call->leg);
-	sip_record_route_t *routes = NULL;
-	if (route)
-		routes = sip_record_route_make(home, sip_header_as_string(home, (void *)route));
-	sip_contact_t *contact = sip_contact_dup(home, target);
-	drop_dialog(call);
-	call->leg = nta_leg_tcreate(agent, sofia_call_request, call,
-	                            SIPTAG_CALL_ID_STR(call->call.call_id), SIPTAG_FROM_STR(local),
-	                            SIPTAG_TO_STR(remote), SIPTAG_CSEQ_STR(cseq),
-	                            NTATAG_REMOTE_CSEQ(remote_cseq), TAG_END());
-	/* The route set is in sending order already, as a UAS keeps it. */
-	if (call->leg)
-		nta_leg_server_route(call->leg, routes, contact);
-	su_home_deinit(home);
-	return call->leg != NULL;
-}
-
-static bool has_dialog(const struct sofia_call *call)
-{
-	switch (call->call.state) {
-	case CALL_STATE_ANSWERED:
-	case CALL_STATE_ACCEPTED:
-	case CALL_STATE_CONFIRMED:
-	case CALL_STATE_BYE_OWED:
-	case CALL_STATE_LEAVING:
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* Without a dialog there is nothing that could be sent from another address. */
-static void abandon(struct sofia_call *call)
-{
-	while (call->call.state != CALL_STATE_ENDED) {
-		const enum call_state was = call->call.state;
-
-		drop_dialog(call);
-		call_core_handle(&call->call, CALL_EVENT_HANG_UP,
-		                 bus_wall_usec(call->line->sofia->bus));
-		call_core_handle(&call->call, CALL_EVENT_REFUSED,
-		                 bus_wall_usec(call->line->sofia->bus));
-		if (call->call.state == was)
-			break;
-	}
-	arm_state_timer(call);
-	sofia_session_stop(call);
-	call->line->sofia->events->call_changed(call->line->sofia->context, &call->call);
-}
-
-void sofia_calls_end_on_line(struct sofia_line *line, const char *cause)
-{
-	struct sofia_call *next;
-
-	for (struct sofia_call *call = line->sofia->calls; call; call = next) {
-		next = call->next;
-		if (call->line != line)
-			continue;
-		if (call->call.state == CALL_STATE_ENDED) {
-			drop_dialog(call);
-			continue;
-		}
-		call_set_cause(&call->call, "%s", cause);
-		if (!has_dialog(call) || !line->agent || !move_dialog(call, line->agent)) {
-			abandon(call);
-			continue;
-		}
-		/* What was awaited from the old address will not come: the BYE goes out at once. */
-		if (call->call.state == CALL_STATE_ACCEPTED)
-			call_core_handle(&call->call, CALL_EVENT_ACK, 0);
-		sofia_auth_reset(&call->later_auth);
-		if (call->call.state == CALL_STATE_LEAVING)
-			send_bye(call);
-		else if (call->call.state == CALL_STATE_BYE_OWED)
-			sofia_call_handle(call, CALL_EVENT_NO_ACK);
-		else
-			sofia_call_handle(call, CALL_EVENT_HANG_UP);
 	}
 }

@@ -21,6 +21,7 @@ struct sofia_call;
 #include <sofia-sip/tport_tag.h>
 
 #include "services/common/config.h"
+#include "services/sip-agent/dialog_store.h"
 #include "services/sip-agent/digest.h"
 #include "services/sip-agent/registration_core.h"
 #include "services/sip-agent/session_timer.h"
@@ -39,6 +40,7 @@ struct sofia {
 	struct event_base *base;
 	struct bus *bus;
 	const struct config *config;
+	const char *state_directory;
 	const struct sofia_events *events;
 	void *context;
 	struct sofia_line *lines; /* one per line of the configuration */
@@ -80,9 +82,10 @@ struct sofia_call {
 	struct sofia_line *line;
 	struct sofia_call *next;
 	nta_leg_t *leg;
-	nta_incoming_t *incoming; /* the INVITE that offered the call */
-	nta_outgoing_t *invite;   /* our INVITE */
-	nta_outgoing_t *ack;      /* kept: it repeats itself for a repeated 200 */
+	struct dialog_record *parked; /* the dialog while there is no agent that could hold it */
+	nta_incoming_t *incoming;     /* the INVITE that offered the call */
+	nta_outgoing_t *invite;       /* our INVITE */
+	nta_outgoing_t *ack;          /* kept: it repeats itself for a repeated 200 */
 	nta_outgoing_t *bye;
 	nta_outgoing_t *refresh; /* UPDATE or re-INVITE under way */
 	char local_uri[SOFIA_URI_SIZE], remote_uri[SOFIA_URI_SIZE];
@@ -148,11 +151,24 @@ void sofia_call_free(struct sofia_call *call);
 void sofia_call_begin(struct sofia_call *call);
 /* Feeds the state table and carries out what it says. */
 void sofia_call_handle(struct sofia_call *call, enum call_event event);
+void sofia_call_send_bye(struct sofia_call *call);
+/* Starts the limit of the present state. */
+void sofia_call_limit_state(struct sofia_call *call);
+/* Gives back everything that belongs to an agent. */
+void sofia_call_drop_dialog(struct sofia_call *call);
 /* Dialog requests of the peer; the callback of every leg. */
 int sofia_call_request(struct sofia_call *call, nta_leg_t *leg, nta_incoming_t *request,
                        const sip_t *sip);
+
+/* sofia_dialog.c */
+/* Brings the record on disk to the state of the call, or removes it with the call's end. */
+void sofia_dialog_store(struct sofia_call *call);
+/* Makes the dialog of a parked call in the line's agent. False while there is none. */
+bool sofia_dialog_reopen(struct sofia_call *call);
+/* Takes up the calls that the last process left, at start. */
+void sofia_dialog_restore(struct sofia *sofia);
 /* Moves the calls of the line to its present agent and hangs up; a call that has no dialog yet just ends. */
-void sofia_calls_end_on_line(struct sofia_line *line, const char *cause);
+void sofia_dialog_end_on_line(struct sofia_line *line, const char *cause);
 
 /* sofia_call_out.c */
 void sofia_call_send_ack(struct sofia_call *call);
@@ -167,6 +183,8 @@ void sofia_call_send_refusal(struct sofia_call *call);
 /* Starts or restarts the session timer from now on. */
 void sofia_session_arm(struct sofia_call *call);
 void sofia_session_stop(struct sofia_call *call);
+/* After a restart: our refresh at once, which also tells whether the peer still has the call. */
+void sofia_session_resume(struct sofia_call *call);
 struct session_timer_terms sofia_session_terms(const sip_t *sip);
 /* Answers a re-INVITE or UPDATE in the dialog. */
 int sofia_session_request(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip);

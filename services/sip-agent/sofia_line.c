@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <limits.h>
 #include <sofia-sip/msg_addr.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,14 +42,40 @@ static const char *domain_of(const struct config_line *config, char text[ADDRESS
 	return config->domain ? config->domain : address_format(&config->registrar, text);
 }
 
+/*
+ * The user part of our Contact: a random one, the same after a restart, so that the registrar never holds two bindings of this line. Carriers
+ * expect a token of 12 digits and not the number.
+ */
+static void choose_contact_user(struct sofia_line *line)
+{
+	char path[PATH_MAX];
+	const size_t size = 13;
+
+	snprintf(path, sizeof(path), "%s/contact-%s", line->sofia->state_directory,
+	         line->config->number);
+	FILE *file = fopen(path, "r");
+	if (file && fgets(line->contact_user, (int)size, file) &&
+	    strspn(line->contact_user, "0123456789abcdef") == size - 1) {
+		fclose(file);
+		return;
+	}
+	if (file)
+		fclose(file);
+	sofia_random_token(line->sofia, line->contact_user, size);
+	file = fopen(path, "w");
+	if (!file || fputs(line->contact_user, file) < 0)
+		log_line(LOG_WARNING, "cannot write %s: %m", path);
+	if (file)
+		fclose(file);
+}
+
 bool sofia_line_init(struct sofia_line *line, struct sofia *sofia, const struct config_line *config)
 {
 	char domain[ADDRESS_TEXT_SIZE], registrar[ADDRESS_TEXT_SIZE];
 
 	line->sofia = sofia;
 	line->config = config;
-	/* 12 digits, as the carriers' own equipment has them */
-	sofia_random_token(sofia, line->contact_user, 13);
+	choose_contact_user(line);
 	snprintf(line->identity, sizeof(line->identity), "<sip:%s@%s>", config->number,
 	         domain_of(config, domain));
 	snprintf(line->registrar, sizeof(line->registrar), "sip:%s%s",
@@ -156,7 +183,7 @@ void sofia_line_move(struct sofia_line *line, struct in_addr address)
 	line->agent = NULL;
 	line->address = address;
 	sofia_line_open(line);
-	sofia_calls_end_on_line(line, "the WAN address changed");
+	sofia_dialog_end_on_line(line, "the WAN address changed");
 	if (old)
 		nta_agent_destroy(old);
 }

@@ -95,6 +95,13 @@ void sofia_session_arm(struct sofia_call *call)
 	                                       : session_timer_expiry_sec(&call->timer)));
 }
 
+void sofia_session_resume(struct sofia_call *call)
+{
+	sofia_session_arm(call);
+	if (call->timer.is_refresher)
+		schedule(call, USEC_PER_SEC);
+}
+
 void sofia_session_stop(struct sofia_call *call)
 {
 	if (call->session_event)
@@ -150,6 +157,7 @@ static void refresh_accepted(struct sofia_call *call, nta_outgoing_t *request, c
 	log_session(LOG_DEBUG, call->call.tunnel, call->call.remote_number,
 	            "session refreshed for %u s", call->timer.interval_sec);
 	sofia_session_arm(call);
+	sofia_dialog_store(call);
 }
 
 static int on_refresh_response(void *context, nta_outgoing_t *request, const sip_t *sip)

@@ -300,9 +300,21 @@ static inline void accept_registration(unsigned seconds)
 	assert_true(scene.is_registered);
 }
 
-static inline int set_up(void **state)
+static inline void open_agent(void)
 {
 	static const struct sofia_events events = {told_registration, told_call};
+
+	scene.sofia =
+		sofia_open(&(struct sofia_options){.base = scene.fixture->base,
+	                                           .bus = scene.bus,
+	                                           .config = scene.config,
+	                                           .state_directory = scene.fixture->run_directory,
+	                                           .events = &events});
+	assert_non_null(scene.sofia);
+}
+
+static inline int set_up(void **state)
+{
 	char why[256];
 	void *fixture;
 
@@ -324,11 +336,7 @@ static inline int set_up(void **state)
 		fail_msg("%s", why);
 	scene.carrier = open_socket(CARRIER);
 	scene.stranger = open_socket(STRANGER);
-	scene.sofia = sofia_open(&(struct sofia_options){.base = scene.fixture->base,
-	                                                 .bus = scene.bus,
-	                                                 .config = scene.config,
-	                                                 .events = &events});
-	assert_non_null(scene.sofia);
+	open_agent();
 	return 0;
 }
 

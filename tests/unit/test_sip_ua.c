@@ -324,6 +324,111 @@ static void a_new_address_ends_the_call_from_there(void **state)
 	assert_non_null(strstr(scene.call.cause, "address changed"));
 }
 
+/* The process goes without a word and comes back. */
+static void restart(void)
+{
+	sofia_close(scene.sofia);
+	memset(&scene.call, 0, sizeof(scene.call));
+	open_agent();
+	assert_int_equal(scene.call.state, 0);
+}
+
+static const struct call *only_call(void)
+{
+	static const struct sofia_events events = {told_registration, told_call};
+
+	scene.call_reports = 0;
+	sofia_tell_all(scene.sofia, &events, NULL);
+	return scene.call_reports == 1 ? &scene.call : NULL;
+}
+
+static void an_outgoing_call_survives_a_restart(void **state)
+{
+	unsigned first, later;
+	char line[128];
+
+	(void)state;
+	place_call(9);
+	answer(scene.received, 200,
+	       "Record-Route: <sip:192.0.2.77;lr;n=1>, <sip:" CARRIER ";lr;n=2>\r\n", ANSWER);
+	expect("ACK ");
+	copy_header(scene.received, "CSeq", line, sizeof(line));
+	sscanf(line, "CSeq: %u", &first);
+	restart();
+	assert_non_null(only_call());
+	assert_int_equal(scene.call.state, CALL_STATE_ANSWERED);
+	assert_int_equal(scene.call.attempt, 9);
+	assert_string_equal(scene.call.tunnel, "vsip2");
+	assert_int_equal(scene.call.remote.bandwidth_kbit, 512);
+	/* it asks whether the other side still has the call: we are the refresher */
+	expect("INVITE sip:peer@" CARRIER);
+	assert_has(";tag=t1");
+	copy_header(scene.received, "Route", line, sizeof(line));
+	const char *near = strstr(line, CARRIER ";lr;n=2"),
+		   *far = strstr(line, "192.0.2.77;lr;n=1");
+	assert_true(near && far && near < far);
+	assert_has("m=application 50001 udp ike-esp-udpencap\r\n");
+	copy_header(scene.received, "CSeq", line, sizeof(line));
+	sscanf(line, "CSeq: %u", &later);
+	assert_true(later > first);
+	answer(scene.received, 200, "", ANSWER);
+	expect("ACK ");
+	hang_up_answered();
+	/* and is forgotten with its end */
+	restart();
+	assert_null(only_call());
+}
+
+static void an_incoming_call_survives_and_is_ended_by_the_other_side(void **state)
+{
+	char tag[64];
+
+	(void)state;
+	take_call("restart1", "Supported: timer\r\nSession-Expires: 300;refresher=uac\r\n");
+	to_tag(tag, sizeof(tag));
+	ASK(.method = "ACK", .call_id = "restart1", .cseq = 1, .tag = tag);
+	wait_for_state(CALL_STATE_CONFIRMED);
+	restart();
+	assert_non_null(only_call());
+	assert_int_equal(scene.call.state, CALL_STATE_CONFIRMED);
+	ASK(.method = "BYE", .call_id = "restart1", .cseq = 2, .tag = "guessed");
+	expect("SIP/2.0 481");
+	ASK(.method = "BYE", .call_id = "restart1", .cseq = 3, .tag = tag);
+	expect("SIP/2.0 200");
+	wait_for_state(CALL_STATE_ENDED);
+}
+
+static void a_bye_that_was_not_answered_is_sent_again_after_a_restart(void **state)
+{
+	(void)state;
+	place_call(1);
+	answer(scene.received, 200, "", ANSWER);
+	expect("ACK ");
+	sofia_hang_up(scene.sofia, "", 1, "idle");
+	expect("BYE ");
+	restart();
+	expect("BYE ");
+	answer(scene.received, 200, "", "");
+	wait_for_state(CALL_STATE_ENDED);
+	assert_string_equal(scene.call.cause, "idle");
+}
+
+/* The process died between INVITE and 200: nobody remembers, and still nothing is billed. */
+static void an_answer_that_nobody_waits_for_is_ended(void **state)
+{
+	char invite[8192];
+
+	(void)state;
+	place_call(1);
+	strcpy(invite, scene.received);
+	restart();
+	order_registration();
+	answer(invite, 200, "", ANSWER);
+	expect("ACK ");
+	expect("BYE ");
+	assert_has(";tag=t1");
+}
+
 #define REGISTERED(name) cmocka_unit_test_setup_teardown(name, set_up_registered, tear_down)
 
 int main(void)
@@ -346,6 +451,10 @@ int main(void)
 		REGISTERED(our_refusal_carries_its_warning),
 		REGISTERED(a_refresh_is_answered_and_a_change_refused),
 		REGISTERED(a_new_address_ends_the_call_from_there),
+		REGISTERED(an_outgoing_call_survives_a_restart),
+		REGISTERED(an_incoming_call_survives_and_is_ended_by_the_other_side),
+		REGISTERED(a_bye_that_was_not_answered_is_sent_again_after_a_restart),
+		REGISTERED(an_answer_that_nobody_waits_for_is_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
