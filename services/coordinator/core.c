@@ -243,13 +243,34 @@ void core_call_changed(struct core *core, const struct call_report *report)
 		waiting_call_ended(core, report);
 }
 
+/*
+ * The other side's BYE may be faster than what our own ike-agent has to say: its cause is the better one, and it
+ * takes the place of "the other side hung up".
+ */
+static void ike_explains_failure(struct session *session, const char *cause)
+{
+	const struct coordinator_port *port = session->core->port;
+
+	if (!strcmp(session->cause, cause))
+		return;
+	log_session(LOG_NOTICE, session->peer->tunnel, session->peer->number,
+	            "%s (reported as: %s)", cause, session->cause);
+	snprintf(session->cause, sizeof(session->cause), "%s", cause);
+	port->session_changed(port->context, session);
+}
+
 void core_ike_changed(struct core *core, const char *tunnel, uint64_t attempt,
                       Vpnsip__IkeStatus status, const char *cause)
 {
 	struct session *session = core_session_by_tunnel(core, tunnel);
 	struct session_event event = {.cause = cause && cause[0] ? cause : "IKE failed"};
 
-	if (!session || !attempt || session->attempt != attempt)
+	if (!session || !attempt)
+		return;
+	if (attempt == session->failed_attempt && status == VPNSIP__IKE_STATUS__IKE_FAILED &&
+	    cause[0])
+		ike_explains_failure(session, cause);
+	if (session->attempt != attempt)
 		return;
 	if (cause && cause[0])
 		snprintf(session->ike_cause, sizeof(session->ike_cause), "%s", cause);

@@ -73,10 +73,11 @@ static void line_become(struct line *line, enum line_state next, const char *cau
 		            from->name, line_states[next].name);
 		return;
 	}
-	snprintf(line->cause, sizeof(line->cause), "%s", cause ? cause : "");
+	if (cause != line->cause)
+		snprintf(line->cause, sizeof(line->cause), "%s", cause ? cause : "");
 	if (line->state != next) {
 		log_session(LOG_NOTICE, NULL, line->config->number, "line %s -> %s%s%s", from->name,
-		            line_states[next].name, cause ? ": " : "", cause ? cause : "");
+		            line_states[next].name, line->cause[0] ? ": " : "", line->cause);
 		line->state_since_usec = port->mono_usec(port->context);
 	}
 	line->state = next;

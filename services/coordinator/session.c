@@ -324,8 +324,10 @@ void session_release(struct session *session, bool holds_down, const char *forma
 	vsnprintf(session->cause, sizeof(session->cause), format, arguments);
 	va_end(arguments);
 	session->holds_down_next = holds_down && session->direction == VPNSIP__DIRECTION__OUTGOING;
-	if (session->state != SESSION_ESTABLISHED)
+	if (session->state != SESSION_ESTABLISHED) {
 		session->failed++;
+		session->failed_attempt = session->attempt;
+	}
 	session->probe_sent_usec = 0;
 	port->start_timer(port->context, session, true, 0);
 

@@ -153,7 +153,8 @@ struct session {
 	uint32_t reject_warning_code;
 	char cause[CAUSE_SIZE]; /* why the attempt failed or ended; stays until the next attempt */
 	char ike_cause[CAUSE_SIZE]; /* last thing ike-agent said about this attempt */
-	bool holds_down_next;       /* after RELEASING */
+	uint64_t failed_attempt; /* the last one that never came up; a better cause may still arrive */
+	bool holds_down_next;    /* after RELEASING */
 	uint32_t retry_after_sec;
 
 	bool wants_peer; /* levels last reported by tunnel-agent */

@@ -687,6 +687,25 @@ static void late_replies_of_older_attempts_do_nothing(void **unused)
 	world_destroy(world);
 }
 
+static void the_cause_of_ike_outlives_the_release(void **unused)
+{
+	struct world *world = world_create(OWN_LOW);
+	uint64_t attempt;
+	(void)unused;
+
+	walk_outgoing(world, SESSION_NEGOTIATING);
+	attempt = world->session->attempt;
+	report_call(world, VPNSIP__DIRECTION__OUTGOING, "own", VPNSIP__CALL_STATUS__CALL_ENDED,
+	            NULL, 0);
+	world->ordered &= STEPS_RELEASING;
+	finish_ordered(world);
+	assert_int_equal(world->session->state, SESSION_HOLDDOWN);
+	core_ike_changed(world->core, TUNNEL, attempt, VPNSIP__IKE_STATUS__IKE_FAILED, "wrong key");
+	assert_string_equal(world->session->cause, "wrong key");
+	assert_int_equal(world->session->state, SESSION_HOLDDOWN);
+	world_destroy(world);
+}
+
 static void call_without_session_is_hung_up(void **unused)
 {
 	struct world *world = world_create(OWN_LOW);
@@ -762,6 +781,7 @@ int main(void)
 		cmocka_unit_test(unregistered_line_fails_without_hold_down),
 		cmocka_unit_test(changed_wan_address_releases_and_registers_anew),
 		cmocka_unit_test(late_replies_of_older_attempts_do_nothing),
+		cmocka_unit_test(the_cause_of_ike_outlives_the_release),
 		cmocka_unit_test(call_without_session_is_hung_up),
 		cmocka_unit_test(hourly_limit_stops_own_calls),
 	};
