@@ -48,6 +48,7 @@ struct agent {
 	uint64_t drain_usec;    /* when `drain` fires */
 	uint64_t repaired_usec; /* when something was put right last */
 	char fault[160];        /* of the tunnel source; "" = in order */
+	bool is_purged;         /* by order: nothing is restored until the next start */
 	struct udp_batch *outbound, *inbound;
 	uint32_t *probe_targets;
 	size_t probe_target_count;
@@ -84,6 +85,9 @@ void interfaces_stop(struct agent *agent);
 
 /** Looks at everything now and puts right what is not. */
 void interfaces_repair(struct agent *agent);
+
+/** Removes the interfaces and the tunnel source for good. -1 and a constant text in `why`. */
+int interfaces_purge(struct agent *agent, const char **why);
 
 /* ike_relay.c: IKE messages between the UDP socket and ike-agent */
 void ike_relay_deliver(struct agent_tunnel *tunnel, const struct udp_packet *packet);

@@ -256,6 +256,8 @@ void interfaces_repair(struct agent *agent)
 {
 	bool has_changed = false;
 
+	if (agent->is_purged)
+		return;
 	if (rtnl_refresh(agent->rtnl) != 0) {
 		set_fault(agent, NULL, "cannot read the interfaces");
 		return;
@@ -272,6 +274,31 @@ void interfaces_repair(struct agent *agent)
 	}
 	if (has_changed)
 		agent->repaired_usec = bus_mono_usec(agent->bus);
+}
+
+int interfaces_purge(struct agent *agent, const char **why)
+{
+	const struct sockaddr_in *source =
+		(const struct sockaddr_in *)&agent->service->config->tunnel_source;
+	const struct rtnl_address address = {.address = source->sin_addr, .prefix_length = 32};
+	const struct rtnl_address none = {0};
+	struct rtnl_interface loopback;
+
+	agent->is_purged = true;
+	set_fault(agent, NULL, "the tunnels were purged: restart tunnel-agent");
+	for (size_t i = 0; i < agent->tunnel_count; i++) {
+		struct agent_tunnel *tunnel = &agent->tunnels[i];
+
+		data_path_detach(tunnel);
+		if (tunnel->descriptor >= 0)
+			close(tunnel->descriptor);
+		tunnel->descriptor = -1;
+		note_interface(tunnel, 0, false, 0, &none);
+		agent_settle(tunnel);
+	}
+	if (!rtnl_find_interface(agent->rtnl, "lo", &loopback))
+		return 0;
+	return rtnl_remove_address(agent->rtnl, loopback.index, &address, why);
 }
 
 static void repair_later(void *context)

@@ -203,6 +203,17 @@ static void send_ike_packet(struct agent *agent, struct bus_request *request,
 	bus_done(request);
 }
 
+static void purge_tunnels(struct agent *agent, struct bus_request *request)
+{
+	const char *why;
+
+	if (interfaces_purge(agent, &why) == 0)
+		bus_done(request);
+	else
+		bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM, "the tunnel source remains: %s",
+		         why);
+}
+
 void orders_handle(void *context, struct bus_request *request, const Vpnsip__Envelope *order)
 {
 	struct service_context *service = context;
@@ -229,6 +240,9 @@ void orders_handle(void *context, struct bus_request *request, const Vpnsip__Env
 		break;
 	case VPNSIP__ENVELOPE__BODY_SEND_IKE_PACKET:
 		send_ike_packet(agent, request, order->send_ike_packet);
+		break;
+	case VPNSIP__ENVELOPE__BODY_PURGE_TUNNELS:
+		purge_tunnels(agent, request);
 		break;
 	default:
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "tunnel-agent does not know %s",
