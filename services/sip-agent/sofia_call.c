@@ -216,8 +216,9 @@ void sofia_call_handle(struct sofia_call *call, enum call_event event)
 		sofia_session_arm(call);
 	if (call->call.state == CALL_STATE_LEAVING || call->call.state == CALL_STATE_ENDED)
 		sofia_session_stop(call);
-	/* Before anything is sent: what the peer knows of, a restart of ours must know of too. */
-	sofia_dialog_store(call);
+	/* Before anything is sent: what the peer knows of, a restart of ours must know of too. An ACK changes nothing there. */
+	if (event != CALL_EVENT_ACK)
+		sofia_dialog_store(call);
 	act(call, actions);
 }
 
