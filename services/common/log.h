@@ -13,7 +13,8 @@ void log_line(int level, const char *format, ...) __attribute__((format(printf, 
 void log_session(int level, const char *tunnel, const char *number, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
-void log_va(int level, const char *tunnel, const char *number, const char *format, va_list arguments);
+void log_va(int level, const char *tunnel, const char *number, const char *format,
+            va_list arguments);
 
 /** Name in front of each line; default is the program's. */
 void log_set_name(const char *name);

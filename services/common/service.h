@@ -22,24 +22,24 @@ struct service_context {
 	struct bus *bus;
 	const struct config *config;
 	const char *run_directory;
-	const char *state_directory;	/* of this service alone: <state-dir>/<service name>, writable */
-	void *state;			/* what start() made; the handlers' context is the service_context */
+	const char *state_directory; /* of this service alone: <state-dir>/<service name>, writable */
+	void *state; /* what start() made; the handlers' context is the service_context */
 };
 
 struct service {
 	Vpnsip__Service id;
-	const char *name;		/* program name, as bus_service_name(id) */
-	const char *user;		/* system user to run as when started as root */
-	const int *capabilities;	/* CAP_..., ended by -1; NULL = none */
-	unsigned subscribes;		/* BUS_SERVICE() set */
-	unsigned calls;			/* BUS_SERVICE() set */
+	const char *name;        /* program name, as bus_service_name(id) */
+	const char *user;        /* system user to run as when started as root */
+	const int *capabilities; /* CAP_..., ended by -1; NULL = none */
+	unsigned subscribes;     /* BUS_SERVICE() set */
+	unsigned calls;          /* BUS_SERVICE() set */
 	/** Before privileges are dropped (open /dev/net/tun, ...). 0, or -1 after logging why. May be NULL. */
 	int (*prepare)(struct service_context *service);
 	/** With the bus open. Sets service->state. 0, or -1 after logging why. */
 	int (*start)(struct service_context *service);
 	/** Frees service->state. The bus is still open. */
 	void (*stop)(struct service_context *service);
-	struct bus_handlers handlers;	/* their context is the struct service_context */
+	struct bus_handlers handlers; /* their context is the struct service_context */
 };
 
 /**
