@@ -64,7 +64,7 @@ void bus_reply(struct bus_request *request, const ProtobufCMessage *reply)
 		         reply->descriptor->short_name, bus_body_name(request->order));
 		return;
 	}
-	if (size > TRANSPORT_MESSAGE_LIMIT) {
+	if (size > TRANSPORT_REPLY_LIMIT - TRANSPORT_HEADER) {
 		free(octets);
 		bus_log(bus, LOG_ERR, "bus: %s of %zu octets is too big to send",
 		        reply->descriptor->short_name, size);

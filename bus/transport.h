@@ -13,10 +13,14 @@
 
 #include "shared.pb-c.h"
 
-/** Largest message on the wire, the transport's own header included. */
+/** Largest message that a listener or subscriber accepts: it is allocated before it is read. */
 #define TRANSPORT_LIMIT         65536
-/** Largest message of ours. */
-#define TRANSPORT_MESSAGE_LIMIT (TRANSPORT_LIMIT - 64)
+/** Largest reply that a dialler accepts: its peer's uid is known, and the snapshot of a headend is large. */
+#define TRANSPORT_REPLY_LIMIT   (4 * 1024 * 1024)
+/** Room for the transport's own header in both. */
+#define TRANSPORT_HEADER        64
+/** Largest request or event of ours. */
+#define TRANSPORT_MESSAGE_LIMIT (TRANSPORT_LIMIT - TRANSPORT_HEADER)
 /** Requests that can be open at a service; more wait in the sender's socket. */
 #define TRANSPORT_REQUEST_SLOTS 16
 

@@ -74,7 +74,7 @@ struct transport *transport_open(const char *run_directory, struct inbox *inbox,
 }
 
 /** nng's threads are born with the first socket and must not take this process's signals. */
-static int open_socket(nng_socket *socket, int (*open)(nng_socket *))
+static int open_socket(nng_socket *socket, int (*open)(nng_socket *), size_t limit)
 {
 	sigset_t all, before;
 	int error;
@@ -84,7 +84,7 @@ static int open_socket(nng_socket *socket, int (*open)(nng_socket *))
 	error = open(socket);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (error == 0)
-		error = nng_socket_set_size(*socket, NNG_OPT_RECVMAXSZ, TRANSPORT_LIMIT);
+		error = nng_socket_set_size(*socket, NNG_OPT_RECVMAXSZ, limit);
 	return error;
 }
 
@@ -207,7 +207,8 @@ static int listen_on(struct transport *transport, Vpnsip__Service self,
 	                   channel) != 0)
 		return NNG_EADDRINVAL;
 	error = open_socket(&listener->socket,
-	                    channel == TRANSPORT_EVENTS ? nng_pub0_open : nng_rep0_open);
+	                    channel == TRANSPORT_EVENTS ? nng_pub0_open : nng_rep0_open,
+	                    TRANSPORT_LIMIT);
 	if (error != 0)
 		return error;
 	listener->is_open = true;
@@ -328,8 +329,9 @@ int transport_dial(struct transport *transport, Vpnsip__Service peer,
 	                : NNG_EADDRINVAL;
 	snprintf(url, sizeof(url), "ipc://%s", path);
 	if (error == 0)
-		error = open_socket(&link->socket,
-		                    channel == TRANSPORT_EVENTS ? nng_sub0_open : nng_req0_open);
+		error = open_socket(
+			&link->socket, channel == TRANSPORT_EVENTS ? nng_sub0_open : nng_req0_open,
+			channel == TRANSPORT_EVENTS ? TRANSPORT_LIMIT : TRANSPORT_REPLY_LIMIT);
 	if (error == 0) {
 		link->is_open = true;
 		error = prepare_link(link);

@@ -291,19 +291,52 @@ static void reply_with_nonsense(void *context, struct bus_request *request,
 	bus_reply(request, &port.base);
 }
 
-static void reply_with_too_much(void *context, struct bus_request *request)
+static void reply_with_much(struct bus_request *request, size_t count)
 {
 	Vpnsip__TunnelSnapshot snapshot = VPNSIP__TUNNEL_SNAPSHOT__INIT;
 	Vpnsip__DropCount drop = VPNSIP__DROP_COUNT__INIT;
-	Vpnsip__DropCount *drops[20000];
+	Vpnsip__DropCount **drops = calloc(count, sizeof(*drops));
 
-	(void)context;
 	drop.packets = UINT64_MAX;
-	for (int i = 0; i < 20000; i++)
+	for (size_t i = 0; i < count; i++)
 		drops[i] = &drop;
 	snapshot.drops = drops;
-	snapshot.n_drops = 20000;
+	snapshot.n_drops = count;
 	bus_reply(request, &snapshot.base);
+	free(drops);
+}
+
+static void reply_with_too_much(void *context, struct bus_request *request)
+{
+	(void)context;
+	reply_with_much(request, 400000);
+}
+
+static void reply_with_a_headend(void *context, struct bus_request *request)
+{
+	(void)context;
+	reply_with_much(request, 100000);
+}
+
+static void a_large_snapshot_passes(void **state)
+{
+	static const struct bus_handlers headend = {.snapshot = reply_with_a_headend};
+	struct fixture *fixture = *state;
+	struct outcome result = {0};
+	Vpnsip__GetSnapshot ask = VPNSIP__GET_SNAPSHOT__INIT;
+	struct bus *tunnel = open_bus_with(
+		fixture, (struct bus_options){.self = TUNNEL_AGENT, .handlers = &headend});
+	struct bus *coordinator =
+		open_bus_with(fixture, (struct bus_options){.self = COORDINATOR,
+	                                                    .handlers = &no_handlers,
+	                                                    .calls = BUS_SERVICE(TUNNEL_AGENT)});
+
+	bus_call(coordinator, TUNNEL_AGENT, NULL, &ask.base, 2000, on_reply, &result);
+	assert_true(run_until(fixture->base, 2500, is_set, &result.is_there));
+	assert_int_equal(result.outcome, BUS_DONE);
+	assert_int_equal(result.body, VPNSIP__ENVELOPE__BODY_TUNNEL_SNAPSHOT);
+	bus_close(coordinator);
+	bus_close(tunnel);
 }
 
 static void a_wrong_reply_becomes_a_failure(void **state)
@@ -484,6 +517,7 @@ int main(void)
 		BUS_TEST(closing_fails_what_is_under_way),
 		BUS_TEST(what_must_not_be_sent_is_refused_by_the_sender),
 		BUS_TEST(a_wrong_reply_becomes_a_failure),
+		BUS_TEST(a_large_snapshot_passes),
 		BUS_TEST(a_second_instance_is_refused),
 		BUS_TEST(a_path_too_long_for_a_socket_is_refused),
 		BUS_TEST(a_foreign_thread_may_call_and_post),
