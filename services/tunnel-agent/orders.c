@@ -194,9 +194,13 @@ static void send_ike_packet(struct agent *agent, struct bus_request *request,
 		int error = errno;
 
 		tunnel->core.drops[DROP_SEND_REFUSED]++;
-		bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM,
-		         "%s: the IKE message was not sent: %s", tunnel->peer->tunnel,
-		         strerror(error));
+		/* The firewall took it: the session's translation may go before IKE's farewell does. Lost on the way. */
+		if (error == EPERM)
+			bus_done(request);
+		else
+			bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM,
+			         "%s: the IKE message was not sent: %s", tunnel->peer->tunnel,
+			         strerror(error));
 		return;
 	}
 	tunnel_note_sent(&tunnel->core, bus_mono_usec(agent->bus));
