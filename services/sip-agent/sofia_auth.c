@@ -29,13 +29,25 @@ static const char *parameter(su_home_t *home, const msg_auth_t *header, const ch
 	return text;
 }
 
-static size_t read_challenges(su_home_t *home, const msg_auth_t *header,
+/*
+ * The registrar itself names the realm. In a call our password answers that realm alone: whoever we call could send a 401 of his own
+ * through the carrier, and try passwords against the answer at leisure.
+ */
+static bool is_our_realm(const struct sofia_line *line, const nta_outgoing_t *request,
+                         const char *realm)
+{
+	return nta_outgoing_method(request) == sip_method_register || !line->realm[0] ||
+	       (realm && strcmp(realm, line->realm) == 0);
+}
+
+static size_t read_challenges(su_home_t *home, const struct sofia_line *line,
+                              const nta_outgoing_t *request, const msg_auth_t *header,
                               struct digest_challenge challenges[CHALLENGES_MAXIMUM])
 {
 	size_t count = 0;
 
-	for (; header && count < CHALLENGES_MAXIMUM; header = header->au_next)
-		challenges[count++] = (struct digest_challenge){
+	for (; header && count < CHALLENGES_MAXIMUM; header = header->au_next) {
+		const struct digest_challenge challenge = {
 			.scheme = header->au_scheme,
 			.realm = parameter(home, header, "realm="),
 			.nonce = parameter(home, header, "nonce="),
@@ -44,6 +56,10 @@ static size_t read_challenges(su_home_t *home, const msg_auth_t *header,
 			.qop = parameter(home, header, "qop="),
 			.stale = parameter(home, header, "stale="),
 		};
+
+		if (is_our_realm(line, request, challenge.realm))
+			challenges[count++] = challenge;
+	}
 	return count;
 }
 
@@ -87,7 +103,7 @@ static bool respond(struct sofia_auth *auth, struct sofia_line *line, const nta_
 	su_home_t home[1] = {SU_HOME_INIT(home)};
 	bool is_ok = false;
 
-	size_t count = read_challenges(home, header, challenges);
+	size_t count = read_challenges(home, line, request, header, challenges);
 	int chosen = digest_choose(challenges, count);
 	bool is_repeated = answer[0];
 	if (!line->config->credentials_file) {
@@ -105,6 +121,8 @@ static bool respond(struct sofia_auth *auth, struct sofia_line *line, const nta_
 		         line->config->credentials_file);
 	} else {
 		is_ok = true;
+		if (nta_outgoing_method(request) == sip_method_register)
+			snprintf(line->realm, sizeof(line->realm), "%s", challenges[chosen].realm);
 	}
 	su_home_deinit(home);
 	return is_ok;

@@ -71,6 +71,7 @@ struct sofia_line {
 	nta_outgoing_t *request; /* REGISTER under way */
 	bool is_leaving;         /* that REGISTER says Expires: 0 */
 	struct sofia_auth auth;
+	char realm[128]; /* the registrar's, once it has challenged us */
 	struct event *timer;
 	unsigned sip_status;
 	char cause[SOFIA_CAUSE_SIZE];

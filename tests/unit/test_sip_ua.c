@@ -44,6 +44,30 @@ static void a_second_challenge_means_a_wrong_password(void **state)
 	assert_non_null(strstr(scene.cause, "password"));
 }
 
+static void the_password_answers_the_registrars_realm_alone(void **state)
+{
+	(void)state;
+	order_registration();
+	answer(scene.received, 401, "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"n1\"\r\n",
+	       "");
+	expect("REGISTER ");
+	accept_registration(3600);
+	place_call(1);
+	answer(scene.received, 401, "WWW-Authenticate: Digest realm=\"trap\", nonce=\"n2\"\r\n",
+	       "");
+	expect_nothing("INVITE ");
+	wait_for_state(CALL_STATE_ENDED);
+	/* the control */
+	place_call(2);
+	answer(scene.received, 407,
+	       "Proxy-Authenticate: Digest realm=\"trap\", nonce=\"n3\", algorithm=SHA-256\r\n"
+	       "Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n4\"\r\n",
+	       "");
+	expect("ACK ");
+	expect("INVITE ");
+	assert_has("nonce=\"n4\"");
+}
+
 static void an_outgoing_call_is_written_as_specified(void **state)
 {
 	(void)state;
@@ -438,6 +462,8 @@ int main(void)
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(a_second_challenge_means_a_wrong_password, set_up,
 	                                        tear_down),
+		cmocka_unit_test_setup_teardown(the_password_answers_the_registrars_realm_alone,
+	                                        set_up, tear_down),
 		REGISTERED(an_outgoing_call_is_written_as_specified),
 		REGISTERED(an_attempt_is_placed_once),
 		REGISTERED(cancel_waits_and_a_crossing_answer_is_ended),
