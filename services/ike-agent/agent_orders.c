@@ -89,7 +89,7 @@ static bool read_pins(const Vpnsip__StartIke *order, struct engine_pin pins[ENGI
 		memset(pin, 0, sizeof(*pin));
 		pin->is_pre_shared_key = announced->subject ==
 		                         VPNSIP__FINGERPRINT_SUBJECT__PRE_SHARED_KEY;
-		strcpy(pin->hash, announced->hash);
+		snprintf(pin->hash, sizeof(pin->hash), "%s", announced->hash);
 		pin->size = announced->value.len;
 		memcpy(pin->value, announced->value.data, pin->size);
 		(*count)++;

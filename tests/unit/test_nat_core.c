@@ -292,14 +292,14 @@ static void a_listing_is_adopted(void **context)
 	static const char listing[] =
 		"{\"nftables\": [{\"map\": {\"name\": \"session_mark\", \"elem\": ["
 		"[{\"elem\": {\"val\": {\"concat\": [\"198.51.100.10\", 50001]}, \"comment\": "
-	        "\"12\"}}, 2],"
+		"\"12\"}}, 2],"
 		"[{\"elem\": {\"val\": {\"concat\": [\"198.51.100.10\", 50002]}, \"comment\": "
-	        "\"13\"}}, 3],"
+		"\"13\"}}, 3],"
 		"[{\"elem\": {\"val\": {\"concat\": [\"198.51.100.10\", 50000]}, \"comment\": "
-	        "\"9\"}}, 4],"
+		"\"9\"}}, 4],"
 		"[{\"concat\": [\"198.51.100.10\", 50003]}, 5], null, 7]}},"
 		"{\"set\": {\"name\": \"remote_exact\", \"elem\": [{\"concat\": [2, "
-	        "\"198.51.100.20\", 50007]}]}},"
+		"\"198.51.100.20\", 50007]}]}},"
 		"{\"set\": {\"name\": \"remote_address\"}},"
 		"{\"set\": {\"name\": \"remote_any\", \"elem\": [3, 5]}}]}";
 	struct translation found[8], wanted = translation(12, 2, 50001);

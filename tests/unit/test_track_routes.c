@@ -46,10 +46,10 @@ static int set_up(void **context)
 	(void)context;
 	for (size_t i = 0; i < sizeof(links) / sizeof(*links); i++)
 		links[i].is_up = true;
-	addresses[0] = (struct netfacts_address){2, address("198.51.100.10"), 24};
-	addresses[1] = (struct netfacts_address){3, address("192.0.2.10"), 24};
-	addresses[2] = (struct netfacts_address){4, address("10.1.0.1"), 24};
-	addresses[3] = (struct netfacts_address){5, address("172.16.0.1"), 32};
+	addresses[0] = (struct netfacts_address){address("198.51.100.10"), 2, 24};
+	addresses[1] = (struct netfacts_address){address("192.0.2.10"), 3, 24};
+	addresses[2] = (struct netfacts_address){address("10.1.0.1"), 4, 24};
+	addresses[3] = (struct netfacts_address){address("172.16.0.1"), 5, 32};
 	memset(kernel_routes, 0, sizeof(kernel_routes));
 	memset(kernel_rules, 0, sizeof(kernel_rules));
 	kernel_routes[0] = (struct netfacts_route){.kind = ROUTE_UNICAST,
