@@ -453,6 +453,22 @@ static void an_answer_that_nobody_waits_for_is_ended(void **state)
 	assert_has(";tag=t1");
 }
 
+/* A record cut short by a full disk, and a draft of it: neither keeps the service from starting. */
+static void a_damaged_record_is_thrown_away(void **state)
+{
+	char record[128], draft[128];
+
+	(void)state;
+	write_file("call-5", "{\"state\": 5, \"attempt\": 5", record, sizeof(record));
+	write_file("call-6.new", "{", draft, sizeof(draft));
+	log_set_level(LOG_EMERG);
+	restart();
+	log_set_level(LOG_ERR);
+	assert_null(only_call());
+	assert_int_equal(access(record, F_OK), -1);
+	assert_int_equal(access(draft, F_OK), -1);
+}
+
 #define REGISTERED(name) cmocka_unit_test_setup_teardown(name, set_up_registered, tear_down)
 
 int main(void)
@@ -481,6 +497,7 @@ int main(void)
 		REGISTERED(an_incoming_call_survives_and_is_ended_by_the_other_side),
 		REGISTERED(a_bye_that_was_not_answered_is_sent_again_after_a_restart),
 		REGISTERED(an_answer_that_nobody_waits_for_is_ended),
+		REGISTERED(a_damaged_record_is_thrown_away),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
