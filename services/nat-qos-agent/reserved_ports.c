@@ -88,8 +88,9 @@ int reserved_ports_set(uint16_t first, uint16_t last, bool is_reserved)
 		goto out;
 	}
 	/* An empty list is written as an empty line. */
-	strcat(edited, "\n");
-	if (pwrite(fd, edited, strlen(edited), 0) < 0)
+	size = (ssize_t)strlen(edited);
+	edited[size++] = '\n';
+	if (pwrite(fd, edited, (size_t)size, 0) < 0)
 		error = -errno;
 out:
 	close(fd);

@@ -17,10 +17,10 @@
 enum remote_match { REMOTE_EXACT = 1, REMOTE_ADDRESS, REMOTE_ANY };
 
 struct translation {
-	uint64_t attempt;            /* 0 = none */
-	uint32_t if_id;              /* the mark */
 	struct sockaddr_storage wan; /* address and session port */
 	struct sockaddr_storage remote;
+	uint64_t attempt; /* 0 = none */
+	uint32_t if_id;   /* the mark */
 	enum remote_match match;
 };
 

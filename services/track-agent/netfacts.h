@@ -20,8 +20,8 @@ struct netfacts_link {
 };
 
 struct netfacts_address {
-	int link_index;
 	struct sockaddr_storage address;
+	int link_index;
 	unsigned prefix_length;
 };
 
@@ -29,15 +29,15 @@ enum route_kind { ROUTE_UNICAST, ROUTE_UNREACHABLE, ROUTE_OTHER };
 
 /** One route; several next hops count as ROUTE_OTHER. */
 struct netfacts_route {
-	enum route_kind kind;
 	struct sockaddr_storage destination; /* 0.0.0.0 for the default route */
+	struct sockaddr_storage gateway;     /* family 0 = none */
+	struct sockaddr_storage source;      /* preferred source; family 0 = none */
+	enum route_kind kind;
 	unsigned prefix_length;
 	uint32_t table;
 	uint32_t metric;
+	int link_index; /* 0 = none */
 	uint8_t protocol;
-	int link_index;                  /* 0 = none */
-	struct sockaddr_storage gateway; /* family 0 = none */
-	struct sockaddr_storage source;  /* preferred source; family 0 = none */
 };
 
 /** One policy rule. An empty selector matches everything. */

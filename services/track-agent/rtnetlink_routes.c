@@ -418,7 +418,7 @@ static void log_failure(const struct route_change *change, int error)
 		         address_format_prefix(&change->route->destination,
 		                               change->route->prefix_length, text),
 		         change->route->metric, change->route->table, nl_geterror(error));
-	else
+	else if (change->rule != NULL)
 		log_line(LOG_ERR, "cannot %s the rule of priority %u: %s",
 		         change->kind == RULE_CHANGE_ADD ? "install" : "remove",
 		         change->rule->priority, nl_geterror(error));
