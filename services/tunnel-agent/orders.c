@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Requests of the coordinator and of ike-agent. */
+/*
+ * Requests of the coordinator and of ike-agent. A change is published before its order is answered: who has the reply
+ * should not meanwhile read what was true before it.
+ */
 #include <errno.h>
 #include <string.h>
 
@@ -85,8 +88,8 @@ static void set_peer(struct agent *agent, struct bus_request *request, const Vpn
 		return;
 	}
 	result = tunnel_set_peer(&tunnel->core, order->attempt, &remote, bus_mono_usec(agent->bus));
-	answer(request, tunnel, result, order->attempt);
 	agent_settle(tunnel);
+	answer(request, tunnel, result, order->attempt);
 }
 
 static void open_tunnel(struct agent *agent, struct bus_request *request,
@@ -103,8 +106,8 @@ static void open_tunnel(struct agent *agent, struct bus_request *request,
 		log_session(LOG_INFO, tunnel->peer->tunnel, tunnel->peer->number,
 		            "open at %u kbit/s, %u packets were held", order->rate_kbit,
 		            tunnel->core.hold.count);
-	answer(request, tunnel, result, order->attempt);
 	agent_settle(tunnel);
+	answer(request, tunnel, result, order->attempt);
 }
 
 static void clear_peer(struct agent *agent, struct bus_request *request,
@@ -116,8 +119,8 @@ static void clear_peer(struct agent *agent, struct bus_request *request,
 	if (!tunnel)
 		return;
 	result = tunnel_clear_peer(&tunnel->core, order->attempt, bus_mono_usec(agent->bus));
-	answer(request, tunnel, result, order->attempt);
 	agent_settle(tunnel);
+	answer(request, tunnel, result, order->attempt);
 }
 
 static void set_key(const Vpnsip__Secret *secret, const uint8_t **key, size_t *size)
@@ -160,8 +163,8 @@ static void install_sa(struct agent *agent, struct bus_request *request,
 		         tunnel->peer->tunnel, order->spi, why);
 		return;
 	}
-	bus_done(request);
 	agent_settle(tunnel);
+	bus_done(request);
 }
 
 static void remove_sa(struct agent *agent, struct bus_request *request,
@@ -173,8 +176,8 @@ static void remove_sa(struct agent *agent, struct bus_request *request,
 		return;
 	tunnel_remove_sa(&tunnel->core, order->direction == VPNSIP__SA_DIRECTION__SA_INBOUND,
 	                 order->spi);
-	bus_done(request);
 	agent_settle(tunnel);
+	bus_done(request);
 }
 
 static void send_ike_packet(struct agent *agent, struct bus_request *request,
