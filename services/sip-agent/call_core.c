@@ -4,7 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Cell of the table: what to do, what the call becomes, and whose doing an end is. A cell of zeros is an event that the state ignores. */
+/*
+ * Cell of the table: what to do, what the call becomes, and whose doing an end is. A cell of zeros
+ * is an event that the state ignores.
+ */
 struct transition {
 	unsigned actions;
 	enum call_state next;

@@ -81,8 +81,8 @@ struct call {
 };
 
 /**
- * Takes an event: changes the state, the times and (unless already said) who ended the call. Returns a set of enum call_action; 0 for an
- * event outside the table, which is counted.
+ * Takes an event: changes the state, the times and (unless already said) who ended the call.
+ * Returns a set of enum call_action; 0 for an event outside the table, which is counted.
  */
 unsigned call_core_handle(struct call *call, enum call_event event, uint64_t wall_usec);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Established calls on disk: what is needed to refresh or end them after a restart. One small file a call in the state directory,
- * replaced as a whole. It holds no secret.
+ * Established calls on disk: what is needed to refresh or end them after a restart. One small file
+ * a call in the state directory, replaced as a whole. It holds no secret.
  */
 #ifndef VPNSIP_SIP_DIALOG_STORE_H
 #define VPNSIP_SIP_DIALOG_STORE_H

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* SIP digest access authentication (RFC 3261 section 22.4, RFC 7616, RFC 8760): which challenge to answer, and the answer. Pure. */
+/*
+ * SIP digest access authentication (RFC 3261 section 22.4, RFC 7616, RFC 8760): which challenge to
+ * answer, and the answer. Pure.
+ */
 #ifndef VPNSIP_SIP_DIGEST_H
 #define VPNSIP_SIP_DIGEST_H
 
@@ -33,8 +36,8 @@ struct digest_request {
 };
 
 /**
- * Index of the strongest challenge that can be answered (SHA-512-256, SHA-256, then MD5; the first of equals), or -1. Basic and unknown
- * algorithms are never chosen.
+ * Index of the strongest challenge that can be answered (SHA-512-256, SHA-256, then MD5; the first
+ * of equals), or -1. Basic and unknown algorithms are never chosen.
  */
 int digest_choose(const struct digest_challenge *challenges, size_t count);
 

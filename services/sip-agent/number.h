@@ -10,9 +10,10 @@
 #define NUMBER_SIZE 33
 
 /**
- * Writes the digits of `text` into `digits`: a sip:, sips: or tel: URI or its user part. Scheme, parameters, host and visual
- * separators (RFC 3966 section 5.1.1) are taken off and +81 becomes 0. False if no plain number is left: another country's
- * number in global form is not the same as a national one, so it is refused instead of shortened.
+ * Writes the digits of `text` into `digits`: a sip:, sips: or tel: URI or its user part. Scheme,
+ * parameters, host and visual separators (RFC 3966 section 5.1.1) are taken off and +81 becomes 0.
+ * False if no plain number is left: another country's number in global form is not the same as a
+ * national one, so it is refused instead of shortened.
  */
 bool number_normalise(const char *text, char digits[NUMBER_SIZE]);
 

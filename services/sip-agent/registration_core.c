@@ -45,7 +45,10 @@ static enum registration_action forget(struct registration_core *core,
 	return REGISTRATION_FORGET;
 }
 
-/* Pause before the next try: doubles from retry to its maximum, half of it random, so that lines do not return in step. */
+/*
+ * Pause before the next try: doubles from retry to its maximum, half of it random, so that lines
+ * do not return in step.
+ */
 static uint64_t pause_usec(const struct registration_core *core,
                            const struct registration_input *input)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* One line's registration (RFC 3261 section 10.2): when to send REGISTER, and what an answer means. Pure: time comes in, deadlines go out. */
+/*
+ * One line's registration (RFC 3261 section 10.2): when to send REGISTER, and what an answer
+ * means. Pure: time comes in, deadlines go out.
+ */
 #ifndef VPNSIP_SIP_REGISTRATION_CORE_H
 #define VPNSIP_SIP_REGISTRATION_CORE_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The session descriptions of VPN-SIP (RFC 4566, RFC 6193 with the restrictions of the SIP-VPN guide): text to fields, fields to
- * verdict, fields to text. Pure: no socket, no clock, no allocation.
+ * The session descriptions of VPN-SIP (RFC 4566, RFC 6193 with the restrictions of the SIP-VPN
+ * guide): text to fields, fields to verdict, fields to text. Pure: no socket, no clock, no
+ * allocation.
  */
 #ifndef VPNSIP_SIP_SDP_H
 #define VPNSIP_SIP_SDP_H
@@ -82,16 +83,17 @@ struct sdp_problem {
 };
 
 /**
- * Reads `size` octets (CRLF or LF lines, as RFC 4566 section 5 asks of parsers). False with a 400 in `problem` when the grammar is broken,
- * a line that may stand once in a section stands twice, or a bound is exceeded. Unknown lines and attributes are passed over.
+ * Reads `size` octets (CRLF or LF lines, as RFC 4566 section 5 asks of parsers). False with a 400
+ * in `problem` when the grammar is broken, a line that may stand once in a section stands twice,
+ * or a bound is exceeded. Unknown lines and attributes are passed over.
  */
 bool sdp_read(const char *text, size_t size, struct sdp_description *description,
               struct sdp_problem *problem);
 
 /**
- * Finds the media line that offers IKE with UDP encapsulation and checks it. On success fills `tunnel` (the role never absent: `active` by
- * default, RFC 6193 section 4) and the index of its m= line. Fingerprints are optional (RFC 6193 section 8.2), but one that is there must be
- * usable.
+ * Finds the media line that offers IKE with UDP encapsulation and checks it. On success fills
+ * `tunnel` (the role never absent: `active` by default, RFC 6193 section 4) and the index of its
+ * m= line. Fingerprints are optional (RFC 6193 section 8.2), but one that is there must be usable.
  */
 bool sdp_check_offer(const struct sdp_description *description, struct sdp_tunnel *tunnel,
                      size_t *media_index, struct sdp_problem *problem);
@@ -107,14 +109,18 @@ struct sdp_origin {
 };
 
 /**
- * Writes a description in the order v o s c t m c b a. `offer` NULL makes an offer; otherwise an answer to it with the tunnel at
- * `media_index` and every other media line refused (port 0, RFC 3264 section 6). Returns the length without NUL, or 0 if `size` is too small.
+ * Writes a description in the order v o s c t m c b a. `offer` NULL makes an offer; otherwise an
+ * answer to it with the tunnel at `media_index` and every other media line refused (port 0, RFC
+ * 3264 section 6). Returns the length without NUL, or 0 if `size` is too small.
  */
 size_t sdp_write(char *text, size_t size, const struct sdp_origin *origin,
                  const struct sdp_tunnel *tunnel, const struct sdp_description *offer,
                  size_t media_index);
 
-/** Octets of the digest of a hash name as written in SDP (any case), 0 if the hash is unknown or must not be used (MD5, MD2). */
+/**
+ * Octets of the digest of a hash name as written in SDP (any case), 0 if the hash is unknown or
+ * must not be used (MD5, MD2).
+ */
 size_t sdp_hash_size(const char *name, size_t size);
 
 /** Whether two sides show the same keys, in the same order. */

@@ -25,13 +25,17 @@ struct session_timer {
 	bool is_refresher;     /* we send the refreshes */
 };
 
-/** As UAC: what the 2xx means, when we asked for `ours_sec`. Without Session-Expires we refresh alone, so that a dead call is noticed. */
+/**
+ * As UAC: what the 2xx means, when we asked for `ours_sec`. Without Session-Expires we refresh
+ * alone, so that a dead call is noticed.
+ */
 struct session_timer session_timer_of_answer(const struct session_timer_terms *answer,
                                              unsigned ours_sec);
 
 /**
- * As UAS: the terms of our 2xx to a request, and the timer that they make. Our interval is `ours_sec` at the most. False when the
- * request must be answered 422 (its interval is below our minimum, and its sender would understand).
+ * As UAS: the terms of our 2xx to a request, and the timer that they make. Our interval is
+ * `ours_sec` at the most. False when the request must be answered 422 (its interval is below our
+ * minimum, and its sender would understand).
  */
 bool session_timer_answer(const struct session_timer_terms *request, unsigned ours_sec,
                           struct session_timer_terms *answer, struct session_timer *timer);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The SIP user agent on sofia-sip's nta: registrations and calls of all lines, on the thread of the event base. What happens is told
- * through struct sofia_events, always as the whole state of one object. No header of sofia-sip is needed to use it.
+ * The SIP user agent on sofia-sip's nta: registrations and calls of all lines, on the thread of
+ * the event base. What happens is told through struct sofia_events, always as the whole state of
+ * one object. No header of sofia-sip is needed to use it.
  */
 #ifndef VPNSIP_SIP_SOFIA_H
 #define VPNSIP_SIP_SOFIA_H
@@ -62,7 +63,10 @@ struct sofia *sofia_open(const struct sofia_options *options);
 /** Leaves: nothing is hung up or deregistered. */
 void sofia_close(struct sofia *sofia);
 
-/** Keeps the line registered from `address`. The same order again changes nothing; another address ends the line's calls. */
+/**
+ * Keeps the line registered from `address`. The same order again changes nothing; another address
+ * ends the line's calls.
+ */
 enum sofia_outcome sofia_register_line(struct sofia *sofia, const char *number,
                                        struct in_addr address);
 
@@ -91,7 +95,10 @@ struct sofia_refusal {
 enum sofia_outcome sofia_reject_call(struct sofia *sofia, const char *call_id,
                                      const struct sofia_refusal *refusal);
 
-/** Ends a call in whatever state; named by `call_id` or, when that is "", by `attempt`. A call that is not known is ended already. */
+/**
+ * Ends a call in whatever state; named by `call_id` or, when that is "", by `attempt`. A call that
+ * is not known is ended already.
+ */
 enum sofia_outcome sofia_hang_up(struct sofia *sofia, const char *call_id, uint64_t attempt,
                                  const char *cause);
 

@@ -30,8 +30,9 @@ static const char *parameter(su_home_t *home, const msg_auth_t *header, const ch
 }
 
 /*
- * The registrar itself names the realm. In a call our password answers that realm alone: whoever we call could send a 401 of his own
- * through the carrier, and try passwords against the answer at leisure.
+ * The registrar itself names the realm. In a call our password answers that realm alone: whoever
+ * we call could send a 401 of his own through the carrier, and try passwords against the answer at
+ * leisure.
  */
 static bool is_our_realm(const struct sofia_line *line, const nta_outgoing_t *request,
                          const char *realm)

@@ -11,7 +11,10 @@
 
 /* An ended call is shown, and answers repetitions, this long: timers H and J (RFC 3261 table 4). */
 #define ENDED_STAYS_SEC      32
-/* A BYE that could not even be sent (no route, WAN down) is owed: it is tried this often, for as long as a session timer lets a call live. */
+/*
+ * A BYE that could not even be sent (no route, WAN down) is owed: it is tried this often, for as
+ * long as a session timer lets a call live.
+ */
 #define BYE_RETRY_SEC        5
 #define BYE_FAILURES_MAXIMUM 60
 
@@ -216,7 +219,10 @@ void sofia_call_handle(struct sofia_call *call, enum call_event event)
 		sofia_session_arm(call);
 	if (call->call.state == CALL_STATE_LEAVING || call->call.state == CALL_STATE_ENDED)
 		sofia_session_stop(call);
-	/* Before anything is sent: what the peer knows of, a restart of ours must know of too. An ACK changes nothing there. */
+	/*
+	 * Before anything is sent: what the peer knows of, a restart of ours must know of too. An
+	 * ACK changes nothing there.
+	 */
 	if (event != CALL_EVENT_ACK)
 		sofia_dialog_store(call);
 	act(call, actions);

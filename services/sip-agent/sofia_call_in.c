@@ -94,7 +94,10 @@ static bool has_sdp(const sip_t *sip)
 	       strcasecmp(sip->sip_content_type->c_type, "application/sdp") == 0;
 }
 
-/* Everything that can be said without asking anybody. True when the call may be offered; otherwise it has been refused. */
+/*
+ * Everything that can be said without asking anybody. True when the call may be offered; otherwise
+ * it has been refused.
+ */
 static bool check_invite(struct sofia_line *line, nta_incoming_t *request, const sip_t *sip,
                          char number[NUMBER_SIZE], struct sdp_tunnel *offer)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Dialogs that outlive their agent: the process was restarted, or the WAN address changed. The leg only keeps what a record says too. */
+/*
+ * Dialogs that outlive their agent: the process was restarted, or the WAN address changed. The leg
+ * only keeps what a record says too.
+ */
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>

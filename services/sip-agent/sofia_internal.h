@@ -48,7 +48,10 @@ struct sofia {
 	struct sofia_call *calls; /* list, newest first */
 };
 
-/* Credentials for the repetition of one request; at most one answer per challenge kind, more only while nonces were stale. */
+/*
+ * Credentials for the repetition of one request; at most one answer per challenge kind, more only
+ * while nonces were stale.
+ */
 struct sofia_auth {
 	char authorization[DIGEST_ANSWER_SIZE]; /* "" = none */
 	char proxy_authorization[DIGEST_ANSWER_SIZE];
@@ -116,10 +119,16 @@ struct sofia_line *sofia_line_by_number(struct sofia *sofia, const char *number)
 bool sofia_line_open(struct sofia_line *line);
 /* Closes them; nothing of the agent may be in use any more. */
 void sofia_line_close(struct sofia_line *line);
-/* Another WAN address: the line's calls end, their BYEs leaving from the new one, and the registration is forgotten. */
+/*
+ * Another WAN address: the line's calls end, their BYEs leaving from the new one, and the
+ * registration is forgotten.
+ */
 void sofia_line_move(struct sofia_line *line, struct in_addr address);
 bool sofia_line_is_registrar(const struct sofia_line *line, const su_sockaddr_t *source);
-/* For a final response that nobody sent, made up by the stack: what happened ("cannot be reached"). NULL for a real one. */
+/*
+ * For a final response that nobody sent, made up by the stack: what happened ("cannot be
+ * reached"). NULL for a real one.
+ */
 const char *sofia_local_failure(const sip_t *sip);
 /* Fills `size` - 1 hexadecimal digits. */
 void sofia_random_token(struct sofia *sofia, char *token, size_t size);
@@ -134,7 +143,10 @@ struct registration_report sofia_register_view(const struct sofia_line *line);
 
 /* sofia_auth.c */
 void sofia_auth_reset(struct sofia_auth *auth);
-/* Reads a 401 or 407; true when the request is worth repeating with `auth`. Otherwise `why` says in a sentence why not. */
+/*
+ * Reads a 401 or 407; true when the request is worth repeating with `auth`. Otherwise `why` says
+ * in a sentence why not.
+ */
 bool sofia_auth_challenged(struct sofia_auth *auth, struct sofia_line *line,
                            const nta_outgoing_t *request, const sip_t *response, char *why,
                            size_t why_size);

@@ -43,8 +43,8 @@ static const char *domain_of(const struct config_line *config, char text[ADDRESS
 }
 
 /*
- * The user part of our Contact: a random one, the same after a restart, so that the registrar never holds two bindings of this line. Carriers
- * expect a token of 12 digits and not the number.
+ * The user part of our Contact: a random one, the same after a restart, so that the registrar
+ * never holds two bindings of this line. Carriers expect a token of 12 digits and not the number.
  */
 static void choose_contact_user(struct sofia_line *line)
 {

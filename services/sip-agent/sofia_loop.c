@@ -20,7 +20,10 @@ struct sofia_loop {
 	struct event *readable, *timer;
 };
 
-/* Runs what is ready. su_root_step() returns 0 also when it did something, so it is asked a few times and then later. */
+/*
+ * Runs what is ready. su_root_step() returns 0 also when it did something, so it is asked a few
+ * times and then later.
+ */
 static void step(evutil_socket_t fd, short what, void *context)
 {
 	struct sofia_loop *loop = context;

@@ -15,7 +15,10 @@ void sofia_loop_close(struct sofia_loop *loop);
 
 su_root_t *sofia_loop_root(struct sofia_loop *loop);
 
-/** To be called after sofia was used from outside its own callbacks: it neither wakes itself nor tells libevent of new timers. */
+/**
+ * To be called after sofia was used from outside its own callbacks: it neither wakes itself nor
+ * tells libevent of new timers.
+ */
 void sofia_loop_wake(struct sofia_loop *loop);
 
 #endif

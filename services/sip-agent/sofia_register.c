@@ -169,7 +169,10 @@ static void handle(struct sofia_line *line, enum registration_event event, unsig
 	sofia_register_report(line);
 }
 
-/* What the registrar granted: the expires parameter of our own Contact, else the Expires header (RFC 3261 section 10.2.4). */
+/*
+ * What the registrar granted: the expires parameter of our own Contact, else the Expires header
+ * (RFC 3261 section 10.2.4).
+ */
 static unsigned granted_seconds(const struct sofia_line *line, const sip_t *sip)
 {
 	for (const sip_contact_t *contact = sip->sip_contact; contact; contact = contact->m_next)

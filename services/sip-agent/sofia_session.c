@@ -49,7 +49,10 @@ void sofia_session_print(const struct session_timer_terms *terms, char *text, si
 
 static int on_refresh_response(void *context, nta_outgoing_t *request, const sip_t *sip);
 
-/* UPDATE where the peer takes it, otherwise the INVITE again with the same SDP (same version: a pure refresh, RFC 3264 section 8). */
+/*
+ * UPDATE where the peer takes it, otherwise the INVITE again with the same SDP (same version: a
+ * pure refresh, RFC 3264 section 8).
+ */
 static void send_refresh(struct sofia_call *call)
 {
 	char expires[64];
