@@ -5,6 +5,9 @@
 #include <processing/jobs/callback_job.h>
 #include <sa/ikev2/tasks/ike_dpd.h>
 
+/* After a hard limit whoever noticed it makes a new child; an IKE_SA that stays without one carries nothing. */
+#define CHILDLESS_SEC 3
+
 static job_requeue_t initiate(struct charon_session *session)
 {
 	struct engine_fact fact = {
@@ -41,6 +44,31 @@ static job_requeue_t delete_sa(void *sa)
 {
 	charon->controller->terminate_ike(charon->controller, (uintptr_t)sa, TRUE, NULL, NULL, 0);
 	return JOB_REQUEUE_NONE;
+}
+
+static job_requeue_t end_if_childless(void *sa)
+{
+	ike_sa_manager_t *manager = charon->ike_sa_manager;
+	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uintptr_t)sa);
+
+	if (!ike_sa)
+		return JOB_REQUEUE_NONE;
+	if (ike_sa->get_state(ike_sa) != IKE_ESTABLISHED || ike_sa->get_child_count(ike_sa) > 0) {
+		manager->checkin(manager, ike_sa);
+		return JOB_REQUEUE_NONE;
+	}
+	charon_report_cause(ENGINE_CAUSE_CLOSED, "the child SA ended");
+	ike_sa->delete (ike_sa, TRUE);
+	manager->checkin_and_destroy(manager, ike_sa);
+	return JOB_REQUEUE_NONE;
+}
+
+void charon_end_if_childless(uint32_t sa)
+{
+	lib->scheduler->schedule_job(
+		lib->scheduler,
+		(job_t *)callback_job_create(end_if_childless, (void *)(uintptr_t)sa, NULL, NULL),
+		CHILDLESS_SEC);
 }
 
 static job_requeue_t drop_sa(void *sa)

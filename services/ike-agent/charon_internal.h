@@ -63,6 +63,9 @@ bool charon_identity_is_peer(const struct charon_session *session, identificatio
 void charon_report_cause(enum engine_cause_rank rank, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/** Ends the IKE_SA in a while unless it has a child by then. */
+void charon_end_if_childless(uint32_t sa);
+
 extern backend_t charon_backend;
 extern listener_t charon_listener;
 extern credential_set_t charon_credentials;

@@ -152,7 +152,13 @@ static bool ike_rekey(listener_t *this, ike_sa_t *old, ike_sa_t *new)
 
 static bool child_updown(listener_t *this, ike_sa_t *ike_sa, child_sa_t *child_sa, bool up)
 {
-	struct engine_fact fact = fact_of(ike_sa, up ? ENGINE_CHILD_UP : ENGINE_CHILD_DOWN);
+	struct engine_fact fact;
+
+	if (!up) {
+		charon_end_if_childless(ike_sa->get_unique_id(ike_sa));
+		return TRUE;
+	}
+	fact = fact_of(ike_sa, ENGINE_CHILD_UP);
 
 	add_spis(&fact, ike_sa);
 	write_proposal(ike_sa->get_proposal(ike_sa), fact.ike_proposal);

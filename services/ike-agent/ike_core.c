@@ -208,13 +208,14 @@ static void gone(struct ike_session *session, const struct engine_fact *fact,
 	last = *entry;
 	forget_sa(session, entry);
 	if (session->sa_count > 0) {
-		if (!last.is_up)
-			memcpy(outcome->stray, last.cause, sizeof(outcome->stray));
+		/* Should what is pending not come up, this is why the session ended. */
+		memcpy(last.is_up ? session->cause : outcome->stray, last.cause,
+		       sizeof(session->cause));
 		return;
 	}
-	if (last.cause[0])
+	if (session->state != IKE_STATE_UP || last.is_up || !session->cause[0])
 		memcpy(session->cause, last.cause, sizeof(session->cause));
-	else
+	if (!session->cause[0])
 		snprintf(session->cause, sizeof(session->cause), "%s",
 		         last.is_up ? "the IKE_SA was ended" : "IKE negotiation failed");
 	is_refused = last.is_up || last.is_initiator || last.is_proven;
@@ -250,11 +251,6 @@ void ike_session_apply(struct ike_session *session, const struct engine_fact *fa
 		break;
 	case ENGINE_CHILD_UP:
 		child_up(session, fact, now_usec, outcome);
-		break;
-	case ENGINE_CHILD_DOWN:
-		/* An IKE_SA without its child carries nothing; were it going anyway, ending it again does no harm. */
-		if (find_sa(session, fact->sa))
-			outcome->unwanted = fact->sa;
 		break;
 	case ENGINE_CHILD_REKEYED:
 		snprintf(session->esp_proposal, sizeof(session->esp_proposal), "%s",

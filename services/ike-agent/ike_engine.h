@@ -81,7 +81,6 @@ enum engine_fact_kind {
 	ENGINE_SA_REPLACED,  /* IKE rekey: `successor` took over from `sa` */
 	ENGINE_SA_GONE,      /* the IKE_SA does not exist any more */
 	ENGINE_CHILD_UP,     /* authenticated, and its first child SA is installed */
-	ENGINE_CHILD_DOWN,   /* a child SA ended other than by rekey */
 	ENGINE_CHILD_REKEYED,
 	ENGINE_CAUSE,            /* something went wrong with the IKE_SA */
 	ENGINE_INITIATION_FAILED /* no IKE_SA came of engine_initiate() */

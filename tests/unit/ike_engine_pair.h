@@ -17,6 +17,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,7 @@ enum message_kind {
 	END_SA,
 	EXPIRE,
 	LEAVE,
+	REFUSE,
 	USAGE,
 	READY
 };
@@ -115,7 +117,7 @@ static inline struct sockaddr_storage address_of(int index)
 /* --- in the engine's process --- */
 
 static int engine_channel;
-static bool refuses_sa;
+static atomic_bool refuses_sa;
 
 static inline void tell(const struct message *message)
 {
@@ -180,6 +182,9 @@ static inline void obey(const struct message *message, int index)
 		break;
 	case EXPIRE:
 		engine_expire(IF_ID, message->number, message->flag);
+		break;
+	case REFUSE:
+		refuses_sa = true;
 		break;
 	case USAGE:
 		if (engine_note_usage(IF_ID, message->usage, message->usage_count,

@@ -93,7 +93,6 @@ static void comes_up_and_ends(void **state)
 	assert_int_equal(script.session.up_since_usec, script.now_usec);
 	assert_string_equal(script.session.remote_identity, "0388882001");
 	feed_cause(&script, 1, ENGINE_CAUSE_CLOSED, true, "peer ended the IKE_SA");
-	feed(&script, ENGINE_CHILD_DOWN, 1, true);
 	feed(&script, ENGINE_SA_GONE, 1, true);
 	assert_true(script.outcome.is_over);
 	assert_int_equal(script.session.state, IKE_STATE_ENDED);
@@ -173,10 +172,13 @@ static void newer_takes_the_place_of_older(void **state)
 	assert_false(script.outcome.is_changed);
 	/* Down only when the last is gone and none is pending. */
 	feed(&script, ENGINE_SA_BEGUN, 3, false);
+	feed_cause(&script, 2, ENGINE_CAUSE_CLOSED, true, "peer ended the IKE_SA");
 	feed(&script, ENGINE_SA_GONE, 2, false);
 	assert_int_equal(script.session.state, IKE_STATE_UP);
+	feed_cause(&script, 3, ENGINE_CAUSE_SILENCE, false, "no answer");
 	feed(&script, ENGINE_SA_GONE, 3, false);
 	assert_int_equal(script.session.state, IKE_STATE_ENDED);
+	assert_string_equal(script.session.cause, "peer ended the IKE_SA");
 }
 
 /** Of two that crossed, the one that the lower number began stays, whichever came up first, on both sides. */
@@ -258,18 +260,6 @@ static void flood_is_bounded(void **state)
 	feed(&script, ENGINE_SA_GONE, 1, false);
 	assert_int_equal(script.session.state, IKE_STATE_UP);
 	assert_int_equal(script.session.sa_count, IKE_SAS_MAX - 1);
-}
-
-static void child_that_ends_alone_ends_its_sa(void **state)
-{
-	struct script script;
-
-	(void)state;
-	begin_script(&script, true);
-	feed(&script, ENGINE_SA_BEGUN, 1, true);
-	feed(&script, ENGINE_CHILD_UP, 1, true);
-	feed(&script, ENGINE_CHILD_DOWN, 1, true);
-	assert_int_equal(script.outcome.unwanted, 1);
 }
 
 static void initiation_fails(void **state)
@@ -367,7 +357,6 @@ int main(void)
 		cmocka_unit_test(sequence_is_no_crossing),
 		cmocka_unit_test(rekey_is_no_end),
 		cmocka_unit_test(flood_is_bounded),
-		cmocka_unit_test(child_that_ends_alone_ends_its_sa),
 		cmocka_unit_test(initiation_fails),
 		cmocka_unit_test(numbers_are_ordered),
 		cmocka_unit_test(table_orders_attempts),

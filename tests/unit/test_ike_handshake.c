@@ -260,7 +260,8 @@ static void test_child_rekey(void **state)
 	}
 }
 
-static void test_hard_limit_ends_session(void **state)
+/** At a hard limit the SA ends at once, and a new child takes its place within the IKE_SA. */
+static void test_hard_limit_makes_new_child(void **state)
 {
 	struct message message = {.kind = EXPIRE, .flag = true};
 
@@ -268,10 +269,30 @@ static void test_hard_limit_ends_session(void **state)
 	bring_up(&plain, &plain);
 	message.number = spi_of(&sides[0], true);
 	order(&sides[0], &message);
-	assert_true(carry(both_final, 3000));
-	carry(never, 50);
+	installs_wanted = 4;
+	assert_true(carry(has_installs, 3000));
+	carry(never, 3500);
+	assert_true(both_up());
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(sides[i].installed_count, 2);
+		assert_int_equal(sides[i].session.sa_count, 1);
+	}
+}
+
+static void test_childless_sa_ends(void **state)
+{
+	struct message message = {.kind = REFUSE};
+
+	(void)state;
+	bring_up(&plain, &plain);
+	order(&sides[1], &message);
+	message = (struct message){.kind = EXPIRE, .flag = true, .number = spi_of(&sides[0], true)};
+	order(&sides[0], &message);
+	assert_true(carry(both_final, 6000));
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(sides[i].installed_count, 0);
+		assert_int_equal(sides[i].session.state, IKE_STATE_ENDED);
+	carry(never, 50);
+	assert_int_equal(sides[0].installed_count, 0);
 }
 
 static void test_lifetime_rekeys_child(void **state)
@@ -428,7 +449,8 @@ int main(void)
 		CASE(test_cbc_without_esn),
 		CASE(test_sa_refused_by_tunnel_agent),
 		CASE(test_child_rekey),
-		CASE(test_hard_limit_ends_session),
+		CASE(test_hard_limit_makes_new_child),
+		CASE(test_childless_sa_ends),
 		CASE(test_lifetime_rekeys_child),
 		CASE(test_lifetime_rekeys_ike),
 		CASE(test_missing_sa_is_replaced),
