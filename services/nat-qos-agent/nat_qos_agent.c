@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "reserved_ports.h"
 #include "ruleset.h"
@@ -38,7 +39,7 @@ bool nat_qos_rebuild(struct nat_qos_agent *agent, char *why, size_t why_size)
 		snprintf(why, why_size, "out of memory");
 		return false;
 	}
-	ruleset_print_table(stream, agent->service->config, agent->core);
+	ruleset_print_table(stream, agent->service->config, agent->core, agent->has_ipv6);
 	return run_stream(agent, stream, &text, why, why_size);
 }
 
@@ -79,7 +80,7 @@ bool nat_qos_purge(struct nat_qos_agent *agent, char *why, size_t why_size)
 	}
 	agent->is_purged = true;
 	evtimer_del(agent->retry_timer);
-	ruleset_print_purge(stream);
+	ruleset_print_purge(stream, agent->has_ipv6);
 	is_done = run_stream(agent, stream, &text, why, why_size);
 	for (size_t i = 0; i < config->peer_count; i++)
 		is_done &= qdisc_remove(agent->qdisc, config->peers[i].tunnel, why, why_size);
@@ -173,12 +174,13 @@ static bool make_parts(struct nat_qos_agent *agent)
 	char why[WHY_SIZE] = "out of memory";
 	uint32_t start;
 
+	agent->has_ipv6 = access("/proc/net/if_inet6", F_OK) == 0;
 	bus_random(service->bus, &start, sizeof(start));
 	agent->core = translation_core_new(service->config, start);
 	agent->retry_timer = evtimer_new(service->base, retry, agent);
 	if (agent->core != NULL && agent->retry_timer != NULL)
-		agent->nft = nft_table_open(service->base, ruleset_changed, agent, why,
-		                            sizeof(why));
+		agent->nft = nft_table_open(service->base, agent->has_ipv6, ruleset_changed, agent,
+		                            why, sizeof(why));
 	if (agent->nft != NULL)
 		agent->qdisc = qdisc_open(service->base, qdiscs_changed, agent, why, sizeof(why));
 	if (agent->qdisc == NULL)

@@ -14,6 +14,7 @@ struct nat_qos_agent {
 	struct nft_table *nft;
 	struct qdisc *qdisc;
 	struct event *retry_timer; /* the table could not be made */
+	bool has_ipv6;             /* the kernel has: it is to be guarded too */
 	bool is_purged;            /* by order: nothing is installed until the next start */
 };
 

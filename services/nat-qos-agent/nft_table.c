@@ -13,17 +13,20 @@
 struct nft_table {
 	struct nft_ctx *nft;
 	struct nft_watch *watch;
+	bool has_ipv6;
 	char *listing; /* the table after our last change; NULL = none or unknown */
 };
 
-struct nft_table *nft_table_open(struct event_base *base, void (*changed)(void *context),
-                                 void *context, char *why, size_t why_size)
+struct nft_table *nft_table_open(struct event_base *base, bool has_ipv6,
+                                 void (*changed)(void *context), void *context, char *why,
+                                 size_t why_size)
 {
 	struct nft_table *table = calloc(1, sizeof(*table));
 
 	snprintf(why, why_size, "out of memory");
 	if (table == NULL)
 		return NULL;
+	table->has_ipv6 = has_ipv6;
 	table->nft = nft_ctx_new(NFT_CTX_DEFAULT);
 	if (table->nft == NULL || nft_ctx_buffer_output(table->nft) != 0 ||
 	    nft_ctx_buffer_error(table->nft) != 0) {
@@ -63,10 +66,20 @@ static char *list(struct nft_table *table, const char *command, unsigned flags)
 	return output;
 }
 
-static char *list_table(struct nft_table *table)
+/* What is to stay as it is; NULL when a part of it is missing. (nft 1.0.6 cannot list two families by one command.) */
+static char *list_tables(struct nft_table *table)
 {
-	return list(table, "list table " RULESET_TABLE,
-	            NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_NUMERIC_ALL);
+	unsigned flags = NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_NUMERIC_ALL;
+	char *ipv4 = list(table, "list table " RULESET_TABLE, flags);
+	char *ipv6 = table->has_ipv6 ? list(table, "list table " RULESET_TABLE_IPV6, flags)
+	                             : strdup("");
+	char *both = NULL;
+
+	if (ipv4 != NULL && ipv6 != NULL && asprintf(&both, "%s%s", ipv4, ipv6) < 0)
+		both = NULL;
+	free(ipv4);
+	free(ipv6);
+	return both;
 }
 
 bool nft_table_run(struct nft_table *table, const char *text, char *why, size_t why_size)
@@ -81,13 +94,13 @@ bool nft_table_run(struct nft_table *table, const char *text, char *why, size_t 
 		why[strcspn(why, "\n")] = '\0';
 	}
 	free(table->listing);
-	table->listing = list_table(table);
+	table->listing = list_tables(table);
 	return is_done;
 }
 
 bool nft_table_is_intact(struct nft_table *table)
 {
-	char *now = list_table(table);
+	char *now = list_tables(table);
 	bool is_intact = now == NULL ? table->listing == NULL
 	                             : table->listing != NULL && strcmp(now, table->listing) == 0;
 

@@ -16,11 +16,12 @@ struct nft_counter {
 };
 
 /**
- * `changed` is called from the loop soon after another process changed the rule set. NULL after writing a sentence
+ * `changed` is called from the loop soon after another process changed the rule set; with `has_ipv6` the table of that family is watched too. NULL after writing a sentence
  * into `why`. Needs CAP_NET_ADMIN.
  */
-struct nft_table *nft_table_open(struct event_base *base, void (*changed)(void *context),
-                                 void *context, char *why, size_t why_size);
+struct nft_table *nft_table_open(struct event_base *base, bool has_ipv6,
+                                 void (*changed)(void *context), void *context, char *why,
+                                 size_t why_size);
 
 /** Leaves the table in the kernel. */
 void nft_table_close(struct nft_table *table);

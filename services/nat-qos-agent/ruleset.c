@@ -77,6 +77,13 @@ static const char guard_and_marking[] =
 	"mtu\n"
 	"	}\n";
 
+static const char guard_ipv6[] =
+	"	chain forward {\n"
+	"		type filter hook forward priority filter; policy accept;\n"
+	"		iifname @exclusive_wans counter drop\n"
+	"		oifname @exclusive_wans counter drop\n"
+	"	}\n";
+
 bool ruleset_is_plain_name(const char *name)
 {
 	return name[0] != '\0' && strpbrk(name, "\"\\*\n") == NULL;
@@ -143,12 +150,12 @@ static void print_maps(FILE *stream)
 }
 
 void ruleset_print_table(FILE *stream, const struct config *config,
-                         const struct translation_core *core)
+                         const struct translation_core *core, bool has_ipv6)
 {
 	char source[ADDRESS_TEXT_SIZE];
 
 	address_format(&config->tunnel_source, source);
-	ruleset_print_purge(stream);
+	ruleset_print_purge(stream, has_ipv6);
 	fprintf(stream, "table " RULESET_TABLE " {\n");
 	print_name_set(stream, "tunnels", config, config->peer_count, tunnel_name);
 	print_name_set(stream, "wans", config, config->line_count, wan_name);
@@ -161,6 +168,12 @@ void ruleset_print_table(FILE *stream, const struct config *config,
 	fprintf(stream, "}\n");
 	for (size_t i = 0; i < core->tunnel_count; i++)
 		ruleset_print_add(stream, &core->tunnels[i].translation);
+	if (!has_ipv6)
+		return;
+	fprintf(stream, "table " RULESET_TABLE_IPV6 " {\n");
+	print_name_set(stream, "exclusive_wans", config, config->line_count, exclusive_wan_name);
+	fputs(guard_ipv6, stream);
+	fprintf(stream, "}\n");
 }
 
 static void print_remote(FILE *stream, const char *verb, const struct translation *translation)
@@ -217,7 +230,10 @@ void ruleset_print_delete(FILE *stream, const struct translation *translation)
 	        translation->if_id);
 }
 
-void ruleset_print_purge(FILE *stream)
+void ruleset_print_purge(FILE *stream, bool has_ipv6)
 {
 	fprintf(stream, "table " RULESET_TABLE "\ndelete table " RULESET_TABLE "\n");
+	if (has_ipv6)
+		fprintf(stream,
+		        "table " RULESET_TABLE_IPV6 "\ndelete table " RULESET_TABLE_IPV6 "\n");
 }

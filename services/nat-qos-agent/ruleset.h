@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The nft table `ip vpnsip` as text: docs/architecture.md, "Packet path". Pure. */
+/*
+ * The nft table `ip vpnsip` as text: docs/architecture.md, "Packet path". Where the kernel knows IPv6, a table `ip6 vpnsip` forbids
+ * forwarding over an exclusive WAN there too. Pure.
+ */
 #ifndef VPNSIP_RULESET_H
 #define VPNSIP_RULESET_H
 
@@ -7,18 +10,19 @@
 
 #include "translation_core.h"
 
-#define RULESET_TABLE "ip vpnsip"
+#define RULESET_TABLE      "ip vpnsip"
+#define RULESET_TABLE_IPV6 "ip6 vpnsip"
 
 /** The whole table with all translations in force, taking the place of one that stands: one transaction. */
 void ruleset_print_table(FILE *stream, const struct config *config,
-                         const struct translation_core *core);
+                         const struct translation_core *core, bool has_ipv6);
 
 /** The elements of a translation, the attempt as a comment, for the time after a restart; nothing when its attempt is 0. To be used together in one transaction. */
 void ruleset_print_add(FILE *stream, const struct translation *translation);
 void ruleset_print_delete(FILE *stream, const struct translation *translation);
 
-/** Removes the table, also when there is none. */
-void ruleset_print_purge(FILE *stream);
+/** Removes it all, also when there is nothing. */
+void ruleset_print_purge(FILE *stream, bool has_ipv6);
 
 /**
  * The translations in a JSON listing of the table, each with the attempt that its comment tells; whatever is not complete is

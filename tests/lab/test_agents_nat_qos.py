@@ -182,6 +182,24 @@ def test_nothing_is_forwarded_over_an_exclusive_wan(box, request):
     assert box.seen("count") == 1, "control: without the table it leaves"
 
 
+def test_nothing_is_forwarded_by_ipv6_either(box):
+    for space in (box.router, box.far, box.host):
+        space.sysctl(net_ipv6_conf_all_disable__ipv6=0, net_ipv6_conf_default_disable__ipv6=0)
+    box.router.sysctl(net_ipv6_conf_all_forwarding=1)
+    box.router.batch("addr add fd01::1/64 dev lan0 nodad\naddr add fd99::10/64 dev wan0 nodad\n")
+    box.far.batch("addr add fd99::1/64 dev wan0 nodad\nroute add fd01::/64 via fd99::10\n")
+    box.host.batch("addr add fd01::2/64 dev eth0 nodad\nroute add default via fd01::1\n")
+
+    def reaches():
+        return ", 0% packet loss" in box.host.run("ping", "-6", "-c", "2", "-i", "0.2", "-W", "1", "fd99::1", check=False)
+
+    assert not reaches()
+    box.processes["nat-qos-agent"].stop(signal.SIGKILL)
+    assert not reaches()
+    box.router.run("nft", "delete", "table", "ip6", "vpnsip")
+    assert reaches(), "control: without the table it does"
+
+
 def test_flushed_rules_return_with_their_sessions(box):
     port = translate(box)
     box.router.run("nft", "flush", "ruleset")
@@ -189,6 +207,8 @@ def test_flushed_rules_return_with_their_sessions(box):
     assert all(exchange(box, port))
     box.router.run("nft", "flush", "chain", "ip", "vpnsip", "forward")
     wait_for(lambda: "forward-out" in box.router.run("nft", "list", "chain", "ip", "vpnsip", "forward"), 2, "the chain")
+    box.router.run("nft", "delete", "table", "ip6", "vpnsip")
+    wait_for(lambda: "ip6 vpnsip" in box.router.run("nft", "list", "ruleset"), 2, "the table of IPv6")
 
 
 def test_later_attempt_takes_the_place(box):

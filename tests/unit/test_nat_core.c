@@ -223,7 +223,7 @@ static void print_delete(FILE *stream)
 
 static void print_table(FILE *stream)
 {
-	ruleset_print_table(stream, &config, core);
+	ruleset_print_table(stream, &config, core, true);
 }
 
 static void assert_contains(void (*printer)(FILE *stream), const char *part, bool is_wanted)
@@ -275,6 +275,7 @@ static void the_table_holds_what_is_in_force(void **context)
 		"set exclusive_wans {\n		type ifname\n		elements = { \"wan0\" }",
 		true);
 	assert_contains(print_table, "udp dport 50000-50002", true);
+	assert_contains(print_table, "table ip6 vpnsip {\n	set exclusive_wans", true);
 	assert_contains(print_table, "table ip vpnsip\ndelete table ip vpnsip\n", true);
 }
 
