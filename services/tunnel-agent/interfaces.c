@@ -335,6 +335,10 @@ int interfaces_start(struct agent *agent)
 
 void interfaces_stop(struct agent *agent)
 {
+	const char *why;
+
+	if (agent->rtnl && rtnl_delete_links(agent->rtnl, &why) != 0)
+		log_line(LOG_DEBUG, "the interfaces go one by one: %s", why);
 	rtnl_close(agent->rtnl);
 	if (agent->repair)
 		event_free(agent->repair);

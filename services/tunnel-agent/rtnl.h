@@ -39,8 +39,13 @@ size_t rtnl_list_addresses(const struct rtnl *rtnl, unsigned index, struct rtnl_
                            size_t capacity);
 
 /* Each returns 0, or -1 with `*why` set to a constant text. */
-int rtnl_set_link(struct rtnl *rtnl, unsigned index, unsigned mtu,
-                  const char **why); /* and up, without IPv6 */
+
+/** Sets a link up, without IPv6, and marks it as ours. */
+int rtnl_set_link(struct rtnl *rtnl, unsigned index, unsigned mtu, const char **why);
+
+/** Deletes all links that are marked as ours, at once. */
+int rtnl_delete_links(struct rtnl *rtnl, const char **why);
+
 int rtnl_add_address(struct rtnl *rtnl, unsigned index, const struct rtnl_address *address,
                      bool is_host_scope, const char **why);
 int rtnl_remove_address(struct rtnl *rtnl, unsigned index, const struct rtnl_address *address,
