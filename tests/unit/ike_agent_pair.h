@@ -42,6 +42,7 @@ struct held_sa {
 struct router {
 	int index;
 	struct router *other;
+	const char *number; /* its identity */
 	char directory[64];
 	pid_t process;
 	struct bus *coordinator, *tunnel;
@@ -52,10 +53,11 @@ struct router {
 	struct held_sa sas[8];
 	size_t sa_count;
 	unsigned installs, removals, changes;
-	unsigned ups;    /* sessions that were told to be up */
-	uint64_t if_ids; /* of the SAs installed */
-	bool is_deaf;    /* packets to it are lost */
-	bool is_stuck;   /* its tunnel-agent answers no order about SAs */
+	unsigned packets; /* IKE packets it sent */
+	unsigned ups;     /* sessions that were told to be up */
+	uint64_t if_ids;  /* of the SAs installed */
+	bool is_deaf;     /* packets to it are lost */
+	bool is_stuck;    /* its tunnel-agent answers no order about SAs */
 	struct bus_request *stuck[64];
 	size_t stuck_count;
 };
@@ -107,6 +109,7 @@ static inline void carry(struct router *from, const Vpnsip__SendIkePacket *sent)
 	Vpnsip__SocketAddress remote = VPNSIP__SOCKET_ADDRESS__INIT;
 	struct sockaddr_storage address;
 
+	from->packets++;
 	if (to->is_deaf || from->is_deaf)
 		return;
 	address_parse_port(outer[from->index], session_port(from->index, sent->if_id), &address);
@@ -263,7 +266,7 @@ static inline struct answer start(struct pair *pair, int index, uint64_t attempt
 	order.tunnel = "vsip7";
 	order.attempt = attempt;
 	order.if_id = IF_ID;
-	order.local_number = (char *)numbers[index];
+	order.local_number = (char *)router->number;
 	order.remote_number = (char *)numbers[!index];
 	order.local = &local;
 	order.remote = &remote;
@@ -404,6 +407,7 @@ static inline void open_router(struct pair *pair, int index, const char *key)
 
 	router->index = index;
 	router->other = &pair->routers[!index];
+	router->number = numbers[index];
 	snprintf(router->directory, sizeof(router->directory), "%s/%c", pair->directory,
 	         'a' + index);
 	assert_int_equal(mkdir(router->directory, 0755), 0);

@@ -151,6 +151,59 @@ static void wrong_key(void **state)
 	assert_int_equal(pair->routers[0].installs + pair->routers[1].installs, 0);
 }
 
+static void unknown_key_id(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+
+	pair->routers[0].number = "0312341111";
+	start(pair, 1, 1, false, NULL);
+	start(pair, 0, 1, true, NULL);
+	assert_true(run_until(pair->base, 5000, are_both_failed, pair));
+	assert_string_equal(pair->routers[1].cause,
+	                    "peer key-id 0312341111 matches no keyring entry");
+}
+
+static bool has_replaced_sas(void *context)
+{
+	const struct pair *pair = context;
+
+	return pair->routers[0].installs >= 4 && pair->routers[1].installs >= 4 &&
+	       pair->routers[0].removals >= 1 && pair->routers[1].removals >= 1;
+}
+
+static void reported_limit_rekeys_child(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+	Vpnsip__ReportSaLimit report = VPNSIP__REPORT_SA_LIMIT__INIT;
+	unsigned changes;
+
+	bring_up(pair, 1);
+	changes = pair->routers[0].changes;
+	report.if_id = IF_ID;
+	report.spi = pair->routers[0].sas[0].spi;
+	assert_int_equal(call(pair, pair->routers[0].tunnel, &report.base).outcome, BUS_DONE);
+	assert_true(run_until(pair->base, 3000, has_replaced_sas, pair));
+	assert_int_equal(pair->routers[0].changes, changes);
+}
+
+static void peer_is_probed(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+	Vpnsip__ProbePeer order = VPNSIP__PROBE_PEER__INIT;
+	unsigned sent;
+
+	bring_up(pair, 1);
+	run_until(pair->base, 100, NULL, NULL);
+	sent = pair->routers[1].packets;
+	order.tunnel = "vsip7";
+	order.attempt = 1;
+	assert_int_equal(call(pair, pair->routers[0].coordinator, &order.base).outcome, BUS_DONE);
+	run_until(pair->base, 200, NULL, NULL);
+	assert_in_range(pair->routers[1].packets, sent + 1, sent + 2);
+	order.attempt = 2;
+	assert_int_equal(call(pair, pair->routers[0].coordinator, &order.base).outcome, BUS_FAILED);
+}
+
 static void pinned_fingerprint_differs(void **state)
 {
 	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
@@ -444,6 +497,9 @@ int main(void)
 		CASE(prepares),
 		CASE(attempts_are_idempotent_and_ordered),
 		CASE(wrong_key),
+		CASE(unknown_key_id),
+		CASE(reported_limit_rekeys_child),
+		CASE(peer_is_probed),
 		CASE(pinned_fingerprint_differs),
 		CASE(restarted_agent_takes_over),
 		CASE(leaving_is_not_hanging_up),
