@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <openssl/evp.h>
 
 #include "tests/unit/tunnel_fixture.h"
 
@@ -175,6 +176,116 @@ static void counts_drops_by_reason(void **state)
 	assert_int_equal(tunnel.in.bytes, PACKET_SIZE);
 }
 
+/* What only the holder of the key can send: any text, trailer included, sealed without esp.c. Returns the packet's size. */
+static size_t seal_text(uint64_t sequence, const uint8_t *text, int text_size, uint8_t *packet)
+{
+	static const uint8_t key[16] = {1, 2, 3, 4, 5};
+	uint8_t nonce[12] = {0}, associated[12] = {0, 0, IN_SPI >> 8, IN_SPI & 0xff};
+	EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
+	int done;
+
+	nonce[11] = associated[11] = (uint8_t)sequence;
+	memcpy(packet, associated, 4);
+	memcpy(packet + 4, associated + 8, 4);
+	memcpy(packet + 8, nonce + 4, 8);
+	assert_true(EVP_EncryptInit_ex(cipher, EVP_aes_128_gcm(), NULL, key, nonce));
+	assert_true(EVP_EncryptUpdate(cipher, NULL, &done, associated, sizeof(associated)));
+	assert_true(EVP_EncryptUpdate(cipher, packet + 16, &done, text, text_size));
+	assert_true(EVP_EncryptFinal_ex(cipher, packet + 16 + done, &done));
+	assert_true(
+		EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_GET_TAG, 16, packet + 16 + text_size));
+	EVP_CIPHER_CTX_free(cipher);
+	return 16 + (size_t)text_size + 16;
+}
+
+/* An authentic packet of this plain text; `tail` is the padding, its length and the next header. */
+static bool receive_text(uint64_t sequence, size_t inner_size, const uint8_t tail[4], size_t *size)
+{
+	uint8_t text[256], packet[320], *inner;
+
+	build_packet(text, inner_size, "10.1.0.5", 7);
+	memcpy(text + inner_size, tail, 4);
+	return tunnel_unseal(&tunnel, packet,
+	                     seal_text(sequence, text, (int)inner_size + 4, packet), START, &inner,
+	                     size);
+}
+
+static void looks_into_authentic_packets(void **state)
+{
+	static const uint8_t good[4] = {1, 2, 2, ESP_NEXT_IPV4};
+	static const uint8_t wrong_padding[4] = {2, 1, 2, ESP_NEXT_IPV4};
+	static const uint8_t too_much_padding[4] = {1, 2, 200, ESP_NEXT_IPV4};
+	static const uint8_t dummy[4] = {1, 2, 2, ESP_NEXT_DUMMY};
+	static const uint8_t ipv6[4] = {1, 2, 2, 41};
+	size_t size;
+
+	(void)state;
+	assert_true(receive_text(1, 100, good, &size));
+	assert_int_equal(size, 100);
+	assert_false(receive_text(2, 100, wrong_padding, &size));
+	assert_false(receive_text(3, 100, too_much_padding, &size));
+	assert_int_equal(tunnel.drops[DROP_PADDING], 2);
+	assert_false(receive_text(4, 100, dummy, &size));
+	assert_int_equal(tunnel.drops[DROP_DUMMY], 1);
+	assert_false(receive_text(5, 100, ipv6, &size));
+	assert_int_equal(tunnel.drops[DROP_NOT_IPV4], 1);
+	assert_int_equal(tunnel.in.packets, 1);
+	assert_int_equal(tunnel.sas.inbound[0]->packets, 1);
+	/* Each of them was authentic: its number is used up. */
+	assert_false(receive_text(5, 100, good, &size));
+	assert_int_equal(tunnel.drops[DROP_REPLAY], 1);
+}
+
+/* Traffic-flow padding behind the packet is cut off; a packet that is shorter than it says is none. */
+static void believes_the_inner_length_if_it_fits(void **state)
+{
+	static const uint8_t tail[4] = {1, 2, 2, ESP_NEXT_IPV4};
+	static const uint16_t claimed[] = {60, 101, 19, 0};
+	static const size_t taken[] = {60, 0, 0, 0};
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		uint8_t text[256], packet[320], *inner;
+		size_t size = 0;
+		bool is_taken;
+
+		build_packet(text, 100, "10.1.0.5", 7);
+		text[2] = (uint8_t)(claimed[i] >> 8);
+		text[3] = (uint8_t)claimed[i];
+		memcpy(text + 100, tail, 4);
+		is_taken = tunnel_unseal(&tunnel, packet, seal_text(i + 1, text, 104, packet),
+		                         START, &inner, &size);
+		assert_int_equal(is_taken, taken[i] > 0);
+		if (is_taken)
+			assert_int_equal(size, taken[i]);
+	}
+	assert_int_equal(tunnel.drops[DROP_NOT_IPV4], 3);
+}
+
+/* Garbage of every size, with and without a known SPI, harms nobody and changes no state. */
+static void survives_garbage(void **state)
+{
+	unsigned random = 1;
+
+	(void)state;
+	for (unsigned n = 0; n < 20000; n++) {
+		uint8_t packet[200], *inner;
+		size_t size = n % sizeof(packet), inner_size;
+
+		for (size_t i = 0; i < size; i++) {
+			random = random * 1103515245 + 12345;
+			packet[i] = (uint8_t)(random >> 16);
+		}
+		if (size >= 8 && n % 2)
+			memcpy(packet, "\0\0\x11\x11\0\0\0\1", 8);
+		assert_false(tunnel_unseal(&tunnel, packet, size, START, &inner, &inner_size));
+		classify_packet(&tunnel.classify, packet, size);
+	}
+	assert_int_equal(tunnel.in.packets, 0);
+	assert_int_equal(tunnel.last_received_usec, 0);
+	assert_true(receive_from_peer("10.1.0.5", START));
+}
+
 /* Inbound passes as soon as the SA is there: the peer may have opened first. */
 static void receives_before_it_is_open(void **state)
 {
@@ -328,13 +439,23 @@ int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(is_idle_without_payload),  TEST(what_is_no_payload_does_not_count),
-		TEST(rests_without_conditions), TEST(sees_one_way_traffic),
-		TEST(sees_a_dead_peer),         TEST(sends_keepalives_only_in_silence),
-		TEST(counts_drops_by_reason),   TEST(receives_before_it_is_open),
-		TEST(reports_limits_once),      TEST(enforces_byte_limits_inbound),
-		TEST(ends_sas_by_time),         TEST(never_wraps_sequence_numbers),
-		TEST(rekeys_without_loss),      TEST(bounds_the_number_of_sas),
+		TEST(is_idle_without_payload),
+		TEST(what_is_no_payload_does_not_count),
+		TEST(rests_without_conditions),
+		TEST(sees_one_way_traffic),
+		TEST(sees_a_dead_peer),
+		TEST(sends_keepalives_only_in_silence),
+		TEST(counts_drops_by_reason),
+		TEST(looks_into_authentic_packets),
+		TEST(believes_the_inner_length_if_it_fits),
+		TEST(survives_garbage),
+		TEST(receives_before_it_is_open),
+		TEST(reports_limits_once),
+		TEST(enforces_byte_limits_inbound),
+		TEST(ends_sas_by_time),
+		TEST(never_wraps_sequence_numbers),
+		TEST(rekeys_without_loss),
+		TEST(bounds_the_number_of_sas),
 		TEST(averages_rates),
 	};
 
