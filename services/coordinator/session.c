@@ -145,15 +145,6 @@ const char *step_name(enum step step)
 	return names[step];
 }
 
-int compare_numbers(const char *a, const char *b)
-{
-	size_t length_a = strlen(a), length_b = strlen(b);
-
-	if (length_a != length_b)
-		return length_a < length_b ? -1 : 1;
-	return strcmp(a, b);
-}
-
 void session_handle(struct session *session, const struct session_event *event)
 {
 	const struct session_state_description *state = &session_states[session->state];

@@ -242,10 +242,4 @@ void session_established_handle(struct session *session, const struct session_ev
 void session_releasing_handle(struct session *session, const struct session_event *event);
 void session_holddown_handle(struct session *session, const struct session_event *event);
 
-/**
- * Who wins when both sides call at once: the lower number. Shorter first, then digit by digit.
- * Negative, 0 or positive like strcmp().
- */
-int compare_numbers(const char *a, const char *b);
-
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "services/common/log.h"
+#include "services/common/number.h"
 #include "services/coordinator/core.h"
 #include "services/coordinator/offer.h"
 #include "services/coordinator/session.h"
@@ -58,7 +59,7 @@ static void resolve_crossing(struct session *session, const struct call_report *
 {
 	const struct coordinator_port *port = session->core->port;
 
-	if (compare_numbers(session->line->config->number, session->peer->number) < 0) {
+	if (number_precedes(session->line->config->number, session->peer->number)) {
 		port->reject(port->context, call->call_id, 486, "Busy Here", 0, NULL);
 		log_session(LOG_INFO, session->peer->tunnel, session->peer->number,
 		            "crossing calls: our number is lower, our call goes on");

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "services/common/log.h"
+#include "services/common/number.h"
 #include "services/coordinator/core.h"
 #include "services/coordinator/offer.h"
 #include "services/coordinator/session.h"
@@ -54,7 +55,7 @@ static uint64_t glare_msec(const struct session *session)
 {
 	const struct coordinator_port *port = session->core->port;
 
-	if (compare_numbers(session->line->config->number, session->peer->number) < 0)
+	if (number_precedes(session->line->config->number, session->peer->number))
 		return 200 + port->random(port->context) % 400;
 	return session->core->config->timer_msec[TIMER_GLARE];
 }

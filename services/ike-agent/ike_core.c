@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "services/common/number.h"
+
 #define NONE IKE_STATE_COUNT
 
 /* A peer that failed before it proved anything may be anyone: the session waits on for the right one. */
@@ -38,13 +40,6 @@ enum ike_state ike_next_state(enum ike_state state, enum ike_event event)
 	return transitions[state][event];
 }
 
-bool ike_number_precedes(const char *a, const char *b)
-{
-	size_t a_size = strlen(a), b_size = strlen(b);
-
-	return a_size != b_size ? a_size < b_size : strcmp(a, b) < 0;
-}
-
 void ike_session_init(struct ike_session *session, const char *tunnel, uint64_t attempt,
                       uint32_t if_id, const char *local_number, const char *remote_number,
                       bool is_initiator)
@@ -55,7 +50,7 @@ void ike_session_init(struct ike_session *session, const char *tunnel, uint64_t 
 	snprintf(session->remote_number, sizeof(session->remote_number), "%s", remote_number);
 	session->attempt = attempt;
 	session->if_id = if_id;
-	session->is_lower = ike_number_precedes(local_number, remote_number);
+	session->is_lower = number_precedes(local_number, remote_number);
 	session->is_initiator = is_initiator;
 	session->state = is_initiator ? IKE_STATE_NEGOTIATING : IKE_STATE_WAITING;
 }

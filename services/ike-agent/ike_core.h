@@ -84,7 +84,4 @@ void ike_session_init(struct ike_session *session, const char *tunnel, uint64_t 
 void ike_session_apply(struct ike_session *session, const struct engine_fact *fact,
                        uint64_t now_usec, struct ike_outcome *outcome);
 
-/** True if number `a` orders before `b`: the shorter first, then by its digits. */
-bool ike_number_precedes(const char *a, const char *b);
-
 #endif

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "services/common/address.h"
+#include "services/common/number.h"
 #include "services/common/port_owner.h"
 #include "services/common/suggest.h"
 #include "services/common/timers.h"
@@ -162,12 +163,23 @@ static void test_port_owner(void **state)
 	expect_owner(SOCK_STREAM, IPPROTO_TCP, "TCP");
 }
 
+static void numbers_are_ordered(void **state)
+{
+	(void)state;
+	assert_true(number_precedes("0388881001", "0388882001"));
+	assert_false(number_precedes("0388882001", "0388881001"));
+	assert_true(number_precedes("999", "0388881001"));
+	assert_false(number_precedes("0388881001", "0388881001"));
+	assert_true(number_precedes("9", "10"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_address_port),     cmocka_unit_test(test_address_prefix),
-		cmocka_unit_test(test_address_messages), cmocka_unit_test(test_suggestions),
-		cmocka_unit_test(test_timers),           cmocka_unit_test(test_port_owner),
+		cmocka_unit_test(numbers_are_ordered), cmocka_unit_test(test_address_port),
+		cmocka_unit_test(test_address_prefix), cmocka_unit_test(test_address_messages),
+		cmocka_unit_test(test_suggestions),    cmocka_unit_test(test_timers),
+		cmocka_unit_test(test_port_owner),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -554,9 +554,6 @@ static void crossing_calls_lower_number_wins(void **unused)
 	assert_int_equal(high->session->state, SESSION_RINGING);
 	assert_int_equal(high->session->direction, VPNSIP__DIRECTION__INCOMING);
 	assert_string_equal(high->session->call_id, "theirs");
-	assert_true(compare_numbers("9", "10") < 0);
-	assert_true(compare_numbers("10", "10") == 0);
-	assert_true(compare_numbers("11", "10") > 0);
 	world_destroy(low);
 	world_destroy(high);
 }

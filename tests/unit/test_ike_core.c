@@ -275,15 +275,6 @@ static void initiation_fails(void **state)
 	assert_string_equal(script.session.cause, "no");
 }
 
-static void numbers_are_ordered(void **state)
-{
-	(void)state;
-	assert_true(ike_number_precedes("0388881001", "0388882001"));
-	assert_false(ike_number_precedes("0388882001", "0388881001"));
-	assert_true(ike_number_precedes("999", "0388881001"));
-	assert_false(ike_number_precedes("0388881001", "0388881001"));
-}
-
 static void count_session(void *context, struct ike_session *session)
 {
 	assert_true(session->attempt > 0);
@@ -358,7 +349,6 @@ int main(void)
 		cmocka_unit_test(rekey_is_no_end),
 		cmocka_unit_test(flood_is_bounded),
 		cmocka_unit_test(initiation_fails),
-		cmocka_unit_test(numbers_are_ordered),
 		cmocka_unit_test(table_orders_attempts),
 		cmocka_unit_test(fingerprint_of_the_check_vector),
 	};
