@@ -154,6 +154,7 @@ static int run_loop(const struct service *service, struct service_context *conte
 	log_line(LOG_INFO, "started, version " VPNSIP_VERSION ", configuration %s",
 	         context->config->file);
 	status = event_base_dispatch(context->base) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	block_signals(); /* a second SIGTERM must not end what is leaving */
 	if (service->stop)
 		service->stop(context);
 out:
@@ -206,6 +207,23 @@ static int run(const struct service *service, const struct service_options *opti
 	return status;
 }
 
+/* -n: everything that can be found without starting, the machine and the secret files included. */
+static int check_only(const struct config *config)
+{
+	if (!config || config_check_reality(config, config_report_to_stream, NULL) > 0)
+		return EXIT_FAILURE;
+	return EXIT_SUCCESS;
+}
+
+/* All six read the same file: one of them tells its warnings, all tell its errors. */
+static void report_at_start(void *context, int level, const char *file, int line, const char *text)
+{
+	const struct service *service = context;
+
+	if (level <= LOG_ERR || service->id == VPNSIP__SERVICE__COORDINATOR)
+		config_report_to_stream(NULL, level, file, line, text);
+}
+
 int service_main(const struct service *service, int argc, char **argv)
 {
 	struct service_options options = {
@@ -223,12 +241,12 @@ int service_main(const struct service *service, int argc, char **argv)
 	status = read_options(service, argc, argv, &options);
 	if (status >= 0)
 		return status;
-	config = config_load(options.config_file, config_report_to_stream, NULL);
-	if (!config || options.only_checks) {
-		status = config ? EXIT_SUCCESS : EXIT_FAILURE;
+	config = config_load(options.config_file,
+	                     options.only_checks ? config_report_to_stream : report_at_start,
+	                     options.only_checks ? NULL : (void *)service);
+	status = options.only_checks ? check_only(config) : EXIT_FAILURE;
+	if (!config || options.only_checks)
 		goto out;
-	}
-	status = EXIT_FAILURE;
 	log_set_level(config->log_level);
 	if (asprintf(&state_directory, "%s/%s", options.state_directory, service->name) < 0)
 		goto out;
