@@ -166,21 +166,27 @@ static uint64_t state_timer_msec(const struct session *session)
 	return timer < 0 ? 0 : session->core->config->timer_msec[timer];
 }
 
+/* `logging`: session up, session down, and each attempt that failed, once; the rest is for the curious. */
+static int transition_level(const struct session *session, enum session_state next)
+{
+	bool is_milestone = next == SESSION_ESTABLISHED || next == SESSION_RELEASING;
+
+	return is_milestone && session->core->config->logs_sessions ? LOG_NOTICE : LOG_INFO;
+}
+
 void session_become(struct session *session, enum session_state next, const char *cause)
 {
 	const struct coordinator_port *port = session->core->port;
 	const struct session_state_description *from = &session_states[session->state];
 	const struct session_state_description *to = &session_states[next];
-	bool is_milestone = next == SESSION_ESTABLISHED || session->state == SESSION_ESTABLISHED ||
-	                    next == SESSION_HOLDDOWN;
 
 	if (!(from->may_become & BIT(next))) {
 		log_session(LOG_ERR, session->peer->tunnel, session->peer->number,
 		            "bug: %s may not become %s", from->name, to->name);
 		return;
 	}
-	log_session(is_milestone ? LOG_NOTICE : LOG_INFO, session->peer->tunnel,
-	            session->peer->number, "%s -> %s: %s", from->name, to->name, cause);
+	log_session(transition_level(session, next), session->peer->tunnel, session->peer->number,
+	            "%s -> %s: %s", from->name, to->name, cause);
 	session->state = next;
 	session->state_since_usec = port->mono_usec(port->context);
 	port->start_timer(port->context, session, false, state_timer_msec(session));

@@ -20,8 +20,8 @@ void session_established_handle(struct session *session, const struct session_ev
 			session_release(session, true, "%s", cause);
 		break;
 	case EVENT_TUNNEL_IDLE:
-		session_release(session, false, "idle for %u s",
-		                session->peer->ipsec_profile->idle_msec / 1000);
+		session_release(session, false, "idle for %g s",
+		                session->peer->ipsec_profile->idle_msec / 1000.0);
 		break;
 	case EVENT_PEER_DEAD:
 		session_release(session, false, "peer dead: %s", cause);
@@ -79,11 +79,11 @@ static uint64_t next_holddown_msec(struct session *session)
 	return wait_msec;
 }
 
-static void session_rest(struct session *session)
+static void session_rest(struct session *session, const char *cause)
 {
 	const struct session_event trigger = {.type = EVENT_TRIGGER};
 
-	session_become(session, SESSION_READY, session->cause);
+	session_become(session, SESSION_READY, cause);
 	if (session->wants_peer)
 		session_handle(session, &trigger);
 }
@@ -115,6 +115,7 @@ void session_finish_release(struct session *session)
 {
 	const struct coordinator_port *port = session->core->port;
 	struct waiting_call waiting = session->waiting;
+	bool is_serving = session->line->is_wan_up && !session->core->is_shutting_down;
 
 	owe_unconfirmed(session);
 	session->waiting.is_present = false;
@@ -126,12 +127,17 @@ void session_finish_release(struct session *session)
 	memset(&session->local, 0, sizeof(session->local));
 	memset(&session->remote, 0, sizeof(session->remote));
 	session->ended_at_wall_usec = port->wall_usec(port->context);
-	if (waiting.is_present && session->line->is_wan_up && !session->core->is_shutting_down)
+	if (waiting.is_present && is_serving) {
 		session_begin_incoming(session, waiting.call_id, &waiting.offer);
-	else if (session->holds_down_next && !session->core->is_shutting_down)
+		return;
+	}
+	if (waiting.is_present)
+		port->reject(port->context, waiting.call_id, 480, "Temporarily Unavailable", 0,
+		             NULL);
+	if (session->holds_down_next && is_serving)
 		session_hold_down(session);
 	else
-		session_rest(session);
+		session_rest(session, session->cause);
 }
 
 void session_releasing_handle(struct session *session, const struct session_event *event)
@@ -154,8 +160,10 @@ void session_holddown_handle(struct session *session, const struct session_event
 {
 	switch (event->type) {
 	case EVENT_TIMEOUT:
+		session_rest(session, "hold-down is over");
+		break;
 	case EVENT_OPERATOR_RELEASE:
-		session_rest(session);
+		session_rest(session, "hold-down lifted by the operator");
 		break;
 	case EVENT_OPERATOR_CALL:
 		session_ready_handle(session, event);
