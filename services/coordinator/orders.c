@@ -5,6 +5,7 @@
 #include "services/common/address.h"
 #include "services/common/log.h"
 #include "services/coordinator/coordinator.h"
+#include "services/coordinator/media.h"
 
 #define LOCAL_TIMEOUT_MSEC 1500
 
@@ -18,57 +19,6 @@ struct pending_step {
 	uint64_t attempt;
 	enum step step;
 };
-
-/* A MediaDescription with everything that it points to. */
-struct wire_media {
-	Vpnsip__MediaDescription message;
-	Vpnsip__SocketAddress address;
-	Vpnsip__Fingerprint fingerprints[FINGERPRINTS_MAXIMUM];
-	Vpnsip__Fingerprint *list[FINGERPRINTS_MAXIMUM];
-};
-
-static void wire_fingerprints(struct wire_media *wire, struct fingerprint *fingerprints,
-                              size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		vpnsip__fingerprint__init(&wire->fingerprints[i]);
-		wire->fingerprints[i].subject = fingerprints[i].subject;
-		wire->fingerprints[i].hash = fingerprints[i].hash;
-		wire->fingerprints[i].value.data = fingerprints[i].value;
-		wire->fingerprints[i].value.len = fingerprints[i].size;
-		wire->list[i] = &wire->fingerprints[i];
-	}
-}
-
-static void wire_media(struct wire_media *wire, struct media *media)
-{
-	vpnsip__media_description__init(&wire->message);
-	vpnsip__socket_address__init(&wire->address);
-	address_to_proto(&media->address, &wire->address);
-	wire->message.address = &wire->address;
-	wire->message.bandwidth_kbit = media->bandwidth_kbit;
-	wire->message.role = media->role;
-	wire_fingerprints(wire, media->fingerprints, media->fingerprint_count);
-	wire->message.fingerprints = wire->list;
-	wire->message.n_fingerprints = media->fingerprint_count;
-}
-
-static void read_prepared(const Vpnsip__IkePrepared *prepared, struct media *media)
-{
-	media->fingerprint_count = 0;
-	for (size_t i = 0; i < prepared->n_fingerprints && i < FINGERPRINTS_MAXIMUM; i++) {
-		const Vpnsip__Fingerprint *from = prepared->fingerprints[i];
-		struct fingerprint *to = &media->fingerprints[media->fingerprint_count];
-
-		if (from->value.len > sizeof(to->value))
-			continue;
-		to->subject = from->subject;
-		snprintf(to->hash, sizeof(to->hash), "%s", from->hash);
-		memcpy(to->value, from->value.data, from->value.len);
-		to->size = from->value.len;
-		media->fingerprint_count++;
-	}
-}
 
 static void step_replied(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
 {
@@ -85,7 +35,8 @@ static void step_replied(void *context, enum bus_outcome outcome, const Vpnsip__
 	if (reply->body_case == VPNSIP__ENVELOPE__BODY_PORT_RESERVED)
 		result.port = reply->port_reserved->port;
 	if (reply->body_case == VPNSIP__ENVELOPE__BODY_IKE_PREPARED) {
-		read_prepared(reply->ike_prepared, &media);
+		media_read_fingerprints(&media, reply->ike_prepared->fingerprints,
+		                        reply->ike_prepared->n_fingerprints);
 		result.media = &media;
 	}
 	core_step_finished(pending->coordinator->core, pending->session, pending->attempt,
@@ -144,9 +95,9 @@ static void send_check_tunnel(struct coordinator *coordinator, struct session *s
 static void send_place_call(struct coordinator *coordinator, struct session *session)
 {
 	Vpnsip__PlaceCall order = VPNSIP__PLACE_CALL__INIT;
-	struct wire_media offer;
+	struct media_message offer;
 
-	wire_media(&offer, &session->local);
+	media_to_message(&offer, &session->local);
 	order.attempt = session->attempt;
 	order.tunnel = session->peer->tunnel;
 	order.local_number = session->line->config->number;
@@ -158,9 +109,9 @@ static void send_place_call(struct coordinator *coordinator, struct session *ses
 static void send_answer_call(struct coordinator *coordinator, struct session *session)
 {
 	Vpnsip__AnswerCall order = VPNSIP__ANSWER_CALL__INIT;
-	struct wire_media answer;
+	struct media_message answer;
 
-	wire_media(&answer, &session->local);
+	media_to_message(&answer, &session->local);
 	order.call_id = session->call_id;
 	order.attempt = session->attempt;
 	order.tunnel = session->peer->tunnel;
@@ -224,13 +175,13 @@ static void send_start_ike(struct coordinator *coordinator, struct session *sess
 	Vpnsip__SocketAddress local = VPNSIP__SOCKET_ADDRESS__INIT;
 	Vpnsip__SocketAddress remote = VPNSIP__SOCKET_ADDRESS__INIT;
 	struct sockaddr_storage inside = coordinator->service->config->tunnel_source;
-	struct wire_media pinned;
+	struct media_message pinned;
 
 	/* The session port is the only thing that tells libcharon's sessions apart. */
 	address_set_port(&inside, address_port(&session->local.address));
 	address_to_proto(&inside, &local);
 	address_to_proto(&session->remote.address, &remote);
-	wire_media(&pinned, &session->remote);
+	media_to_message(&pinned, &session->remote);
 	order.tunnel = session->peer->tunnel;
 	order.attempt = session->attempt;
 	order.if_id = session->peer->if_id;

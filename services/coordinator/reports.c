@@ -5,6 +5,7 @@
 #include "services/common/address.h"
 #include "services/common/log.h"
 #include "services/coordinator/coordinator.h"
+#include "services/coordinator/media.h"
 
 /* A session younger than this may be missing in a snapshot that was on its way before it. */
 #define SETTLED_USEC 2000000
@@ -12,27 +13,6 @@
 static struct coordinator *coordinator_of(void *context)
 {
 	return ((struct service_context *)context)->state;
-}
-
-static void read_media(const Vpnsip__MediaDescription *message, struct media *media)
-{
-	memset(media, 0, sizeof(*media));
-	address_from_proto(message->address, &media->address);
-	media->bandwidth_kbit = message->bandwidth_kbit;
-	media->role = message->role;
-	for (size_t i = 0; i < message->n_fingerprints; i++) {
-		const Vpnsip__Fingerprint *from = message->fingerprints[i];
-		struct fingerprint *to = &media->fingerprints[media->fingerprint_count];
-
-		if (media->fingerprint_count == FINGERPRINTS_MAXIMUM ||
-		    from->value.len > sizeof(to->value))
-			continue;
-		to->subject = from->subject;
-		snprintf(to->hash, sizeof(to->hash), "%s", from->hash);
-		memcpy(to->value, from->value.data, from->value.len);
-		to->size = from->value.len;
-		media->fingerprint_count++;
-	}
 }
 
 static void call_changed(struct coordinator *coordinator, const Vpnsip__CallChanged *call)
@@ -52,7 +32,7 @@ static void call_changed(struct coordinator *coordinator, const Vpnsip__CallChan
 	};
 
 	if (call->remote) {
-		read_media(call->remote, &media);
+		media_from_message(&media, call->remote);
 		report.media = &media;
 	}
 	core_call_changed(coordinator->core, &report);
