@@ -29,12 +29,12 @@ static void on_refused(void *context, uid_t uid)
 		        (unsigned)uid, (unsigned long long)bus->counters.refused_peers);
 }
 
-static void on_self_attached(void *context, enum transport_channel channel)
+static void on_self_link(void *context, enum transport_channel channel, bool is_up)
 {
 	struct bus *bus = context;
 
 	if (bus->guard != NULL)
-		listener_guard_attached(bus->guard, channel);
+		transport_guard_link(bus->guard, channel, is_up);
 }
 
 static const struct transport_handlers transport_handlers = {
@@ -42,7 +42,7 @@ static const struct transport_handlers transport_handlers = {
 	.request = serve_request,
 	.reply = requests_reply,
 	.link = peers_link,
-	.self_attached = on_self_attached,
+	.self_link = on_self_link,
 	.refused = on_refused,
 	.admits = admits,
 };
@@ -60,7 +60,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
 	events_heartbeat(bus);
 	peers_tick(bus, lag);
 	if (bus->guard != NULL)
-		listener_guard_tick(bus->guard);
+		transport_guard_tick(bus->guard);
 }
 
 static int start_tick(struct bus *bus)
@@ -118,7 +118,7 @@ static int open_parts(struct bus *bus, const struct bus_options *options, char *
 	if (options->is_listening) {
 		if (transport_listen(bus->transport, bus->self, why, why_size) != 0)
 			return -1;
-		bus->guard = listener_guard_new(bus, options->run_directory);
+		bus->guard = transport_guard_new(bus, options->run_directory);
 		if (bus->guard == NULL)
 			return -1;
 	}
@@ -143,23 +143,28 @@ struct bus *bus_open(const struct bus_options *options, char *why, size_t why_si
 
 void bus_close(struct bus *bus)
 {
+	bool is_at_rest = true;
+
 	if (bus == NULL)
 		return;
 	if (bus->tick != NULL)
 		event_free(bus->tick);
-	listener_guard_free(bus->guard);
+	transport_guard_free(bus->guard);
 	bus->guard = NULL;
 	if (bus->transport != NULL)
-		transport_stop(bus->transport);
+		is_at_rest = transport_stop(bus->transport);
 	bus->is_closing = true;
 	requests_fail_all(bus);
-	inbox_free(bus->inbox);
+	inbox_close(bus->inbox);
 	serve_free_open(bus);
-	transport_free(bus->transport);
 	peers_free(bus);
 	reply_cache_free(bus->replies);
 	if (bus->lock_fd >= 0)
 		close(bus->lock_fd);
+	if (!is_at_rest)
+		return;
+	transport_free(bus->transport);
+	inbox_free(bus->inbox);
 	free(bus);
 }
 

@@ -6,6 +6,8 @@
  * sockets below the run directory. PUB/SUB may lose; so an event is a hint and a reply is the truth: on a gap,
  * a new start of the source, or a missed heartbeat the library asks the owner for its snapshot by itself.
  *
+ * A listening bus ends the process when its transport is beyond repair (see transport_guard.h); a supervisor starts it anew.
+ *
  * Everything here runs on the thread of the event base, except bus_call_blocking() and bus_post().
  * Messages are protobuf-c messages; the body's type is found from its descriptor, so callers never name it.
  */
@@ -97,7 +99,7 @@ struct bus_options {
  */
 struct bus *bus_open(const struct bus_options *options, char *why, size_t why_size);
 
-/** Fails all calls in flight with BUS_NOT_SENT, closes, frees. */
+/** Fails all calls in flight with BUS_NOT_SENT, closes, frees. Takes a quarter of a second at the most. */
 void bus_close(struct bus *bus);
 
 /** Publishes a fact. `session` (may be NULL) is the tunnel's name. The message is copied before it returns. */

@@ -54,6 +54,7 @@ struct inbox *inbox_new(struct event_base *base)
 	if (inbox->wake_fd >= 0)
 		inbox->wake = event_new(base, inbox->wake_fd, EV_READ | EV_PERSIST, on_wake, inbox);
 	if (inbox->wake == NULL || event_add(inbox->wake, NULL) != 0) {
+		inbox_close(inbox);
 		inbox_free(inbox);
 		return NULL;
 	}
@@ -76,13 +77,20 @@ void inbox_put(struct inbox *inbox, struct inbox_item *item)
 		return;
 }
 
-void inbox_free(struct inbox *inbox)
+void inbox_close(struct inbox *inbox)
 {
 	if (inbox == NULL)
 		return;
 	take_all(inbox);
 	if (inbox->wake != NULL)
 		event_free(inbox->wake);
+	inbox->wake = NULL;
+}
+
+void inbox_free(struct inbox *inbox)
+{
+	if (inbox == NULL)
+		return;
 	if (inbox->wake_fd >= 0)
 		close(inbox->wake_fd);
 	pthread_mutex_destroy(&inbox->lock);

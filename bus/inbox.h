@@ -9,7 +9,7 @@ struct inbox;
 /** Embedded in whatever is handed over; it belongs to the inbox until `take` runs. */
 struct inbox_item {
 	struct inbox_item *next;
-	/** Runs on the loop's thread, and also from inbox_free(), so that whatever is inside can be released. */
+	/** Runs on the loop's thread, and also from inbox_close(), so that whatever is inside can be released. */
 	void (*take)(struct inbox_item *item);
 };
 
@@ -19,7 +19,10 @@ struct inbox *inbox_new(struct event_base *base);
 /** Any thread. */
 void inbox_put(struct inbox *inbox, struct inbox_item *item);
 
-/** Takes what is left. Nobody may put any more. */
+/** Takes what is left and leaves the event base. What is put later is never taken. */
+void inbox_close(struct inbox *inbox);
+
+/** After inbox_close(). Nobody may put any more. */
 void inbox_free(struct inbox *inbox);
 
 #endif

@@ -8,7 +8,7 @@
 
 /**
  * Takes RUN/<service>/lock for this process, until the descriptor is closed. -1 and a sentence when another instance has it.
- * Comes before any socket: to probe the sockets of a running instance is what kills them (see listener_guard.h).
+ * Comes before any socket: to probe the sockets of a running instance is what kills them (see transport_guard.h).
  */
 int instance_lock(const char *run_directory, Vpnsip__Service self, char *why, size_t why_size);
 

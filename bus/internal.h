@@ -9,9 +9,9 @@
 #include "bus/bus.h"
 #include "bus/identity.h"
 #include "bus/inbox.h"
-#include "bus/listener_guard.h"
 #include "bus/reply_cache.h"
 #include "bus/transport.h"
+#include "bus/transport_guard.h"
 
 #define PEER_COUNT     (VPNSIP__SERVICE__CLI + 1)
 #define HEARTBEAT_USEC 1000000
@@ -60,7 +60,7 @@ struct bus {
 	struct call *waiting; /* for a peer to appear, oldest first */
 	struct bus_request *open_requests;
 	struct reply_cache *replies;
-	struct listener_guard *guard;
+	struct transport_guard *guard;
 	struct event *tick;
 	uint64_t tick_due_usec;
 	uint32_t loop_lag_usec;

@@ -50,8 +50,8 @@ struct transport_handlers {
 	/** A dialled connection came up or ended. */
 	void (*link)(void *context, Vpnsip__Service peer, enum transport_channel channel,
 	             bool is_up);
-	/** A connection of this process itself reached one of its own listeners: the listener lives. */
-	void (*self_attached)(void *context, enum transport_channel channel);
+	/** A connection of this process itself reached one of its own listeners, or was cleared away after its end. */
+	void (*self_link)(void *context, enum transport_channel channel, bool is_up);
 	/** A connection was refused because of its uid. */
 	void (*refused)(void *context, uid_t uid);
 	/** Any thread: may the process with this uid be `peer` (SERVICE_UNSPECIFIED: any dialler of ours)? */
@@ -63,8 +63,12 @@ struct transport *transport_open(const char *run_directory, struct inbox *inbox,
                                  const struct transport_handlers *handlers, void *context,
                                  char *why, size_t why_size);
 
-/** Stops all threads' work; then the inbox must be freed, and after it transport_free() called. */
-void transport_stop(struct transport *transport);
+/**
+ * Closes everything; no handler runs any more. Then the inbox must be closed, and after it transport_free() called.
+ * false when nng's threads do not come to rest in time (see transport_nng.c): they may go on to use the inbox, the
+ * context of the handlers and the transport, which then must stay. The process can only end.
+ */
+bool transport_stop(struct transport *transport);
 void transport_free(struct transport *transport);
 
 /** Creates the listeners of this service. 0, or -1 and a sentence. */

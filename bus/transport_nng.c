@@ -11,10 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bus/bus.h"
 
+/** How long nng's threads get to close everything; usually it is a few milliseconds. */
+#define STOP_MSEC           250
 /** nng's maximum. The default of 16 loses events already at 10 000 a second. */
 #define QUEUE_LENGTH        8192
 #define REDIAL_FIRST_MSEC   100
@@ -99,7 +102,8 @@ static void take_pipe_item(struct inbox_item *item)
 	if (change->what == PIPE_REFUSED) {
 		transport->handlers.refused(transport->context, change->uid);
 	} else if (link == NULL) {
-		transport->handlers.self_attached(transport->context, change->listener->channel);
+		transport->handlers.self_link(transport->context, change->listener->channel,
+		                              change->what == PIPE_UP);
 	} else if (change->what == PIPE_UP) {
 		link->pipe = change->pipe;
 		transport->handlers.link(transport->context, link->peer, link->channel, true);
@@ -167,10 +171,10 @@ static void on_accepted_pipe(nng_pipe pipe, nng_pipe_ev what, void *context)
 
 	if (what == NNG_PIPE_EV_ADD_PRE)
 		admit(listener->transport, VPNSIP__SERVICE__SERVICE_UNSPECIFIED, pipe);
-	else if (what == NNG_PIPE_EV_ADD_POST &&
-	         nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_PID, &pid) == 0 &&
+	else if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_PID, &pid) == 0 &&
 	         (pid_t)pid == getpid())
-		put_pipe_item(listener->transport, NULL, listener, PIPE_UP, pipe, 0);
+		put_pipe_item(listener->transport, NULL, listener,
+		              what == NNG_PIPE_EV_ADD_POST ? PIPE_UP : PIPE_DOWN, pipe, 0);
 }
 
 static int start_listener(struct listener *listener)
@@ -181,7 +185,7 @@ static int start_listener(struct listener *listener)
 	snprintf(url, sizeof(url), "ipc://%s", listener->path);
 	/*
 	 * The instance lock is ours, so a file here is stale. nng itself would find out by a connection that it
-	 * closes at once: fatal for a listener that lives (see listener_guard.c).
+	 * closes at once: fatal for a listener that lives (see transport_guard.c).
 	 */
 	unlink(listener->path);
 	error = nng_listener_create(&listener->listener, listener->socket, url);
@@ -214,7 +218,7 @@ static int listen_on(struct transport *transport, Vpnsip__Service self,
 	listener->is_open = true;
 	if (channel == TRANSPORT_EVENTS)
 		error = nng_socket_set_int(listener->socket, NNG_OPT_SENDBUF, QUEUE_LENGTH);
-	for (int what = NNG_PIPE_EV_ADD_PRE; error == 0 && what <= NNG_PIPE_EV_ADD_POST; what++)
+	for (int what = NNG_PIPE_EV_ADD_PRE; error == 0 && what <= NNG_PIPE_EV_REM_POST; what++)
 		error = nng_pipe_notify(listener->socket, what, on_accepted_pipe, listener);
 	if (error == 0 && channel == TRANSPORT_REQUESTS)
 		error = transport_start_slots(transport);
@@ -355,10 +359,14 @@ void transport_publish(struct transport *transport, const uint8_t *octets, size_
 		nng_msg_free(message);
 }
 
-void transport_stop(struct transport *transport)
+static void *close_all(void *context)
 {
-	transport->is_stopped = true;
+	struct transport *transport = context;
+
 	transport_stop_slots(transport);
+	for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++)
+		if (transport->listeners[channel].is_open)
+			nng_listener_close(transport->listeners[channel].listener);
 	for (int peer = 0; peer < SERVICE_COUNT; peer++) {
 		for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++) {
 			struct link *link = &transport->links[peer][channel];
@@ -373,6 +381,46 @@ void transport_stop(struct transport *transport)
 	for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++)
 		if (transport->listeners[channel].is_open)
 			nng_close(transport->listeners[channel].socket);
+	return NULL;
+}
+
+/** A thread that takes no signals, as nng's own. 0 or an error number. */
+static int start_thread(pthread_t *thread, void *(*run)(void *), void *context)
+{
+	sigset_t all, before;
+	int error;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(thread, NULL, run, context);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return error;
+}
+
+/*
+ * nng_close() waits for each connection to be cleared away. It waits for ever when a connection was closed in the middle of a
+ * message: nng then starts the read of the rest on an aio that is stopped already, which is silently not done, and the
+ * aio of the protocol above never ends. (nng 1.5 to 1.10: ipc_pipe_recv_cb(), nni_aio_begin().) So it has a thread
+ * of its own, and this one a limit.
+ */
+bool transport_stop(struct transport *transport)
+{
+	struct timespec limit;
+	pthread_t closing;
+
+	transport->is_stopped = true;
+	if (start_thread(&closing, close_all, transport) != 0) {
+		close_all(transport);
+		return true;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &limit);
+	limit.tv_nsec += STOP_MSEC % 1000 * 1000000L;
+	limit.tv_sec += STOP_MSEC / 1000 + limit.tv_nsec / 1000000000L;
+	limit.tv_nsec %= 1000000000L;
+	if (pthread_clockjoin_np(closing, NULL, CLOCK_MONOTONIC, &limit) == 0)
+		return true;
+	pthread_detach(closing);
+	return false;
 }
 
 void transport_free(struct transport *transport)

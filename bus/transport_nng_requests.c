@@ -242,10 +242,13 @@ static void on_slot_aio(void *context)
 
 void transport_reply(struct transport_request *slot, const uint8_t *octets, size_t size)
 {
-	nng_msg *answer = octets != NULL ? transport_message(octets, size) : NULL;
+	nng_msg *answer;
 
+	if (slot->transport->is_stopped)
+		return;
 	nng_msg_free(slot->message);
 	slot->message = NULL;
+	answer = octets != NULL ? transport_message(octets, size) : NULL;
 	if (answer == NULL) {
 		/* Receiving again makes nng forget the request. */
 		slot->state = SLOT_RECEIVING;

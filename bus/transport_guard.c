@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "bus/listener_guard.h"
+#include "bus/transport_guard.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,17 +14,21 @@
 /** While a peer is absent it may be this listener that keeps it away. */
 #define HURRIED_TICKS 1
 #define RELAXED_TICKS 10
+/** Ticks that an ended connection may take to be cleared away. Counted, not timed: the process may have been stopped. */
+#define LINGER_TICKS  3
 
 static const struct timeval patience = {.tv_usec = 200000};
 
 struct probe {
-	struct listener_guard *guard;
+	struct transport_guard *guard;
 	enum transport_channel channel;
 	int fd; /* -1 = not under way */
 	struct event *timer;
+	bool is_attached;   /* and none has been cleared away since */
+	unsigned lingering; /* ticks with that */
 };
 
-struct listener_guard {
+struct transport_guard {
 	struct bus *bus;
 	char *run_directory;
 	unsigned ticks; /* since the last probe */
@@ -62,7 +66,7 @@ static void on_patience(evutil_socket_t fd, short what, void *context)
 
 static void start_probe(struct probe *probe)
 {
-	struct listener_guard *guard = probe->guard;
+	struct transport_guard *guard = probe->guard;
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 	if (probe->fd >= 0)
@@ -80,15 +84,35 @@ static void start_probe(struct probe *probe)
 	event_add(probe->timer, &patience);
 }
 
-void listener_guard_attached(struct listener_guard *guard, enum transport_channel channel)
+void transport_guard_link(struct transport_guard *guard, enum transport_channel channel, bool is_up)
 {
-	end_probe(&guard->probes[channel]);
+	struct probe *probe = &guard->probes[channel];
+
+	if (!is_up) {
+		probe->is_attached = false;
+		probe->lingering = 0;
+	} else if (probe->fd >= 0) {
+		probe->is_attached = true;
+		end_probe(probe);
+	}
 }
 
-void listener_guard_tick(struct listener_guard *guard)
+static void check_clearing(struct probe *probe)
+{
+	if (!probe->is_attached || ++probe->lingering <= LINGER_TICKS)
+		return;
+	bus_log(probe->guard->bus, LOG_CRIT,
+	        "bus: ended connections are not cleared away any more; this process ends, to be "
+	        "started anew");
+	_exit(EXIT_FAILURE);
+}
+
+void transport_guard_tick(struct transport_guard *guard)
 {
 	unsigned every = peers_are_complete(guard->bus) ? RELAXED_TICKS : HURRIED_TICKS;
 
+	check_clearing(&guard->probes[TRANSPORT_EVENTS]);
+	check_clearing(&guard->probes[TRANSPORT_REQUESTS]);
 	if (++guard->ticks < every)
 		return;
 	guard->ticks = 0;
@@ -96,9 +120,9 @@ void listener_guard_tick(struct listener_guard *guard)
 	start_probe(&guard->probes[TRANSPORT_REQUESTS]);
 }
 
-struct listener_guard *listener_guard_new(struct bus *bus, const char *run_directory)
+struct transport_guard *transport_guard_new(struct bus *bus, const char *run_directory)
 {
-	struct listener_guard *guard = calloc(1, sizeof(*guard));
+	struct transport_guard *guard = calloc(1, sizeof(*guard));
 
 	if (guard == NULL)
 		return NULL;
@@ -115,11 +139,11 @@ struct listener_guard *listener_guard_new(struct bus *bus, const char *run_direc
 	if (guard->run_directory != NULL && guard->probes[0].timer != NULL &&
 	    guard->probes[1].timer != NULL)
 		return guard;
-	listener_guard_free(guard);
+	transport_guard_free(guard);
 	return NULL;
 }
 
-void listener_guard_free(struct listener_guard *guard)
+void transport_guard_free(struct transport_guard *guard)
 {
 	if (guard == NULL)
 		return;
