@@ -75,6 +75,9 @@ void data_path_stop(struct agent *agent);
 int data_path_attach(struct agent_tunnel *tunnel);
 void data_path_detach(struct agent_tunnel *tunnel);
 
+/** An inbound SA was installed: serves the packets that came before it. */
+void data_path_take_early(struct agent_tunnel *tunnel, uint32_t spi);
+
 /** Arranges that held packets leave when they are due. */
 void data_path_schedule_drain(struct agent_tunnel *tunnel);
 void data_path_send_keepalive(struct agent_tunnel *tunnel, uint64_t now_usec);

@@ -84,6 +84,16 @@ static void deliver_inner(struct agent_tunnel *tunnel, uint8_t *packet, size_t p
 		tunnel->core.drops[DROP_INTERFACE]++;
 }
 
+void data_path_take_early(struct agent_tunnel *tunnel, uint32_t spi)
+{
+	uint64_t now_usec = bus_mono_usec(tunnel->agent->bus);
+	uint8_t packet[EARLY_OCTETS];
+	size_t size;
+
+	while ((size = tunnel_take_early(&tunnel->core, spi, packet)) > 0)
+		deliver_inner(tunnel, packet, size, now_usec);
+}
+
 static void take_datagram(struct agent *agent, const struct udp_packet *packet, uint64_t now_usec)
 {
 	struct agent_tunnel *tunnel = agent_find_mark(agent, packet->mark);
@@ -101,7 +111,8 @@ static void take_datagram(struct agent *agent, const struct udp_packet *packet, 
 	} else if (memcmp(packet->octets, non_esp_marker, NON_ESP_MARKER_SIZE) == 0) {
 		tunnel_note_received(&tunnel->core, now_usec);
 		ike_relay_deliver(tunnel, packet);
-	} else {
+	} else if (!tunnel_keep_early(&tunnel->core, packet->remote, packet->octets, packet->size,
+	                              now_usec)) {
 		deliver_inner(tunnel, packet->octets, packet->size, now_usec);
 	}
 	agent_settle(tunnel);

@@ -163,6 +163,8 @@ static void install_sa(struct agent *agent, struct bus_request *request,
 		         tunnel->peer->tunnel, order->spi, why);
 		return;
 	}
+	if (options.is_inbound)
+		data_path_take_early(tunnel, order->spi);
 	agent_settle(tunnel);
 	bus_done(request);
 }

@@ -73,6 +73,7 @@ static void fill_traffic(const struct tunnel *core, Vpnsip__TunnelChanged *messa
 {
 	message->packets_in = core->in.packets;
 	message->bytes_in = core->in.bytes;
+	message->early_packets = core->early_packets;
 	message->packets_out = core->out.packets;
 	message->bytes_out = core->out.bytes;
 	message->rate_in_bit_per_sec = rate_of(core->in.bit_rate);

@@ -2,6 +2,7 @@
 /* Inbound packets of a tunnel, what time does to it, and the conditions that follow. */
 #include <math.h>
 
+#include "services/common/address.h"
 #include "services/tunnel-agent/tunnel_core.h"
 
 #define IPV4_HEADER_MINIMUM 20
@@ -49,6 +50,27 @@ static bool trim_ipv4(const uint8_t *inner, size_t *inner_size)
 		return false;
 	*inner_size = total;
 	return true;
+}
+
+/* Only what may be the peer's own packet: others have no claim on the room. */
+bool tunnel_keep_early(struct tunnel *tunnel, const struct sockaddr_storage *source,
+                       const uint8_t *packet, size_t size, uint64_t now_usec)
+{
+	if (!tunnel->attempt || size < ESP_HEADER_SIZE ||
+	    !address_is_equal(source, &tunnel->remote) ||
+	    sa_find_inbound(&tunnel->sas, esp_spi(packet)))
+		return false;
+	tunnel->drops[DROP_UNKNOWN_SPI] += early_expire(&tunnel->early, now_usec);
+	return early_keep(&tunnel->early, esp_spi(packet), packet, size, now_usec);
+}
+
+size_t tunnel_take_early(struct tunnel *tunnel, uint32_t spi, uint8_t *packet)
+{
+	size_t size = early_take(&tunnel->early, spi, packet);
+
+	if (size > 0)
+		tunnel->early_packets++;
+	return size;
 }
 
 bool tunnel_unseal(struct tunnel *tunnel, uint8_t *packet, size_t packet_size, uint64_t now_usec,
@@ -158,6 +180,7 @@ void tunnel_advance(struct tunnel *tunnel, uint64_t now_usec)
 	struct sa_table *sas = &tunnel->sas;
 	unsigned expired = hold_expire(&tunnel->hold, now_usec);
 
+	tunnel->drops[DROP_UNKNOWN_SPI] += early_expire(&tunnel->early, now_usec);
 	if (expired) {
 		tunnel->drops[DROP_HOLD_EXPIRED] += expired;
 		tunnel_settle_hold(tunnel, now_usec);

@@ -115,14 +115,19 @@ int tunnel_init(struct tunnel *tunnel, const struct tunnel_options *options)
 	tunnel->options = *options;
 	tunnel->classify.probe_targets = options->probe_targets;
 	tunnel->classify.probe_target_count = options->probe_target_count;
-	return hold_init(&tunnel->hold, options->largest_packet, options->hold_bytes,
-	                 options->hold_usec);
+	if (hold_init(&tunnel->hold, options->largest_packet, options->hold_bytes,
+	              options->hold_usec) == 0 &&
+	    early_init(&tunnel->early) == 0)
+		return 0;
+	tunnel_destroy(tunnel);
+	return -1;
 }
 
 void tunnel_destroy(struct tunnel *tunnel)
 {
 	sa_remove_all(&tunnel->sas);
 	hold_release_memory(&tunnel->hold);
+	early_release_memory(&tunnel->early);
 }
 
 bool tunnel_has_session(const struct tunnel *tunnel)
@@ -142,6 +147,7 @@ static void forget_session(struct tunnel *tunnel)
 	tunnel->in.last_usec = 0;
 	tunnel->out.last_usec = 0;
 	tunnel->is_idle = tunnel->is_dead = tunnel->is_one_way = false;
+	tunnel->drops[DROP_UNKNOWN_SPI] += early_drop_all(&tunnel->early);
 	memset(&tunnel->remote, 0, sizeof(tunnel->remote));
 }
 

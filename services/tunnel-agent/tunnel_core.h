@@ -13,6 +13,7 @@
 
 #include "services/tunnel-agent/classify.h"
 #include "services/tunnel-agent/drops.h"
+#include "services/tunnel-agent/early.h"
 #include "services/tunnel-agent/hold.h"
 #include "services/tunnel-agent/sa_table.h"
 
@@ -84,6 +85,8 @@ struct tunnel {
 	struct tunnel_traffic in, out;
 	struct sa_table sas;
 	struct hold hold;
+	struct early early;
+	uint64_t early_packets; /* that came before their SA and were opened with it */
 	uint64_t drops[DROP_REASON_COUNT];
 };
 
@@ -116,6 +119,19 @@ enum tunnel_verdict tunnel_take(struct tunnel *tunnel, const uint8_t *packet, si
  */
 bool tunnel_seal(struct tunnel *tunnel, uint8_t *inner, size_t inner_size, uint64_t now_usec,
                  uint8_t **packet, size_t *packet_size);
+
+/**
+ * Keeps an ESP packet from `source` if its SA is not here yet but may come any moment. True: kept (copied), and
+ * tunnel_take_early() gives it back.
+ */
+bool tunnel_keep_early(struct tunnel *tunnel, const struct sockaddr_storage *source,
+                       const uint8_t *packet, size_t size, uint64_t now_usec);
+
+/**
+ * The next packet, in the order of arrival, that was kept for the inbound SA `spi`, into `packet` (room for
+ * EARLY_OCTETS). Its size, or 0.
+ */
+size_t tunnel_take_early(struct tunnel *tunnel, uint32_t spi, uint8_t *packet);
 
 /**
  * Checks and opens an ESP packet in place. True: `*inner` is an IPv4 packet for the interface. False: dropped and counted.
