@@ -134,6 +134,10 @@ void call_set_cause(struct call *call, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(call->cause, sizeof(call->cause), format, arguments);
 	va_end(arguments);
+	/* It may quote what a stranger sent, and ends in logs and in JSON. */
+	for (char *c = call->cause; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
 }
 
 unsigned call_state_limit_sec(enum call_state state)

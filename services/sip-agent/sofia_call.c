@@ -143,10 +143,28 @@ static void owe_bye(struct sofia_call *call)
 	sofia_call_handle(call, CALL_EVENT_BYE_DONE);
 }
 
+void sofia_quote(const char *text, char *quoted, size_t size)
+{
+	size_t length = 0;
+
+	quoted[length++] = '"';
+	for (; *text && length + 2 < size; text++)
+		if (*text != '"' && *text != '\\' && (unsigned char)*text >= ' ')
+			quoted[length++] = *text;
+	snprintf(quoted + length, size - length, "\"");
+}
+
+/* With the cause (RFC 3326), so that both operators read the same: the BYE may overtake IKE's own error. */
 static void repeat_bye(struct sofia_call *call)
 {
+	char text[CALL_CAUSE_SIZE], reason[sizeof(text) + 16];
+
+	sofia_quote(call->call.cause, text, sizeof(text));
+	snprintf(reason, sizeof(reason), "SIP;text=%s", text);
 	call->bye = nta_outgoing_tcreate(call->leg, on_bye_response, call, NULL, SIP_METHOD_BYE,
-	                                 NULL, SOFIA_AUTH_TAGS(&call->later_auth), TAG_END());
+	                                 NULL,
+	                                 SIPTAG_REASON_STR(call->call.cause[0] ? reason : NULL),
+	                                 SOFIA_AUTH_TAGS(&call->later_auth), TAG_END());
 	if (!call->bye)
 		owe_bye(call);
 }
@@ -228,11 +246,26 @@ void sofia_call_handle(struct sofia_call *call, enum call_event event)
 	act(call, actions);
 }
 
-static int receive_bye(struct sofia_call *call, nta_incoming_t *request)
+/* The parser leaves the quotation marks of the Reason's text in place. */
+static void keep_reason(struct sofia_call *call, const sip_reason_t *reason)
 {
+	const char *text = reason && reason->re_text ? reason->re_text : "";
+	size_t length = strlen(text);
+	bool is_quoted = length >= 2 && text[0] == '"' && text[length - 1] == '"';
+
+	if (is_quoted) {
+		text++;
+		length -= 2;
+	}
+	call_set_cause(&call->call, "hung up by the other side%s%.*s", length ? ": " : "",
+	               (int)length, text);
+}
+
+static int receive_bye(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip)
+{
+	keep_reason(call, sip->sip_reason);
 	nta_incoming_treply(request, SIP_200_OK, TAG_END());
 	nta_incoming_destroy(request);
-	call_set_cause(&call->call, "hung up by the other side");
 	call->refusal = (struct sofia_refusal){.sip_status = 487};
 	sofia_call_handle(call, CALL_EVENT_PEER_BYE);
 	return 0;
@@ -249,7 +282,7 @@ int sofia_call_request(struct sofia_call *call, nta_leg_t *leg, nta_incoming_t *
 		return sip->sip_request->rq_method == sip_method_invite ? 482 : 481;
 	switch (sip->sip_request->rq_method) {
 	case sip_method_bye:
-		return receive_bye(call, request);
+		return receive_bye(call, request, sip);
 	case sip_method_invite:
 	case sip_method_update:
 		return sofia_session_request(call, request, sip);

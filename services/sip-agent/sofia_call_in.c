@@ -22,11 +22,8 @@ static void print_warning(const struct sofia_line *line, unsigned code, const ch
 	size_t length;
 
 	inet_ntop(AF_INET, &line->address, host, sizeof(host));
-	length = (size_t)snprintf(header, size, "%u %s \"", code, host);
-	for (; *text && length + 3 < size; text++)
-		if (*text != '"' && *text != '\\' && (unsigned char)*text >= ' ')
-			header[length++] = *text;
-	snprintf(header + length, size - length, "\"");
+	length = (size_t)snprintf(header, size, "%u %s ", code, host);
+	sofia_quote(text, header + length, size - length);
 }
 
 /* Final refusal of an INVITE that became no call. */

@@ -165,6 +165,9 @@ void sofia_call_begin(struct sofia_call *call);
 /* Feeds the state table and carries out what it says. */
 void sofia_call_handle(struct sofia_call *call, enum call_event event);
 void sofia_call_send_bye(struct sofia_call *call);
+
+/** The text as a quoted-string of SIP, cut to fit; what would need an escape is left out. `size` is at least 3. */
+void sofia_quote(const char *text, char *quoted, size_t size);
 /* Starts the limit of the present state. */
 void sofia_call_limit_state(struct sofia_call *call);
 /* Gives back everything that belongs to an agent. */

@@ -135,6 +135,7 @@ static void cancel_waits_and_a_crossing_answer_is_ended(void **state)
 	answer(invite, 200, "", ANSWER);
 	expect("ACK ");
 	expect("BYE ");
+	assert_has("\r\nReason: SIP;text=\"changed our mind\"\r\n");
 	answer(scene.received, 481, "", "");
 	wait_for_state(CALL_STATE_ENDED);
 	assert_string_equal(scene.call.cause, "changed our mind");
@@ -210,10 +211,12 @@ static void an_incoming_call_is_answered_and_ended(void **state)
 	ASK(.method = "BYE", .call_id = "in1", .cseq = 3, .tag = "guessed");
 	expect("SIP/2.0 481");
 	assert_int_equal(scene.call.state, CALL_STATE_CONFIRMED);
-	ASK(.method = "BYE", .call_id = "in1", .cseq = 4, .tag = tag);
+	ASK(.method = "BYE", .call_id = "in1", .cseq = 4, .tag = tag,
+	    .headers = "Reason: SIP;cause=480;text=\"wrong \377key\"\r\n");
 	expect("SIP/2.0 200");
 	wait_for_state(CALL_STATE_ENDED);
 	assert_int_equal(scene.call.ended_by, CALL_ENDED_BY_PEER);
+	assert_string_equal(scene.call.cause, "hung up by the other side: wrong ?key");
 }
 
 static void each_bad_invite_has_its_answer(void **state)
