@@ -7,7 +7,6 @@
 #define VPNSIP_IKE_AGENT_H
 
 #include <event2/event.h>
-#include <stdatomic.h>
 
 #include "bus/bus.h"
 #include "services/common/config.h"
@@ -17,16 +16,16 @@
 /** Packets lost for one reason; told in the log at the 1st, 2nd, 4th, 8th ... */
 struct drop_counter {
 	const char *reason;
-	atomic_uint count;
+	unsigned count;
 };
 
 struct ike_agent {
 	struct service_context *service;
 	struct config_keyring *keyring;
-	struct session_table *sessions;
+	struct session_table *sessions; /* NULL once the agent is leaving */
 	struct engine_host host;
-	atomic_uint packets_in_flight; /* SendIkePacket, posted or called */
-	struct drop_counter unknown, congested, unanswered;
+	unsigned packets_in_flight; /* SendIkePacket called, not answered */
+	struct drop_counter crowded, congested, unanswered;
 	struct event *rekey_timer;
 	uint32_t *rekeys; /* if_ids whose SAs tunnel-agent lost, one is served a tick */
 	size_t rekey_count, rekey_capacity;
@@ -53,6 +52,7 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact);
 /** Ends the session's IKE_SAs with a DELETE each and forgets it. */
 void agent_end_session(struct ike_agent *agent, struct ike_session *session);
 
-void agent_count_drop(struct drop_counter *counter);
+/** Counts an IKE packet of the tunnel that was lost; without a living session there it is a late one, no loss. */
+void agent_count_drop(struct ike_agent *agent, uint32_t if_id, struct drop_counter *counter);
 
 #endif

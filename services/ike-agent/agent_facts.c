@@ -80,9 +80,12 @@ void agent_end_session(struct ike_agent *agent, struct ike_session *session)
 
 void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 {
-	struct ike_session *session = session_table_find(agent->sessions, fact->if_id);
+	struct ike_session *session;
 	struct ike_outcome outcome;
 
+	if (!agent->sessions)
+		return;
+	session = session_table_find(agent->sessions, fact->if_id);
 	if (!session || session->attempt != fact->attempt) {
 		/* Begun for a session that was stopped meanwhile. */
 		if (fact->kind == ENGINE_SA_BEGUN || fact->kind == ENGINE_CHILD_UP)

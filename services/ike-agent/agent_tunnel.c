@@ -19,10 +19,17 @@
 
 #define TUNNEL_AGENT VPNSIP__SERVICE__TUNNEL_AGENT
 
-void agent_count_drop(struct drop_counter *counter)
+void agent_count_drop(struct ike_agent *agent, uint32_t if_id, struct drop_counter *counter)
 {
-	unsigned count = atomic_fetch_add(&counter->count, 1) + 1;
+	const struct ike_session *session;
+	unsigned count;
 
+	if (!agent->sessions)
+		return;
+	session = session_table_find(agent->sessions, if_id);
+	if (!session || session->state == IKE_STATE_FAILED || session->state == IKE_STATE_ENDED)
+		return;
+	count = ++counter->count;
 	if ((count & (count - 1)) == 0)
 		log_line(LOG_WARNING, "IKE packets dropped, %s: %u", counter->reason, count);
 }
@@ -35,11 +42,13 @@ static const char *tunnel_name(const struct ike_agent *agent, uint32_t if_id)
 	return peer ? peer->tunnel : NULL;
 }
 
-/** An IKE packet or a fact, on its way from an engine's thread to the loop's. */
+/** An IKE packet or a fact, on its way from an engine's thread to the loop's; a packet, until it is answered. */
 struct posted_packet {
 	struct ike_agent *agent;
 	uint32_t if_id;
 	struct sockaddr_storage remote;
+	bool has_fact; /* to be taken when the packet has left */
+	struct engine_fact fact;
 	size_t size;
 	uint8_t packet[];
 };
@@ -49,50 +58,63 @@ struct posted_fact {
 	struct engine_fact fact;
 };
 
+/** The packet has left or is lost. */
+static void finish_packet(struct posted_packet *posted)
+{
+	if (posted->has_fact)
+		agent_take_fact(posted->agent, &posted->fact);
+	free(posted);
+}
+
 static void packet_replied(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
 {
-	struct ike_agent *agent = context;
+	struct posted_packet *posted = context;
+	struct ike_agent *agent = posted->agent;
 
-	atomic_fetch_sub(&agent->packets_in_flight, 1);
-	if (outcome == BUS_DONE)
-		return;
-	log_line(LOG_DEBUG, "IKE packet: %s", bus_cause(reply));
-	agent_count_drop(&agent->unanswered);
+	agent->packets_in_flight--;
+	if (outcome != BUS_DONE) {
+		log_line(LOG_DEBUG, "IKE packet: %s", bus_cause(reply));
+		agent_count_drop(agent, posted->if_id, &agent->unanswered);
+	}
+	finish_packet(posted);
 }
 
 static void call_send(void *context)
 {
 	struct posted_packet *posted = context;
+	struct ike_agent *agent = posted->agent;
 	Vpnsip__SendIkePacket order = VPNSIP__SEND_IKE_PACKET__INIT;
 	Vpnsip__SocketAddress remote = VPNSIP__SOCKET_ADDRESS__INIT;
 
+	if (agent->packets_in_flight == PACKETS_IN_FLIGHT_MAX) {
+		agent_count_drop(agent, posted->if_id, &agent->congested);
+		finish_packet(posted);
+		return;
+	}
+	agent->packets_in_flight++;
 	address_to_proto(&posted->remote, &remote);
 	order.if_id = posted->if_id;
 	order.remote = &remote;
 	order.packet.data = posted->packet;
 	order.packet.len = posted->size;
-	bus_call(posted->agent->service->bus, TUNNEL_AGENT,
-	         tunnel_name(posted->agent, posted->if_id), &order.base, PACKET_TIMEOUT_MSEC,
-	         packet_replied, posted->agent);
-	free(posted);
+	bus_call(agent->service->bus, TUNNEL_AGENT, tunnel_name(agent, posted->if_id), &order.base,
+	         PACKET_TIMEOUT_MSEC, packet_replied, posted);
 }
 
 static void host_send_packet(void *context, uint32_t if_id, const struct sockaddr_storage *remote,
-                             const uint8_t *packet, size_t size)
+                             const uint8_t *packet, size_t size, const struct engine_fact *then)
 {
 	struct ike_agent *agent = context;
-	struct posted_packet *posted = NULL;
+	struct posted_packet *posted = malloc(sizeof(*posted) + size);
 
-	if (atomic_fetch_add(&agent->packets_in_flight, 1) < PACKETS_IN_FLIGHT_MAX)
-		posted = malloc(sizeof(*posted) + size);
-	if (!posted) {
-		atomic_fetch_sub(&agent->packets_in_flight, 1);
-		agent_count_drop(&agent->congested);
-		return;
-	}
+	if (!posted)
+		abort(); /* as for a fact, which it may bear */
 	posted->agent = agent;
 	posted->if_id = if_id;
 	posted->remote = *remote;
+	posted->has_fact = then;
+	if (then)
+		posted->fact = *then;
 	posted->size = size;
 	memcpy(posted->packet, packet, size);
 	bus_post(agent->service->bus, call_send, posted);
@@ -193,7 +215,7 @@ void agent_init_host(struct ike_agent *agent)
 		.report = host_report,
 		.context = agent,
 	};
-	agent->unknown.reason = "no session takes them, or too many wait";
+	agent->crowded.reason = "too many wait for libcharon";
 	agent->congested.reason = "too many are in flight";
 	agent->unanswered.reason = "tunnel-agent did not take them";
 }
@@ -241,7 +263,8 @@ static void queue_rekey(struct ike_agent *agent, uint32_t if_id)
 		event_add(agent->rekey_timer, &tick);
 }
 
-static void take_tunnel(struct ike_agent *agent, const Vpnsip__TunnelChanged *tunnel)
+static void take_tunnel(struct ike_agent *agent, const Vpnsip__TunnelChanged *tunnel,
+                        uint64_t reported_mono_usec)
 {
 	struct ike_session *session = session_table_find(agent->sessions, tunnel->if_id);
 	struct engine_sa_usage usage[SAS_PER_TUNNEL_MAX];
@@ -260,7 +283,7 @@ static void take_tunnel(struct ike_agent *agent, const Vpnsip__TunnelChanged *tu
 			.last_used_mono_usec = sa->last_used_mono_usec,
 		};
 	}
-	if (engine_note_usage(tunnel->if_id, usage, count, bus_mono_usec(agent->service->bus)) == 0)
+	if (engine_note_usage(tunnel->if_id, usage, count, reported_mono_usec) == 0)
 		return;
 	log_session(LOG_INFO, session->tunnel, session->remote_number,
 	            "tunnel-agent lost the SAs: rekeying");
@@ -270,7 +293,7 @@ static void take_tunnel(struct ike_agent *agent, const Vpnsip__TunnelChanged *tu
 void agent_take_event(void *context, const Vpnsip__Envelope *event)
 {
 	if (event->body_case == VPNSIP__ENVELOPE__BODY_TUNNEL_CHANGED)
-		take_tunnel(ike_agent_of(context), event->tunnel_changed);
+		take_tunnel(ike_agent_of(context), event->tunnel_changed, event->sent_mono_usec);
 }
 
 void agent_take_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelope *snapshot)
@@ -279,5 +302,6 @@ void agent_take_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelo
 	if (snapshot->body_case != VPNSIP__ENVELOPE__BODY_TUNNEL_SNAPSHOT)
 		return;
 	for (size_t i = 0; i < snapshot->tunnel_snapshot->n_tunnels; i++)
-		take_tunnel(ike_agent_of(context), snapshot->tunnel_snapshot->tunnels[i]);
+		take_tunnel(ike_agent_of(context), snapshot->tunnel_snapshot->tunnels[i],
+		            snapshot->sent_mono_usec);
 }

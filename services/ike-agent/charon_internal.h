@@ -41,7 +41,7 @@ struct charon_session {
 	child_cfg_t *child_cfg;
 };
 
-/** New reference or NULL. Of several with the port or if_id, the one that is not retired. */
+/** New reference or NULL. Of several with the port or if_id, the one that is not retired, else the newest. */
 struct charon_session *charon_session_by_port(uint16_t local_port);
 struct charon_session *charon_session_by_if_id(uint32_t if_id);
 /** The session that the IKE_SA's local port names. `ike_sa` may be NULL. */
@@ -62,6 +62,11 @@ bool charon_identity_is_peer(const struct charon_session *session, identificatio
 /** Reports a cause about the IKE_SA that the calling thread works on. */
 void charon_report_cause(enum engine_cause_rank rank, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/** Reports the fact once the IKE_AUTH response of its IKE_SA (by the SPIs) has left. */
+void charon_report_after_response(const struct engine_fact *fact);
+/** There will be no response: the IKE_SA is gone. */
+void charon_forget_response(uint32_t sa);
 
 /** Ends the IKE_SA in a while unless it has a child by then. */
 void charon_end_if_childless(uint32_t sa);

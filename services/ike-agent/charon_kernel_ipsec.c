@@ -11,7 +11,6 @@
 #include <sys/random.h>
 
 #define BUCKETS            256
-#define MISSING_AFTER_SEC  3  /* a report of tunnel-agent may be older than the SA */
 #define REKEY_INTERVAL_SEC 10 /* between two attempts to replace a missing SA */
 
 struct installed_sa {
@@ -19,9 +18,10 @@ struct installed_sa {
 	uint32_t if_id;
 	uint32_t spi; /* host order */
 	bool is_inbound;
-	host_t *destination;
-	uint32_t serial; /* tells a later SA with the same SPI apart */
-	time_t installed_at, rekey_asked_at;
+	host_t *destination; /* an SPI is unique per destination (RFC 4301 section 4.1) */
+	uint32_t serial;     /* tells a later SA with the same SPI apart */
+	uint64_t installed_usec;
+	time_t rekey_asked_at;
 	bool is_missing;
 	bool has_usage;
 	struct engine_sa_usage usage;
@@ -32,14 +32,24 @@ static struct installed_sa *buckets[BUCKETS];
 static uint32_t last_serial;
 
 /** The link that holds the SA, or the one at the end of its chain. The mutex is held. */
-static struct installed_sa **find(uint32_t if_id, uint32_t spi, bool is_inbound)
+static struct installed_sa **find(const kernel_ipsec_sa_id_t *id)
 {
-	struct installed_sa **link = &buckets[if_id % BUCKETS];
+	struct installed_sa **link = &buckets[id->if_id % BUCKETS];
 
-	while (*link && ((*link)->if_id != if_id || (*link)->spi != spi ||
-	                 (*link)->is_inbound != is_inbound))
+	while (*link && ((*link)->if_id != id->if_id || (*link)->spi != ntohl(id->spi) ||
+	                 !id->dst->equals(id->dst, (*link)->destination)))
 		link = &(*link)->next;
 	return link;
+}
+
+/** The SA of either direction with this SPI, or NULL. The mutex is held. */
+static struct installed_sa *find_spi(uint32_t if_id, uint32_t spi)
+{
+	struct installed_sa *sa = buckets[if_id % BUCKETS];
+
+	while (sa && (sa->if_id != if_id || sa->spi != spi))
+		sa = sa->next;
+	return sa;
 }
 
 static void free_sa(struct installed_sa *sa)
@@ -58,7 +68,7 @@ static void expire(uint32_t spi, host_t *destination, bool is_hard)
 
 /** The end of a time lifetime; the SA may be gone by then. */
 struct deadline {
-	uint32_t if_id, spi, serial;
+	uint32_t if_id, serial;
 	bool is_hard;
 };
 
@@ -66,14 +76,19 @@ static job_requeue_t meet_deadline(struct deadline *deadline)
 {
 	host_t *destination = NULL;
 	struct installed_sa *sa;
+	uint32_t spi = 0;
 
 	pthread_mutex_lock(&mutex);
-	sa = *find(deadline->if_id, deadline->spi, true);
-	if (sa && sa->serial == deadline->serial)
+	sa = buckets[deadline->if_id % BUCKETS];
+	while (sa && sa->serial != deadline->serial)
+		sa = sa->next;
+	if (sa) {
+		spi = sa->spi;
 		destination = sa->destination->clone(sa->destination);
+	}
 	pthread_mutex_unlock(&mutex);
 	if (destination) {
-		expire(deadline->spi, destination, deadline->is_hard);
+		expire(spi, destination, deadline->is_hard);
 		destination->destroy(destination);
 	}
 	return JOB_REQUEUE_NONE;
@@ -85,12 +100,20 @@ static void schedule(const struct installed_sa *sa, uint64_t delay_sec, bool is_
 
 	if (delay_sec == 0)
 		return;
-	INIT(deadline, .if_id = sa->if_id, .spi = sa->spi, .serial = sa->serial,
-	     .is_hard = is_hard);
+	INIT(deadline, .if_id = sa->if_id, .serial = sa->serial, .is_hard = is_hard);
 	lib->scheduler->schedule_job(
 		lib->scheduler,
 		(job_t *)callback_job_create((void *)meet_deadline, deadline, free, NULL),
 		delay_sec);
+}
+
+/** CLOCK_MONOTONIC, as the bus stamps it on reports. */
+static uint64_t now_usec(void)
+{
+	timeval_t now;
+
+	time_monotonic(&now);
+	return now.tv_sec * 1000000ull + now.tv_usec;
 }
 
 /** Enters the SA and sets the clock for the child: one of its two SAs, the inbound one, is enough. */
@@ -99,10 +122,10 @@ static void enter(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 	struct installed_sa *sa, **link, *known;
 
 	INIT(sa, .if_id = id->if_id, .spi = ntohl(id->spi), .is_inbound = data->inbound,
-	     .destination = id->dst->clone(id->dst), .installed_at = time_monotonic(NULL), );
+	     .destination = id->dst->clone(id->dst), .installed_usec = now_usec(), );
 	pthread_mutex_lock(&mutex);
 	sa->serial = ++last_serial;
-	link = find(sa->if_id, sa->spi, sa->is_inbound);
+	link = find(id);
 	known = *link;
 	sa->next = known ? known->next : NULL;
 	*link = sa;
@@ -203,12 +226,11 @@ METHOD(kernel_ipsec_t, add_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_sa_i
 METHOD(kernel_ipsec_t, update_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_sa_id_t *id,
        kernel_ipsec_update_sa_t *data)
 {
-	pthread_mutex_lock(&mutex);
-	for (int is_inbound = 0; is_inbound < 2; is_inbound++) {
-		struct installed_sa *sa = *find(id->if_id, ntohl(id->spi), is_inbound);
+	struct installed_sa *sa;
 
-		if (!sa)
-			continue;
+	pthread_mutex_lock(&mutex);
+	sa = *find(id);
+	if (sa) {
 		sa->destination->destroy(sa->destination);
 		sa->destination = data->new_dst->clone(data->new_dst);
 	}
@@ -219,14 +241,12 @@ METHOD(kernel_ipsec_t, update_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_s
 METHOD(kernel_ipsec_t, query_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_sa_id_t *id,
        kernel_ipsec_query_sa_t *data, uint64_t *bytes, uint64_t *packets, time_t *time)
 {
+	const struct installed_sa *sa;
 	status_t status = NOT_FOUND;
 
 	pthread_mutex_lock(&mutex);
-	for (int is_inbound = 0; is_inbound < 2; is_inbound++) {
-		const struct installed_sa *sa = *find(id->if_id, ntohl(id->spi), is_inbound);
-
-		if (!sa || !sa->has_usage)
-			continue;
+	sa = *find(id);
+	if (sa && sa->has_usage) {
 		if (bytes)
 			*bytes = sa->usage.bytes;
 		if (packets)
@@ -234,42 +254,26 @@ METHOD(kernel_ipsec_t, query_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_sa
 		if (time)
 			*time = sa->usage.last_used_mono_usec / 1000000;
 		status = SUCCESS;
-		break;
 	}
 	pthread_mutex_unlock(&mutex);
 	return status;
 }
 
-/** The direction of an SA in the table, or by which of its ends is ours: libcharon does not tell. */
-static bool is_inbound_sa(const kernel_ipsec_sa_id_t *id)
-{
-	struct charon_session *session = charon_session_by_if_id(id->if_id);
-	host_t *local = session ? host_create_from_sockaddr((sockaddr_t *)&session->local) : NULL;
-	bool is_inbound = local && id->dst->ip_equals(id->dst, local) &&
-	                  id->dst->get_port(id->dst) == local->get_port(local);
-
-	DESTROY_IF(local);
-	charon_session_release(session);
-	return is_inbound;
-}
-
 METHOD(kernel_ipsec_t, del_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_sa_id_t *id,
        kernel_ipsec_del_sa_t *data)
 {
-	uint32_t spi = ntohl(id->spi);
 	struct installed_sa **link, *sa;
-	bool is_inbound = is_inbound_sa(id);
 
 	pthread_mutex_lock(&mutex);
-	link = find(id->if_id, spi, is_inbound);
+	link = find(id);
 	sa = *link;
 	if (sa)
 		*link = sa->next;
 	pthread_mutex_unlock(&mutex);
 	/* An SPI that was only allocated was never installed anywhere. */
 	if (sa && !charon_engine.is_leaving)
-		charon_engine.host->remove_sa(charon_engine.host->context, id->if_id, is_inbound,
-		                              spi);
+		charon_engine.host->remove_sa(charon_engine.host->context, sa->if_id,
+		                              sa->is_inbound, sa->spi);
 	free_sa(sa);
 	return SUCCESS;
 }
@@ -311,9 +315,8 @@ kernel_ipsec_t *charon_kernel_ipsec_create(void)
 }
 
 size_t engine_note_usage(uint32_t if_id, const struct engine_sa_usage *usage, size_t count,
-                         uint64_t now_mono_usec)
+                         uint64_t reported_mono_usec)
 {
-	time_t now = now_mono_usec / 1000000;
 	size_t missing = 0;
 
 	pthread_mutex_lock(&mutex);
@@ -330,7 +333,7 @@ size_t engine_note_usage(uint32_t if_id, const struct engine_sa_usage *usage, si
 			sa->has_usage = true;
 		}
 		sa->is_missing = !is_there && sa->is_inbound &&
-		                 now - sa->installed_at > MISSING_AFTER_SEC;
+		                 sa->installed_usec < reported_mono_usec;
 		missing += sa->is_missing;
 	}
 	pthread_mutex_unlock(&mutex);
@@ -355,20 +358,16 @@ void engine_rekey_missing(uint32_t if_id)
 bool engine_expire(uint32_t if_id, uint32_t spi, bool is_hard)
 {
 	host_t *destination = NULL;
-	bool is_known = false;
+	struct installed_sa *sa;
 
 	pthread_mutex_lock(&mutex);
-	for (int is_inbound = 0; is_inbound < 2 && !destination; is_inbound++) {
-		struct installed_sa *sa = *find(if_id, spi, is_inbound);
-
-		if (sa)
-			destination = sa->destination->clone(sa->destination);
-	}
+	sa = find_spi(if_id, spi);
+	if (sa)
+		destination = sa->destination->clone(sa->destination);
 	pthread_mutex_unlock(&mutex);
-	if (destination) {
-		expire(spi, destination, is_hard);
-		destination->destroy(destination);
-		is_known = true;
-	}
-	return is_known;
+	if (!destination)
+		return false;
+	expire(spi, destination, is_hard);
+	destination->destroy(destination);
+	return true;
 }

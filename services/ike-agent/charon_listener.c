@@ -8,6 +8,9 @@
 #include <encoding/payloads/delete_payload.h>
 #include <stdarg.h>
 
+/* With a pre-shared key or a certificate one exchange is enough (RFC 7296 section 1.2). */
+#define IKE_AUTH_MESSAGE_ID 1
+
 /** A fact about the IKE_SA, its session found; if_id stays 0 if it has none. */
 static struct engine_fact fact_of(ike_sa_t *ike_sa, enum engine_fact_kind kind)
 {
@@ -136,6 +139,8 @@ static bool ike_state_change(listener_t *this, ike_sa_t *ike_sa, ike_sa_state_t 
 	if (state != IKE_CONNECTING && state != IKE_DESTROYING)
 		return TRUE;
 	fact = fact_of(ike_sa, state == IKE_CONNECTING ? ENGINE_SA_BEGUN : ENGINE_SA_GONE);
+	if (state == IKE_DESTROYING)
+		charon_forget_response(fact.sa);
 	report(&fact);
 	return TRUE;
 }
@@ -153,19 +158,25 @@ static bool ike_rekey(listener_t *this, ike_sa_t *old, ike_sa_t *new)
 static bool child_updown(listener_t *this, ike_sa_t *ike_sa, child_sa_t *child_sa, bool up)
 {
 	struct engine_fact fact;
+	bool is_answering_auth;
 
 	if (!up) {
 		charon_end_if_childless(ike_sa->get_unique_id(ike_sa));
 		return TRUE;
 	}
 	fact = fact_of(ike_sa, ENGINE_CHILD_UP);
-
+	is_answering_auth = !fact.is_initiator &&
+	                    ike_sa->get_message_id(ike_sa, FALSE) == IKE_AUTH_MESSAGE_ID;
 	add_spis(&fact, ike_sa);
 	write_proposal(ike_sa->get_proposal(ike_sa), fact.ike_proposal);
 	write_proposal(child_sa->get_proposal(child_sa), fact.esp_proposal);
 	charon_identity_text(ike_sa->get_other_id(ike_sa), fact.remote_identity,
 	                     sizeof(fact.remote_identity));
-	report(&fact);
+	/* Who is told sends ESP at once: not before the peer can know the SA it belongs to. */
+	if (is_answering_auth)
+		charon_report_after_response(&fact);
+	else
+		report(&fact);
 	return TRUE;
 }
 

@@ -48,10 +48,14 @@ static struct charon_session *find(match_fn *is_match, uint32_t key)
 
 	pthread_mutex_lock(&mutex);
 	for (struct charon_session *session = sessions; session; session = session->next) {
+		bool is_live = !session->is_retired;
+
 		if (!is_match(session, key))
 			continue;
-		found = session;
-		if (!session->is_retired)
+		/* The list begins with the newest. */
+		if (is_live || !found)
+			found = session;
+		if (is_live)
 			break;
 	}
 	if (found)

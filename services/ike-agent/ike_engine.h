@@ -118,9 +118,12 @@ struct engine_host {
 	bool (*install_sa)(void *context, const struct engine_sa *sa, char *why, size_t why_size);
 	/** Removes the SA, which may never have been installed. Blocks at most 2 s. */
 	void (*remove_sa)(void *context, uint32_t if_id, bool is_inbound, uint32_t spi);
-	/** Sends an IKE message (no non-ESP marker). Does not block; may lose it. */
+	/**
+	 * Sends an IKE message (no non-ESP marker). Does not block; may lose it. `then`, unless NULL, is a fact to take
+	 * note of as soon as the message has left or is lost, and not before.
+	 */
 	void (*send_packet)(void *context, uint32_t if_id, const struct sockaddr_storage *remote,
-	                    const uint8_t *packet, size_t size);
+	                    const uint8_t *packet, size_t size, const struct engine_fact *then);
 	/** Takes note of a fact. Does not block: the engine holds a lock. */
 	void (*report)(void *context, const struct engine_fact *fact);
 	void *context;
@@ -156,11 +159,11 @@ bool engine_deliver(uint32_t if_id, const struct sockaddr_storage *remote, const
                     size_t size);
 
 /**
- * All SAs that tunnel-agent holds for this tunnel. Returns how many child SAs of ours are missing there, though
- * installed more than 3 s ago.
+ * All SAs that tunnel-agent held for this tunnel when it reported them (monotonic clock). Returns how many child SAs of
+ * ours are missing there, though installed before.
  */
 size_t engine_note_usage(uint32_t if_id, const struct engine_sa_usage *usage, size_t count,
-                         uint64_t now_mono_usec);
+                         uint64_t reported_mono_usec);
 
 /** Rekeys those child SAs that the last engine_note_usage() found missing. */
 void engine_rekey_missing(uint32_t if_id);

@@ -49,6 +49,7 @@ static void free_agent(struct ike_agent *agent)
 {
 	agent_close_rekeys(agent);
 	session_table_free(agent->sessions);
+	agent->sessions = NULL;
 	config_free_keyring(agent->keyring);
 }
 

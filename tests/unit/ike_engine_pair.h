@@ -146,9 +146,10 @@ static inline void host_remove(void *context, uint32_t if_id, bool is_inbound, u
 }
 
 static inline void host_send(void *context, uint32_t if_id, const struct sockaddr_storage *remote,
-                             const uint8_t *packet, size_t size)
+                             const uint8_t *packet, size_t size, const struct engine_fact *then)
 {
 	struct message message = {.kind = PACKET, .size = size, .number = if_id};
+	struct message fact = {.kind = FACT};
 
 	(void)context;
 	(void)remote;
@@ -156,6 +157,10 @@ static inline void host_send(void *context, uint32_t if_id, const struct sockadd
 		return;
 	memcpy(message.packet, packet, size);
 	tell(&message);
+	if (!then)
+		return;
+	fact.fact = *then;
+	tell(&fact);
 }
 
 static inline void host_report(void *context, const struct engine_fact *fact)

@@ -266,7 +266,6 @@ static void lost_sas_are_replaced(void **state)
 	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
 
 	bring_up(pair, 1);
-	run_until(pair->base, 4500, NULL, NULL);
 	publish_tunnel(&pair->routers[1]);
 	run_until(pair->base, 300, NULL, NULL);
 	assert_int_equal(pair->routers[1].installs, 2);
@@ -274,6 +273,56 @@ static void lost_sas_are_replaced(void **state)
 	publish_tunnel(&pair->routers[1]);
 	assert_true(run_until(pair->base, 3000, has_second_new_sas, pair));
 	assert_true(are_both_up(pair));
+}
+
+static bool have_sas_of_one_session(void *context)
+{
+	const struct pair *pair = context;
+
+	return pair->routers[0].sa_count == 2 && pair->routers[1].sa_count == 2;
+}
+
+/** What is left of the SAs of one session must not be missed in the next. */
+static void ended_sessions_leave_no_sas(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+
+	for (uint64_t attempt = 1; attempt <= 4; attempt++) {
+		bring_up(pair, attempt);
+		assert_true(run_until(pair->base, 3000, have_sas_of_one_session, pair));
+		for (int i = 0; i < 2; i++) {
+			assert_int_equal(pair->routers[i].installs, 2 * attempt);
+			assert_int_equal(pair->routers[i].removals, 2 * (attempt - 1));
+			publish_tunnel(&pair->routers[i]);
+		}
+		run_until(pair->base, 200, NULL, NULL);
+		stop(pair, 0, attempt);
+		stop(pair, 1, attempt);
+	}
+	assert_true(run_until(pair->base, 3000, are_all_sas_gone, pair));
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pair->routers[i].installs, 8);
+}
+
+static bool is_first_up(void *context)
+{
+	return has_status(context, 0, VPNSIP__IKE_STATUS__IKE_UP);
+}
+
+/** Who is told that IKE is up lets ESP go: it must not overtake the IKE_AUTH response. */
+static void responder_is_up_when_its_answer_has_left(void **state)
+{
+	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
+
+	pair->routers[1].is_slow = true;
+	start(pair, 1, 1, false, NULL);
+	start(pair, 0, 1, true, NULL);
+	assert_true(run_until(pair->base, 5000, is_first_up, pair));
+	run_until(pair->base, 100, NULL, NULL);
+	assert_int_equal(pair->routers[1].sa_count, 2);
+	assert_int_equal(pair->routers[1].status, VPNSIP__IKE_STATUS__IKE_NEGOTIATING);
+	answer_stuck(&pair->routers[1]);
+	assert_true(run_until(pair->base, 500, are_both_up, pair));
 }
 
 /** The engine's threads wait for it, at most 2 s an SA; the loop does not. */
@@ -342,8 +391,8 @@ static void start_one_of_many(struct pair *pair, int index, int i)
 	snprintf(tunnel, sizeof(tunnel), "vsip%d", i);
 	snprintf(local_number, sizeof(local_number), "03888%d%03d", index, i);
 	snprintf(remote_number, sizeof(remote_number), "03888%d%03d", !index, i);
-	address_parse_port(inner[index], session_port(index, i), &local_address);
-	address_parse_port(outer[!index], session_port(!index, i), &remote_address);
+	address_parse_port(inner[index], session_port(index, i, 1), &local_address);
+	address_parse_port(outer[!index], session_port(!index, i, 1), &remote_address);
 	address_to_proto(&local_address, &local);
 	address_to_proto(&remote_address, &remote);
 	order.tunnel = tunnel;
@@ -504,6 +553,8 @@ int main(void)
 		CASE(restarted_agent_takes_over),
 		CASE(leaving_is_not_hanging_up),
 		CASE(lost_sas_are_replaced),
+		CASE(ended_sessions_leave_no_sas),
+		CASE(responder_is_up_when_its_answer_has_left),
 		CASE(stuck_tunnel_agent_fails_the_session),
 		CASE(many_sessions_at_once),
 		CASE(no_socket_and_no_capability),
