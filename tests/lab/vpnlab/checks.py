@@ -51,8 +51,8 @@ def session_leftovers(lab):
         if router.processes and all(process.running() for process in router.processes.values()):
             session = router.session()
             found += [f"router {name}: SA {sa}" for sa in session.get("sas", [])]
-            if session["status"] not in ("READY_TO_CONNECT", "HOLDDOWN"):
-                found.append(f"router {name}: session {session['status']}")
+            if session["session_status"] not in ("READY_TO_CONNECT", "HOLDDOWN"):
+                found.append(f"router {name}: session {session['session_status']}")
     if lab.carrier.process and lab.carrier.process.running():
         found += [f"carrier: open dialog {call_id}" for call_id in lab.carrier.open_dialogs()]
     return found
