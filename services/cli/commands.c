@@ -56,7 +56,7 @@ const struct command commands[] = {
 	ORDER("clear session NUMBER|all", "as hangup, recorded as cleared", command_clear),
 	ORDER("shutdown", "hang up everything, end the registrations, call no more",
               command_shutdown),
-	ORDER("purge", "remove routes, rules, firewall and qdiscs, the fail-closed ones too",
+	ORDER("purge", "remove routes, rules, firewall, qdiscs and tunnels, the fail-closed too",
               command_purge),
 	ORDER("check [FILE]", "check a configuration file, the machine and the keyring",
               command_check),

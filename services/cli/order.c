@@ -81,8 +81,8 @@ static bool is_confirmed(const struct cli *cli)
 
 	if (cli->is_sure)
 		return true;
-	fputs("This removes every route, rule, firewall rule and qdisc of vpnsip, also those that "
-	      "keep\n"
+	fputs("This removes every route, rule, firewall rule, qdisc and tunnel of vpnsip, also "
+	      "what keeps\n"
 	      "packets from leaving in clear when a tunnel is down. Type \"yes\" to go on: ",
 	      stdout);
 	fflush(stdout);
@@ -96,14 +96,18 @@ int command_purge(const struct cli *cli, const struct words *words)
 {
 	static const Vpnsip__PurgeRoutes routes = VPNSIP__PURGE_ROUTES__INIT;
 	static const Vpnsip__PurgeFirewall firewall = VPNSIP__PURGE_FIREWALL__INIT;
+	static const Vpnsip__PurgeTunnels tunnels = VPNSIP__PURGE_TUNNELS__INIT;
 	static const char *const remains[] = {
 		"routes and rules (protocol 56, tables 5600 to 5799)",
 		"nft table \"ip vpnsip\" and qdiscs 5649:",
+		"tunnel interfaces and the tunnel source on lo",
 	};
 	struct ordered orders[] = {
 		{.to = VPNSIP__SERVICE__TRACK_AGENT, .order = &routes.base},
 		{.to = VPNSIP__SERVICE__NAT_QOS_AGENT, .order = &firewall.base},
+		{.to = VPNSIP__SERVICE__TUNNEL_AGENT, .order = &tunnels.base},
 	};
+	const size_t count = sizeof(orders) / sizeof(orders[0]);
 	int status = CLI_DONE;
 	char why[256];
 
@@ -112,11 +116,11 @@ int command_purge(const struct cli *cli, const struct words *words)
 		command_complain("nothing was done");
 		return CLI_FAILED;
 	}
-	if (!gather_order(&cli->bus, orders, 2, why, sizeof(why))) {
+	if (!gather_order(&cli->bus, orders, count, why, sizeof(why))) {
 		command_complain("%s", why);
 		return CLI_FAILED;
 	}
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < count; i++) {
 		int one = report(&orders[i]);
 
 		if (one != CLI_DONE)

@@ -19,7 +19,8 @@
 #include "services/cli/commands.h"
 #include "services/common/service.h"
 
-static char directory[64], run_directory[128], state_directory[128], config_file[128], uid_map[128];
+static char directory[64], run_directory[128], state_directory[128], config_file[128], uid_map[128],
+	purged[128];
 static pid_t coordinator, tunnel_agent;
 
 static void send_snapshot(void *context, struct bus_request *request)
@@ -60,11 +61,20 @@ static const struct service answering = {
 	.handlers = {.snapshot = send_snapshot, .request = take_order},
 };
 
+/* The only order that the hanging service carries out, before it hangs; it leaves a file. */
+static void take_purge(void *context, struct bus_request *request, const Vpnsip__Envelope *order)
+{
+	(void)context;
+	assert_int_equal(order->body_case, VPNSIP__ENVELOPE__BODY_PURGE_TUNNELS);
+	fclose(fopen(purged, "we"));
+	bus_done(request);
+}
+
 static const struct service hanging = {
 	.id = VPNSIP__SERVICE__TUNNEL_AGENT,
 	.name = "tunnel-agent",
 	.user = "",
-	.handlers = {.snapshot = hang},
+	.handlers = {.snapshot = hang, .request = take_purge},
 };
 
 static pid_t start(const struct service *service)
@@ -199,11 +209,20 @@ static void test_orders(void **state)
 	RUN(&outcome, false, "hangup", "all");
 	assert_int_equal(outcome.status, CLI_DONE);
 	assert_string_equal(outcome.err, "");
+}
+
+static void test_purge(void **state)
+{
+	struct outcome outcome;
+
+	(void)state;
 	RUN(&outcome, false, "purge");
 	assert_int_equal(outcome.status, CLI_PARTIAL);
 	assert_true(outcome.seconds < 3);
 	assert_non_null(strstr(outcome.err, "track-agent does not answer; nothing was done"));
 	assert_non_null(strstr(outcome.err, "only nat-qos-agent removes them"));
+	assert_null(strstr(outcome.err, "tunnel-agent"));
+	assert_int_equal(access(purged, F_OK), 0);
 }
 
 static bool has_socket(const char *service)
@@ -237,6 +256,7 @@ static int start_services(void **state)
 	snprintf(run_directory, sizeof(run_directory), "%s/run", directory);
 	snprintf(state_directory, sizeof(state_directory), "%s/state", directory);
 	snprintf(config_file, sizeof(config_file), "%s/vpnsip.conf", directory);
+	snprintf(purged, sizeof(purged), "%s/purged", directory);
 	stream = fopen(config_file, "we");
 	if (!stream)
 		return -1;
@@ -264,6 +284,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answer),
+		cmocka_unit_test(test_purge), /* before somebody hangs */
 		cmocka_unit_test(test_hanging_service_is_named),
 		cmocka_unit_test(test_json_names_it_too),
 		cmocka_unit_test(test_orders),
