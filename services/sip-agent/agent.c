@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "services/common/config.h"
 #include "services/common/log.h"
 #include "services/sip-agent/messages.h"
+#include "services/sip-agent/port_obstacle.h"
 
 /* Without a coordinator nobody would notice that a tunnel is idle: its calls must not go on billing. */
 #define LEADERLESS_LIMIT_SEC 60
@@ -17,6 +19,7 @@ struct agent {
 	struct service_context *service;
 	struct sofia *sofia;
 	struct event *leaderless; /* pending unless the coordinator is heard */
+	char **port_obstacles;    /* per line; NULL = none at the start */
 };
 
 static void publish_registration(void *context, const struct registration_report *report)
@@ -53,24 +56,36 @@ static void on_leaderless(evutil_socket_t fd, short what, void *context)
 		         LEADERLESS_LIMIT_SEC);
 }
 
-int agent_start(struct service_context *service)
+int agent_prepare(struct service_context *service)
 {
+	const struct config *config = service->config;
 	struct agent *agent = calloc(1, sizeof(*agent));
 
+	service->state = agent;
 	if (!agent)
 		return -1;
 	agent->service = service;
+	agent->port_obstacles = calloc(config->line_count + 1, sizeof(char *));
+	for (size_t i = 0; agent->port_obstacles && i < config->line_count; i++)
+		agent->port_obstacles[i] = sip_port_obstacle_of_line(&config->lines[i]);
+	return agent->port_obstacles ? 0 : -1;
+}
+
+int agent_start(struct service_context *service)
+{
+	struct agent *agent = service->state;
+
 	agent->leaderless = event_new(service->base, -1, EV_PERSIST, on_leaderless, agent);
 	const struct sofia_options options = {
 		.base = service->base,
 		.bus = service->bus,
 		.config = service->config,
 		.state_directory = service->state_directory,
+		.port_obstacles = agent->port_obstacles,
 		.events = &events,
 		.context = agent,
 	};
 	agent->sofia = agent->leaderless ? sofia_open(&options) : NULL;
-	service->state = agent;
 	if (!agent->sofia || event_add(agent->leaderless, &leaderless_limit) != 0) {
 		agent_stop(service);
 		return -1;
@@ -88,6 +103,9 @@ void agent_stop(struct service_context *service)
 		sofia_close(agent->sofia);
 	if (agent->leaderless)
 		event_free(agent->leaderless);
+	for (size_t i = 0; i < service->config->line_count; i++)
+		free(agent->port_obstacles[i]);
+	free(agent->port_obstacles);
 	free(agent);
 	service->state = NULL;
 }

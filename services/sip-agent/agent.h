@@ -5,6 +5,8 @@
 
 #include "services/common/service.h"
 
+/** As root: sees who has the SIP ports, which /proc shows to nobody else. */
+int agent_prepare(struct service_context *service);
 int agent_start(struct service_context *service);
 void agent_stop(struct service_context *service);
 

@@ -6,6 +6,7 @@ static const struct service sip_agent = {
 	.name = "sip-agent",
 	.user = "vpnsip-sip",
 	.subscribes = BUS_SERVICE(VPNSIP__SERVICE__COORDINATOR),
+	.prepare = agent_prepare,
 	.start = agent_start,
 	.stop = agent_stop,
 	.handlers = {.request = agent_request, .snapshot = agent_snapshot, .peer = agent_peer},

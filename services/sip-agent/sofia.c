@@ -29,8 +29,11 @@ struct sofia *sofia_open(const struct sofia_options *options)
 		return NULL;
 	}
 	sofia->line_count = options->config->line_count;
-	for (size_t i = 0; i < sofia->line_count; i++)
+	for (size_t i = 0; i < sofia->line_count; i++) {
 		sofia_line_init(&sofia->lines[i], sofia, &options->config->lines[i]);
+		if (options->port_obstacles)
+			sofia->lines[i].known_obstacle = options->port_obstacles[i];
+	}
 	sofia_dialog_restore(sofia);
 	return sofia;
 }

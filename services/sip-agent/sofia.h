@@ -43,6 +43,8 @@ struct sofia_options {
 	struct bus *bus; /* its clock and randomness */
 	const struct config *config;
 	const char *state_directory; /* for the calls that a restart takes up */
+	char *const *
+		port_obstacles; /* per line, kept by the caller: NULL or why its port cannot be opened. NULL = not known */
 	const struct sofia_events *events;
 	void *context;
 };

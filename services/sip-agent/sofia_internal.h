@@ -78,7 +78,8 @@ struct sofia_line {
 	struct event *timer;
 	unsigned sip_status;
 	char cause[SOFIA_CAUSE_SIZE];
-	uint64_t strangers; /* messages from elsewhere than the registrar */
+	const char *known_obstacle; /* what root saw in the way of our port; NULL = nothing */
+	uint64_t strangers;         /* messages from elsewhere than the registrar */
 };
 
 struct sofia_call {

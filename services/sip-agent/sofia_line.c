@@ -13,7 +13,7 @@
 #include "bus/bus.h"
 #include "services/common/address.h"
 #include "services/common/log.h"
-#include "services/common/port_owner.h"
+#include "services/sip-agent/port_obstacle.h"
 #include "services/sip-agent/sofia_internal.h"
 #include "services/sip-agent/sofia_log.h"
 
@@ -100,49 +100,24 @@ struct sofia_line *sofia_line_by_number(struct sofia *sofia, const char *number)
 
 static int receive(struct sofia_line *line, nta_agent_t *agent, msg_t *message, sip_t *sip);
 
-/* What bind(2) says about our port: sofia does not hand its reason on. */
-static int try_bind(const struct sockaddr_storage *address, int type)
-{
-	int fd = socket(address->ss_family, type | SOCK_CLOEXEC, 0);
-	int error = 0;
-
-	if (fd < 0 ||
-	    bind(fd, (const struct sockaddr *)address, address_socket_length(address)) != 0)
-		error = errno;
-	if (fd >= 0)
-		close(fd);
-	return error;
-}
-
 /* The sentence for transports that cannot be opened. */
 static void explain_open(struct sofia_line *line, const char *host)
 {
-	static const struct {
-		int type, protocol;
-	} transports[] = {{SOCK_DGRAM, IPPROTO_UDP}, {SOCK_STREAM, IPPROTO_TCP}};
 	struct sockaddr_storage address = {0};
 
-	snprintf(line->cause, sizeof(line->cause), "cannot open SIP port %u on %s",
-	         line->config->sip_port, host);
-	address_parse_port(host, line->config->sip_port, &address);
-	for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {
-		int error = try_bind(&address, transports[i].type);
-
-		if (error == EADDRINUSE) {
-			char *owner = who_has_port(transports[i].protocol, &address);
-
-			snprintf(line->cause, sizeof(line->cause), "%s",
-			         owner ? owner : strerror(error));
-			free(owner);
-			return;
-		}
-		if (error) {
-			snprintf(line->cause, sizeof(line->cause),
-			         "cannot open SIP port %u on %s: %s", line->config->sip_port, host,
-			         strerror(error));
-			return;
-		}
+	if (line->known_obstacle) {
+		snprintf(line->cause, sizeof(line->cause), "%s", line->known_obstacle);
+		return;
 	}
+	address_parse_port(host, line->config->sip_port, &address);
+	char *obstacle = sip_port_obstacle(&address);
+
+	if (obstacle)
+		snprintf(line->cause, sizeof(line->cause), "%s", obstacle);
+	else
+		snprintf(line->cause, sizeof(line->cause), "cannot open SIP port %u on %s",
+		         line->config->sip_port, host);
+	free(obstacle);
 }
 
 bool sofia_line_open(struct sofia_line *line)
@@ -169,6 +144,7 @@ bool sofia_line_open(struct sofia_line *line)
 		explain_open(line, host);
 		return false;
 	}
+	line->known_obstacle = NULL; /* it is gone */
 	log_line(LOG_INFO, "line %s: SIP on %s port %u, UDP and TCP", line->config->number, host,
 	         line->config->sip_port);
 	return true;

@@ -13,7 +13,7 @@ import pytest
 
 from vpnlab.capture import sip_messages
 from vpnlab.namespaces import wait_for
-from vpnlab.router import SERVICES, WITHOUT_NETWORK, program
+from vpnlab.router import SERVICES, WITHOUT_NETWORK, Settings, program
 from vpnlab.topology import A, B
 
 NET_ADMIN, NET_RAW = 1 << 12, 1 << 13
@@ -150,8 +150,11 @@ def test_taken_ike_port_names_the_process(lab):
 
 
 @pytest.mark.parametrize("kind", ["SOCK_DGRAM", "SOCK_STREAM"])
-def test_taken_sip_port_names_the_process(lab, kind):
+def test_taken_sip_port_names_the_process(make_lab, kind):
     """The service runs, its line does not, and `show` says who has 5060. Once the port is free the line registers."""
+    settings = Settings()
+    settings.timers["register-retry"] = 1
+    lab = make_lab(a=settings)
     lab.a.stop(signal.SIGTERM, ["sip-agent"])
     squatter = Squatter(lab.workspace, lab.a.space, kind, A.wan, 5060)
     lab.a.start_service("sip-agent")
