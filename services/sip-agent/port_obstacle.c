@@ -38,8 +38,9 @@ char *sip_port_obstacle(const struct sockaddr_storage *address)
 
 		if (error == EADDRINUSE)
 			return who_has_port(transports[i].protocol, address);
-		if (error && asprintf(&sentence, "cannot open SIP on %s: %s",
-		                      address_format_port(address, text), strerror(error)) < 0)
+		if (error &&
+		    asprintf(&sentence, "cannot open SIP port %u on %s: %s", address_port(address),
+		             address_format(address, text), strerror(error)) < 0)
 			return NULL;
 		if (error)
 			return sentence;
