@@ -86,10 +86,11 @@ static bool note_trip(struct trips *trips)
 
 static void print_trips(const struct trips *trips)
 {
+	const size_t half = trips->count / 2, most = trips->count * 99 / 100;
+
 	qsort(trips->nsec, trips->count, sizeof(*trips->nsec), compare);
-	printf("{\"p50_usec\": %.1f, \"p99_usec\": %.1f}\n",
-	       (double)trips->nsec[trips->count / 2] / 1000,
-	       (double)trips->nsec[trips->count * 99 / 100] / 1000);
+	printf("{\"p50_usec\": %.1f, \"p99_usec\": %.1f}\n", (double)trips->nsec[half] / 1000,
+	       (double)trips->nsec[most] / 1000);
 }
 
 static void trip_by_seqpacket(struct trips *trips, int processors[2])

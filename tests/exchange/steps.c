@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/exchange/steps.h"
 
+#include <assert.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -114,6 +115,7 @@ static ProtobufCMessage *read_message(const struct play *play, const struct step
 	json_t *json = pattern_read(step->text, play->stage->variables, why, sizeof(why));
 	ProtobufCMessage *message = NULL;
 
+	assert(step->body != NULL); /* of every step that sends */
 	if (json != NULL && pattern_has_captures(json))
 		snprintf(why, sizeof(why), "a variable has no value yet");
 	else if (json != NULL)
@@ -431,13 +433,16 @@ static bool check_snapshot_once(struct play *play, char *why)
 	Vpnsip__GetSnapshot order = VPNSIP__GET_SNAPSHOT__INIT;
 	struct fetched fetched = {0};
 	json_t *pattern = pattern_read(play->step->text, play->stage->variables, why, WHY_SIZE);
+	struct bus *bus = play->stage->players[VPNSIP__SERVICE__CLI].bus;
 	bool is_match = false;
+	uint64_t id;
 
 	if (pattern == NULL)
 		return false;
-	bus_call(play->stage->players[VPNSIP__SERVICE__CLI].bus, play->stage->story->service, NULL,
-	         &order.base, 1000, on_fetched, &fetched);
+	id = bus_call(bus, play->stage->story->service, NULL, &order.base, 1000, on_fetched,
+	              &fetched);
 	stage_run(play->stage, 2, is_fetched, &fetched);
+	bus_cancel(bus, id); /* `fetched` ends here */
 	if (fetched.json != NULL)
 		is_match = pattern_matches(pattern, fetched.json, play->stage->variables, why,
 		                           WHY_SIZE);
@@ -449,14 +454,16 @@ static bool check_snapshot_once(struct play *play, char *why)
 /** The state may need a moment to become what the story says. */
 static bool check_snapshot(struct play *play)
 {
+	const unsigned slice_msec = 50;
+	const unsigned limit_msec = (unsigned)(play->limit_sec * 1000);
 	char why[WHY_SIZE] = "no answer";
 
-	for (double left = play->limit_sec; left > 0; left -= 0.05) {
+	for (unsigned passed = 0; passed < limit_msec; passed += slice_msec) {
 		if (check_snapshot_once(play, why))
 			return true;
 		if (!stage_is_alive(play->stage))
 			return fail(play, "the service has ended");
-		stage_run(play->stage, 0.05, NULL, NULL);
+		stage_run(play->stage, slice_msec / 1000.0, NULL, NULL);
 	}
 	return fail(play, "snapshot: %s", why);
 }
