@@ -99,6 +99,18 @@ static inline bool is_set(void *context)
 	return *(const int *)context != 0;
 }
 
+struct expected_count {
+	const uint64_t *counter;
+	uint64_t count;
+};
+
+static inline bool is_counted(void *context)
+{
+	const struct expected_count *expected = context;
+
+	return *expected->counter >= expected->count;
+}
+
 static inline struct bus *open_bus_with(struct fixture *fixture, struct bus_options options)
 {
 	char why[256];
