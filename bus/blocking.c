@@ -42,21 +42,14 @@ Vpnsip__Envelope *bus_call_blocking(struct bus *bus, Vpnsip__Service to, const c
 {
 	uint64_t id = atomic_fetch_add(&bus->last_request_id, 1) + 1;
 	enum transport_result result = TRANSPORT_NOT_SENT;
-	Vpnsip__Envelope envelope, *reply;
+	Vpnsip__Envelope *reply;
 	uint8_t *octets, *answer = NULL;
 	size_t size, answer_size = 0;
 	const char *refusal;
 
 	if (timeout_msec > BLOCKING_LIMIT_MSEC)
 		timeout_msec = BLOCKING_LIMIT_MSEC;
-	envelope_init(bus, &envelope, VPNSIP__ENVELOPE_KIND__REQUEST, order);
-	envelope.request_id = id;
-	envelope.trace_id = random_id(bus);
-	envelope.deadline_mono_usec = envelope.sent_mono_usec + (uint64_t)timeout_msec * 1000;
-	if (session != NULL)
-		envelope.session = (char *)session; /* only packed */
-	octets = envelope_pack(&envelope, &size);
-
+	octets = envelope_pack_order(bus, id, random_id(bus), session, order, timeout_msec, &size);
 	refusal = octets == NULL ? "failed: out of memory" : requests_refusal(bus, to, order, size);
 	if (refusal != NULL) {
 		char cause[160];

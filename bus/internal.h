@@ -85,6 +85,11 @@ void envelope_init(struct bus *bus, Vpnsip__Envelope *envelope, Vpnsip__Envelope
 /** Packed, malloc'ed; NULL when out of memory. */
 uint8_t *envelope_pack(const Vpnsip__Envelope *envelope, size_t *size);
 
+/** An order, packed, malloc'ed; NULL when out of memory. Any thread. */
+uint8_t *envelope_pack_order(struct bus *bus, uint64_t request_id, uint64_t trace_id,
+                             const char *session, const ProtobufCMessage *order,
+                             unsigned timeout_msec, size_t *size);
+
 /** NULL for what is no envelope of a known kind with a body. */
 Vpnsip__Envelope *envelope_unpack(const uint8_t *octets, size_t size);
 

@@ -214,20 +214,6 @@ void requests_peer_appeared(struct bus *bus, Vpnsip__Service peer)
 	}
 }
 
-static void pack_order(struct call *call, const char *session, const ProtobufCMessage *order)
-{
-	struct bus *bus = call->bus;
-	Vpnsip__Envelope envelope;
-
-	envelope_init(bus, &envelope, VPNSIP__ENVELOPE_KIND__REQUEST, order);
-	envelope.request_id = call->id;
-	envelope.trace_id = call->trace_id;
-	envelope.deadline_mono_usec = envelope.sent_mono_usec + (uint64_t)call->timeout_msec * 1000;
-	if (session != NULL)
-		envelope.session = (char *)session; /* only packed */
-	call->octets = envelope_pack(&envelope, &call->size);
-}
-
 uint64_t bus_call(struct bus *bus, Vpnsip__Service to, const char *session,
                   const ProtobufCMessage *order, unsigned timeout_msec, bus_reply_fn *done,
                   void *context)
@@ -249,7 +235,8 @@ uint64_t bus_call(struct bus *bus, Vpnsip__Service to, const char *session,
 	call->timeout_msec = timeout_msec;
 	call->done = done;
 	call->context = context;
-	pack_order(call, session, order);
+	call->octets = envelope_pack_order(bus, call->id, call->trace_id, session, order,
+	                                   timeout_msec, &call->size);
 	HASH_ADD(hh, bus->calls, id, sizeof(call->id), call);
 
 	call->refusal = call->octets == NULL ? "failed: out of memory"
