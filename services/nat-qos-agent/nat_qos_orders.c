@@ -60,6 +60,7 @@ static void reserve(struct nat_qos_agent *agent, struct bus_request *request,
 {
 	Vpnsip__PortReserved reply = VPNSIP__PORT_RESERVED__INIT;
 	enum order_outcome outcome;
+	char why[WHY_SIZE];
 	uint16_t port;
 
 	if (translation_core_find(agent->core, order->tunnel) == NULL) {
@@ -72,6 +73,10 @@ static void reserve(struct nat_qos_agent *agent, struct bus_request *request,
 	                                   bus_mono_usec(agent->service->bus), &port);
 	if (outcome != ORDER_ACCEPTED) {
 		refuse(request, outcome, order->tunnel);
+		return;
+	}
+	if (!qdisc_prepare(agent->qdisc, order->tunnel, why, sizeof(why))) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM, "%s", why);
 		return;
 	}
 	reply.port = port;
@@ -139,16 +144,27 @@ static void install(struct nat_qos_agent *agent, struct bus_request *request,
 	bus_done(request);
 }
 
+/* Nothing is under way on the tunnel that wants a root qdisc. */
+static bool is_without_session(const struct tunnel_orders *orders)
+{
+	return orders && orders->reserved_attempt == 0 && orders->translation.attempt == 0 &&
+	       orders->shaper.attempt == 0;
+}
+
 static void remove_translation(struct nat_qos_agent *agent, struct bus_request *request,
                                const Vpnsip__RemoveTranslation *order)
 {
 	struct translation removed, nothing = {0};
+	bool is_done;
 	char why[WHY_SIZE];
 
 	translation_core_remove(agent->core, order->tunnel, order->attempt,
 	                        bus_mono_usec(agent->service->bus), &removed);
 	nat_qos_publish(agent);
-	if (nat_qos_exchange(agent, &removed, &nothing, why, sizeof(why)))
+	is_done = nat_qos_exchange(agent, &removed, &nothing, why, sizeof(why));
+	if (is_done && is_without_session(translation_core_find(agent->core, order->tunnel)))
+		is_done = qdisc_remove(agent->qdisc, order->tunnel, why, sizeof(why));
+	if (is_done)
 		bus_done(request);
 	else
 		bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM, "%s: %s", order->tunnel, why);

@@ -239,6 +239,17 @@ static int install_leaf(struct nl_sock *socket, int index)
 	return error == -NLE_EXIST ? 0 : error;
 }
 
+bool qdisc_prepare(struct qdisc *qdisc, const char *interface, char *why, size_t why_size)
+{
+	int index = (int)if_nametoindex(interface);
+	int error = index != 0 ? install_root(qdisc->orders, index) : -NLE_NODEV;
+
+	if (error < 0)
+		snprintf(why, why_size, "cannot install a qdisc on %s: %s", interface,
+		         nl_geterror(error));
+	return error == 0;
+}
+
 bool qdisc_install(struct qdisc *qdisc, const char *interface, uint32_t rate_kbit,
                    uint32_t overhead_byte, char *why, size_t why_size)
 {

@@ -41,6 +41,13 @@ enum qdisc_state qdisc_look(struct qdisc *qdisc, const char *interface, char *te
                             size_t text_size);
 
 /**
+ * Puts our root qdisc in place, which lets everything pass until qdisc_install(). The kernel drops what is sent while a root
+ * qdisc is exchanged (it waits for an RCU grace period with none in place): so this is done as the call begins, and
+ * what comes during the set-up meets no exchange. Look first, as below.
+ */
+bool qdisc_prepare(struct qdisc *qdisc, const char *interface, char *why, size_t why_size);
+
+/**
  * Installs the shaper, or changes it to this rate. `overhead_byte` is what encapsulation adds to each packet. Look first: a
  * foreign qdisc would be replaced. False after writing a sentence into `why`.
  */
