@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.dont_write_bytecode = True
 
 from vpnlab.capture import classify_wan  # noqa: E402
-from vpnlab.checks import wait_clean  # noqa: E402
+from vpnlab.checks import routes, wait_clean  # noqa: E402
 from vpnlab.lab import Lab  # noqa: E402
 from vpnlab.namespaces import sweep  # noqa: E402
 
@@ -67,6 +67,7 @@ def make_lab(request):
         lab.may_leak = False
         lab.start(primary)
         lab.descriptors = {name: router.descriptors() for name, router in lab.routers.items()}
+        lab.routes = {name: routes(router.space) for name, router in lab.routers.items()}
         return lab
 
     yield make
@@ -99,6 +100,10 @@ def finish(lab):
     if len(living) == len(lab.routers):
         wait_clean(lab)
     problems = []
+    for router in living:
+        before, after = lab.routes[router.site.name], routes(router.space)
+        problems += [f"router {router.site.name}: route or rule {line} was not there before" for line in after if line not in before]
+        problems += [f"router {router.site.name}: route or rule {line} is gone" for line in before if line not in after]
     for name, router in lab.routers.items():
         for service, count in router.descriptors().items():
             before = lab.descriptors.get(name, {}).get(service, count)

@@ -5,6 +5,8 @@ import signal
 import sys
 import time
 
+import pytest
+
 from vpnlab.capture import Capture, classify_wan
 from vpnlab.router import Settings
 from vpnlab.topology import A, B
@@ -88,12 +90,15 @@ def test_each_guard_is_enough_alone_and_without_both_it_leaks(make_lab):
         assert (clear > 0) == leaks, f"{clear} clear packets without {[remove.__name__ for remove in removals]}"
 
 
-def test_everything_through_the_tunnel_and_killed(make_lab):
-    """0.0.0.0/0: beside the WAN's own default route only the filter stands."""
+@pytest.mark.parametrize("removals", [[], [delete_filter]], ids=["guarded", "control"])
+def test_everything_through_the_tunnel_and_killed(make_lab, removals):
+    """0.0.0.0/0: beside the WAN's own default route only the filter stands; without it, it leaks."""
     lab = make_lab(a=Settings(destination="0.0.0.0/0"), b=Settings(destination="0.0.0.0/0"))
+    lab.may_leak = bool(removals)
     lan = Capture(lab.workspace, lab.hosts["a"], "eth0", "host-a")
-    sent, clear = kill_and_watch(lab, lan)
-    assert sent > 20 and clear == 0
+    sent, clear = kill_and_watch(lab, lan, *removals)
+    assert sent > 20
+    assert (clear > 0) == bool(removals)
 
 
 def test_tunnel_source_never_leaves_untranslated(lab):

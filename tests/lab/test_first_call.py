@@ -144,7 +144,7 @@ def test_ordinary_sessions_give_no_warning(lab):
     for trial in range(5):
         assert lab.ping(2) == 2
         lab.wait_up()
-        lab.wait_resting() if trial % 2 else lab.hang_up()
+        lab.wait_resting(seconds=12) if trial == 1 else lab.hang_up()
     assert lab.ping(2, interval=1) == 2
     exchanges = {packet.payload[22] for packet in lab.wan["a"].packets() if packet.is_ike}
     assert exchanges <= {34, 35, 37}, "a CREATE_CHILD_SA in sessions of seconds"
@@ -168,10 +168,10 @@ def test_other_carriers(make_lab, options):
         assert challenges and all("algorithm=SHA-256" in challenge for challenge in challenges)
 
 
-def test_idle_hangs_up(lab):
+def test_idle_hangs_up(make_lab):
     """Idle -> BYE at once, one accounting record, nothing left; the next packet calls again."""
+    lab = make_lab(a=Settings(idle_time=2), b=Settings(idle_time=2))
     assert lab.ping(2) == 2
-    lab.wait_up()
     lab.wait_resting(seconds=8)
     packets = lab.wan["a"].packets()
     messages = sip_messages(packets)
@@ -200,7 +200,7 @@ def test_fail_over_and_back(make_lab):
     for router in lab.routers.values():
         wait_for(lambda: router.route_to(router.peer.host) == "prim0", 6, "the primary route")
     assert lab.ping(3) == 3
-    lab.wait_resting(seconds=8)
+    lab.wait_resting(seconds=12)
     assert len(invites(sip_messages(lab.wan["a"].packets()), A.wan)) == 2, "one call: with and without credentials"
 
 

@@ -89,7 +89,7 @@ def test_cli_ends_and_names_the_service_that_hangs(lab):
         assert services[stopped] == "silent" and list(services.values()).count("up") == len(SERVICES) - 1, services
         lab.a.processes[stopped].signal(signal.SIGCONT)
         # a command that gave up inside nng's handshake ends the listener; the guard looks every 10 s
-        lab.a.wait_up(seconds=15)
+        lab.a.wait_up(seconds=25)
         lab.a.cli("hangup", "all", check=False)
         lab.wait_resting(seconds=12)
     # with such a listener nng loses the sockets of the commands that had given up

@@ -137,20 +137,40 @@ class Capture:
         self.path = workspace.dir / f"{name}.pcap"
         self.log = workspace.dir / f"{name}.tcpdump"
         self.process = workspace.start(
-            space.command("tcpdump", "-i", interface, "-n", "-s", "0", "-U", "--immediate-mode", "-B", "16384", "-Z", "root",
+            space.command("tcpdump", "-i", interface, "-n", "-s", "10000", "-U", "--immediate-mode", "-B", "32768", "-Z", "root",
                           "-w", self.path), f"{name}.tcpdump")
         wait_for(lambda: "listening on" in self.log.read_text(), 5, f"tcpdump on {interface}", interval=0.005)
 
+    def _counts(self):
+        """The newest (captured, received by filter, dropped by kernel) that tcpdump has told; it tells on SIGUSR1 and at its end."""
+        told = re.findall(r"(\d+) packets? captured\D+(\d+) packets? received by filter\D+(\d+) packets? dropped by kernel",
+                          self.log.read_text())
+        return tuple(map(int, told[-1])) if told else None
+
+    def _catch_up(self, seconds):
+        """Waits until tcpdump has written every packet that the kernel has given it; on a busy machine it lags behind."""
+        end = time.monotonic() + seconds
+        while self.process.running() and time.monotonic() < end:
+            told = self.log.stat().st_size
+            self.process.signal(signal.SIGUSR1)
+            while self.log.stat().st_size == told and self.process.running() and time.monotonic() < end:
+                time.sleep(0.002)
+            time.sleep(0.002)  # the line is written in parts
+            counts = self._counts()
+            if counts and counts[0] + counts[2] == counts[1]:
+                return
+
     def packets(self):
         """What has been captured until now."""
-        time.sleep(0.02)
+        self._catch_up(1)
         return read_packets(self.path)
 
     def stop(self):
-        """Ends the capture and returns its packets; fails when the kernel dropped some."""
+        """Ends the capture and returns its packets; fails when one is missing."""
+        self._catch_up(5)
         self.process.stop(signal.SIGINT)
-        dropped = re.search(r"(\d+) packets dropped by kernel", self.log.read_text())
-        assert dropped and dropped[1] == "0", f"the capture is not whole: {self.log.read_text()}"
+        captured, received, dropped = self._counts()
+        assert captured == received and not dropped, f"the capture is not whole: {self.log.read_text()[-300:]}"
         return read_packets(self.path)
 
     def dissect(self, condition, *fields):
