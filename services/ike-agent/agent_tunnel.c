@@ -125,7 +125,13 @@ static Vpnsip__SaDirection direction(bool is_inbound)
 	return is_inbound ? VPNSIP__SA_DIRECTION__SA_INBOUND : VPNSIP__SA_DIRECTION__SA_OUTBOUND;
 }
 
-static bool host_install_sa(void *context, const struct engine_sa *sa, char *why, size_t why_size)
+/** An InstallSa and what it points to. */
+struct install_order {
+	Vpnsip__InstallSa message;
+	Vpnsip__Secret encryption_key, integrity_key;
+};
+
+static void fill_install(struct install_order *order, const struct engine_sa *sa)
 {
 	static const Vpnsip__EncryptionAlgorithm encryptions[] = {
 		[ENGINE_AES_GCM_16] = VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16,
@@ -137,32 +143,54 @@ static bool host_install_sa(void *context, const struct engine_sa *sa, char *why
 		[ENGINE_HMAC_SHA2_384_192] = VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_384_192,
 		[ENGINE_HMAC_SHA2_512_256] = VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_512_256,
 	};
+	Vpnsip__InstallSa *message = &order->message;
+
+	vpnsip__install_sa__init(message);
+	vpnsip__secret__init(&order->encryption_key);
+	vpnsip__secret__init(&order->integrity_key);
+	order->encryption_key.octets.data = (uint8_t *)sa->encryption_key;
+	order->encryption_key.octets.len = sa->encryption_key_size;
+	order->integrity_key.octets.data = (uint8_t *)sa->integrity_key;
+	order->integrity_key.octets.len = sa->integrity_key_size;
+	message->if_id = sa->if_id;
+	message->direction = direction(sa->is_inbound);
+	message->spi = sa->spi;
+	message->encryption = encryptions[sa->encryption];
+	message->encryption_key = &order->encryption_key;
+	message->integrity = integrities[sa->integrity];
+	message->integrity_key = &order->integrity_key;
+	message->has_extended_sequence = sa->has_extended_sequence;
+	message->replay_window = sa->replay_window;
+	message->hard_lifetime_sec = sa->hard_lifetime_sec;
+	message->soft_byte_limit = sa->soft_byte_limit;
+	message->hard_byte_limit = sa->hard_byte_limit;
+	message->soft_packet_limit = sa->soft_packet_limit;
+	message->hard_packet_limit = sa->hard_packet_limit;
+}
+
+static bool host_install_child(void *context, const struct engine_sa *inbound,
+                               const struct engine_sa *outbound, char *why, size_t why_size)
+{
+	const struct engine_sa *any = inbound ? inbound : outbound;
 	struct ike_agent *agent = context;
-	Vpnsip__InstallSa order = VPNSIP__INSTALL_SA__INIT;
-	Vpnsip__Secret encryption_key = VPNSIP__SECRET__INIT, integrity_key = VPNSIP__SECRET__INIT;
+	struct install_order in, out;
+	Vpnsip__InstallChild both = VPNSIP__INSTALL_CHILD__INIT;
+	const ProtobufCMessage *order = &both.base;
 	enum bus_outcome outcome;
 	Vpnsip__Envelope *reply;
 
-	encryption_key.octets.data = (uint8_t *)sa->encryption_key;
-	encryption_key.octets.len = sa->encryption_key_size;
-	integrity_key.octets.data = (uint8_t *)sa->integrity_key;
-	integrity_key.octets.len = sa->integrity_key_size;
-	order.if_id = sa->if_id;
-	order.direction = direction(sa->is_inbound);
-	order.spi = sa->spi;
-	order.encryption = encryptions[sa->encryption];
-	order.encryption_key = &encryption_key;
-	order.integrity = integrities[sa->integrity];
-	order.integrity_key = &integrity_key;
-	order.has_extended_sequence = sa->has_extended_sequence;
-	order.replay_window = sa->replay_window;
-	order.hard_lifetime_sec = sa->hard_lifetime_sec;
-	order.soft_byte_limit = sa->soft_byte_limit;
-	order.hard_byte_limit = sa->hard_byte_limit;
-	order.soft_packet_limit = sa->soft_packet_limit;
-	order.hard_packet_limit = sa->hard_packet_limit;
-	reply = bus_call_blocking(agent->service->bus, TUNNEL_AGENT, tunnel_name(agent, sa->if_id),
-	                          &order.base, SA_TIMEOUT_MSEC, &outcome);
+	if (inbound) {
+		fill_install(&in, inbound);
+		both.inbound = &in.message;
+	}
+	if (outbound) {
+		fill_install(&out, outbound);
+		both.outbound = &out.message;
+	}
+	if (!inbound || !outbound)
+		order = inbound ? &in.message.base : &out.message.base;
+	reply = bus_call_blocking(agent->service->bus, TUNNEL_AGENT, tunnel_name(agent, any->if_id),
+	                          order, SA_TIMEOUT_MSEC, &outcome);
 	snprintf(why, why_size, "%s", bus_cause(reply));
 	bus_free_envelope(reply);
 	return outcome == BUS_DONE;
@@ -209,7 +237,7 @@ static void host_report(void *context, const struct engine_fact *fact)
 void agent_init_host(struct ike_agent *agent)
 {
 	agent->host = (struct engine_host){
-		.install_sa = host_install_sa,
+		.install_child = host_install_child,
 		.remove_sa = host_remove_sa,
 		.send_packet = host_send_packet,
 		.report = host_report,

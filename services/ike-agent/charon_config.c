@@ -143,7 +143,6 @@ static child_cfg_t *build_child(const struct charon_session *session, char *why,
 	uint64_t sec = profile->lifetime_sec, bytes = profile->lifetime_byte,
 		 packets = profile->lifetime_packet;
 	child_cfg_create_t create = {
-		.options = OPT_NO_POLICIES,
 		.if_id_in = session->if_id,
 		.if_id_out = session->if_id,
 		.mode = MODE_TUNNEL,

@@ -18,8 +18,9 @@ struct installed_sa {
 	uint32_t if_id;
 	uint32_t spi; /* host order */
 	bool is_inbound;
-	host_t *destination; /* an SPI is unique per destination (RFC 4301 section 4.1) */
-	uint32_t serial;     /* tells a later SA with the same SPI apart */
+	host_t *destination;          /* an SPI is unique per destination (RFC 4301 section 4.1) */
+	uint32_t serial;              /* tells a later SA with the same SPI apart */
+	uint64_t rekey_sec, life_sec; /* time lifetimes; 0 = none */
 	uint64_t installed_usec;
 	time_t rekey_asked_at;
 	bool is_missing;
@@ -30,6 +31,20 @@ struct installed_sa {
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct installed_sa *buckets[BUCKETS];
 static uint32_t last_serial;
+
+#define KEY_SIZE_MAX 64
+
+/**
+ * An inbound SA that waits for its child's outbound one, so that one order installs both. libcharon adds the SAs of a
+ * child in this sequence, and then, always, its policies, in one thread; before that it sends nothing.
+ */
+struct waiting_sa {
+	struct installed_sa *entry; /* NULL = none waits */
+	struct engine_sa sa;
+	uint8_t encryption_key[KEY_SIZE_MAX], integrity_key[KEY_SIZE_MAX];
+};
+
+static _Thread_local struct waiting_sa waiting;
 
 /** The link that holds the SA, or the one at the end of its chain. The mutex is held. */
 static struct installed_sa **find(const kernel_ipsec_sa_id_t *id)
@@ -116,25 +131,83 @@ static uint64_t now_usec(void)
 	return now.tv_sec * 1000000ull + now.tv_usec;
 }
 
-/** Enters the SA and sets the clock for the child: one of its two SAs, the inbound one, is enough. */
-static void enter(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
+static struct installed_sa *new_entry(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 {
-	struct installed_sa *sa, **link, *known;
+	struct installed_sa *sa;
 
 	INIT(sa, .if_id = id->if_id, .spi = ntohl(id->spi), .is_inbound = data->inbound,
-	     .destination = id->dst->clone(id->dst), .installed_usec = now_usec(), );
+	     .destination = id->dst->clone(id->dst), .rekey_sec = data->lifetime->time.rekey,
+	     .life_sec = data->lifetime->time.life, );
+	return sa;
+}
+
+/** Enters the SA and sets the clock for the child: one of its two SAs, the inbound one, is enough. */
+static void enter(struct installed_sa *sa)
+{
+	kernel_ipsec_sa_id_t id = {
+		.if_id = sa->if_id, .spi = htonl(sa->spi), .dst = sa->destination};
+	struct installed_sa **link, *known;
+
 	pthread_mutex_lock(&mutex);
+	sa->installed_usec = now_usec();
 	sa->serial = ++last_serial;
-	link = find(id);
+	link = find(&id);
 	known = *link;
 	sa->next = known ? known->next : NULL;
 	*link = sa;
 	if (sa->is_inbound) {
-		schedule(sa, data->lifetime->time.rekey, false);
-		schedule(sa, data->lifetime->time.life, true);
+		schedule(sa, sa->rekey_sec, false);
+		schedule(sa, sa->life_sec, true);
 	}
 	pthread_mutex_unlock(&mutex);
 	free_sa(known);
+}
+
+static void forget_waiting(void)
+{
+	explicit_bzero(waiting.encryption_key, sizeof(waiting.encryption_key));
+	explicit_bzero(waiting.integrity_key, sizeof(waiting.integrity_key));
+	waiting.entry = NULL;
+}
+
+static status_t let_wait(const struct engine_sa *sa, struct installed_sa *entry)
+{
+	if (sa->encryption_key_size > KEY_SIZE_MAX || sa->integrity_key_size > KEY_SIZE_MAX) {
+		free_sa(entry);
+		return NOT_SUPPORTED;
+	}
+	free_sa(waiting.entry);
+	waiting.entry = entry;
+	waiting.sa = *sa;
+	waiting.sa.encryption_key = waiting.encryption_key;
+	waiting.sa.integrity_key = waiting.integrity_key;
+	memcpy(waiting.encryption_key, sa->encryption_key, sa->encryption_key_size);
+	memcpy(waiting.integrity_key, sa->integrity_key, sa->integrity_key_size);
+	return SUCCESS;
+}
+
+/** Installs the inbound SA that waits, if any, and the outbound SA, unless NULL. Takes the entry. */
+static status_t install(const struct engine_sa *outbound, struct installed_sa *entry)
+{
+	const struct engine_host *host = charon_engine.host;
+	struct installed_sa *inbound = waiting.entry;
+	char why[ENGINE_CAUSE_SIZE] = "ike-agent is leaving";
+	bool is_installed = !charon_engine.is_leaving &&
+	                    host->install_child(host->context, inbound ? &waiting.sa : NULL,
+	                                        outbound, why, sizeof(why));
+
+	forget_waiting();
+	if (!is_installed) {
+		free_sa(inbound);
+		free_sa(entry);
+		charon_report_cause(ENGINE_CAUSE_VERDICT, "the SA could not be installed: %s", why);
+		return FAILED;
+	}
+	if (inbound)
+		enter(inbound);
+	if (entry)
+		enter(entry);
+	return SUCCESS;
 }
 
 static bool translate_encryption(uint16_t algorithm, enum engine_encryption *encryption)
@@ -207,19 +280,19 @@ METHOD(kernel_ipsec_t, add_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_sa_i
 		.soft_packet_limit = data->lifetime->packets.rekey,
 		.hard_packet_limit = data->lifetime->packets.life,
 	};
-	char why[ENGINE_CAUSE_SIZE];
 
 	if (!translate_encryption(data->enc_alg, &sa.encryption) ||
 	    !translate_integrity(data->int_alg, &sa.integrity))
 		return NOT_SUPPORTED;
-	if (charon_engine.is_leaving)
-		return FAILED;
-	if (!charon_engine.host->install_sa(charon_engine.host->context, &sa, why, sizeof(why))) {
-		charon_report_cause(ENGINE_CAUSE_VERDICT, "the SA could not be installed: %s", why);
-		return FAILED;
-	}
-	enter(id, data);
-	return SUCCESS;
+	return data->inbound ? let_wait(&sa, new_entry(id, data))
+	                     : install(&sa, new_entry(id, data));
+}
+
+/* Of a child that is rekeyed by the peer the inbound SA comes alone; the outbound one follows when the old child ends. */
+METHOD(kernel_ipsec_t, add_policy, status_t, kernel_ipsec_t *this, kernel_ipsec_policy_id_t *id,
+       kernel_ipsec_manage_policy_t *data)
+{
+	return waiting.entry ? install(NULL, NULL) : SUCCESS;
 }
 
 /* The peer's address is tunnel-agent's affair; only our own end matters, as the key of expire(). */
@@ -264,6 +337,10 @@ METHOD(kernel_ipsec_t, del_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_sa_i
 {
 	struct installed_sa **link, *sa;
 
+	if (waiting.entry && waiting.sa.if_id == id->if_id && waiting.sa.spi == ntohl(id->spi)) {
+		free_sa(waiting.entry);
+		forget_waiting();
+	}
 	pthread_mutex_lock(&mutex);
 	link = find(id);
 	sa = *link;
@@ -307,7 +384,7 @@ kernel_ipsec_t *charon_kernel_ipsec_create(void)
 
 	INIT(this, .get_features = _get_features, .get_spi = _get_spi, .get_cpi = (void *)_refuse,
 	     .add_sa = _add_sa, .update_sa = _update_sa, .query_sa = _query_sa, .del_sa = _del_sa,
-	     .flush_sas = (void *)_succeed, .add_policy = (void *)_succeed,
+	     .flush_sas = (void *)_succeed, .add_policy = _add_policy,
 	     .query_policy = (void *)_refuse, .del_policy = (void *)_succeed,
 	     .flush_policies = (void *)_succeed, .bypass_socket = (void *)return_true,
 	     .enable_udp_decap = (void *)return_true, .destroy = _destroy, );

@@ -129,10 +129,10 @@ static void set_key(const Vpnsip__Secret *secret, const uint8_t **key, size_t *s
 	*size = secret ? secret->octets.len : 0;
 }
 
-static void install_sa(struct agent *agent, struct bus_request *request,
-                       const Vpnsip__InstallSa *order)
+/* False with the reason in `why`. */
+static bool install_one(struct agent_tunnel *tunnel, const Vpnsip__InstallSa *order,
+                        const char **why)
 {
-	struct agent_tunnel *tunnel = find_if_id(agent, request, order->if_id);
 	struct esp_options options = {
 		.encryption = order->encryption,
 		.integrity = order->integrity,
@@ -146,27 +146,71 @@ static void install_sa(struct agent *agent, struct bus_request *request,
 		.soft_packets = order->soft_packet_limit,
 		.hard_packets = order->hard_packet_limit,
 	};
+
+	set_key(order->encryption_key, &options.encryption_key, &options.encryption_key_size);
+	set_key(order->integrity_key, &options.integrity_key, &options.integrity_key_size);
+	return tunnel_install_sa(&tunnel->core, order->spi, &options, order->replay_window, &limits,
+	                         bus_mono_usec(tunnel->agent->bus), why) == 0;
+}
+
+static void forget_sa(struct agent_tunnel *tunnel, const Vpnsip__InstallSa *order)
+{
+	tunnel_remove_sa(&tunnel->core, order->direction == VPNSIP__SA_DIRECTION__SA_INBOUND,
+	                 order->spi);
+}
+
+/* All of them or none. */
+static void install_sas(struct agent *agent, struct bus_request *request,
+                        const Vpnsip__InstallSa *const *sas, size_t count)
+{
+	struct agent_tunnel *tunnel = find_if_id(agent, request, sas[0]->if_id);
 	const char *why;
 
 	if (!tunnel)
 		return;
-	if (order->direction != VPNSIP__SA_DIRECTION__SA_INBOUND &&
-	    order->direction != VPNSIP__SA_DIRECTION__SA_OUTBOUND) {
-		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "the SA has no direction");
-		return;
-	}
-	set_key(order->encryption_key, &options.encryption_key, &options.encryption_key_size);
-	set_key(order->integrity_key, &options.integrity_key, &options.integrity_key_size);
-	if (tunnel_install_sa(&tunnel->core, order->spi, &options, order->replay_window, &limits,
-	                      bus_mono_usec(agent->bus), &why) != 0) {
+	for (size_t i = 0; i < count; i++) {
+		if (install_one(tunnel, sas[i], &why))
+			continue;
 		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "%s: SA %08x: %s",
-		         tunnel->peer->tunnel, order->spi, why);
+		         tunnel->peer->tunnel, sas[i]->spi, why);
+		while (i-- > 0)
+			forget_sa(tunnel, sas[i]);
 		return;
 	}
-	if (options.is_inbound)
-		data_path_take_early(tunnel, order->spi);
+	for (size_t i = 0; i < count; i++)
+		if (sas[i]->direction == VPNSIP__SA_DIRECTION__SA_INBOUND)
+			data_path_take_early(tunnel, sas[i]->spi);
 	agent_settle(tunnel);
 	bus_done(request);
+}
+
+static bool is_directed(const Vpnsip__InstallSa *order, Vpnsip__SaDirection direction)
+{
+	return order && order->direction == direction;
+}
+
+static void install_sa(struct agent *agent, struct bus_request *request,
+                       const Vpnsip__InstallSa *order)
+{
+	if (is_directed(order, VPNSIP__SA_DIRECTION__SA_INBOUND) ||
+	    is_directed(order, VPNSIP__SA_DIRECTION__SA_OUTBOUND))
+		install_sas(agent, request, &order, 1);
+	else
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "the SA has no direction");
+}
+
+static void install_child(struct agent *agent, struct bus_request *request,
+                          const Vpnsip__InstallChild *order)
+{
+	const Vpnsip__InstallSa *const sas[] = {order->inbound, order->outbound};
+
+	if (is_directed(order->inbound, VPNSIP__SA_DIRECTION__SA_INBOUND) &&
+	    is_directed(order->outbound, VPNSIP__SA_DIRECTION__SA_OUTBOUND) &&
+	    order->inbound->if_id == order->outbound->if_id)
+		install_sas(agent, request, sas, 2);
+	else
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG,
+		         "these are not the two SAs of a child");
 }
 
 static void remove_sa(struct agent *agent, struct bus_request *request,
@@ -243,6 +287,9 @@ void orders_handle(void *context, struct bus_request *request, const Vpnsip__Env
 		break;
 	case VPNSIP__ENVELOPE__BODY_INSTALL_SA:
 		install_sa(agent, request, order->install_sa);
+		break;
+	case VPNSIP__ENVELOPE__BODY_INSTALL_CHILD:
+		install_child(agent, request, order->install_child);
 		break;
 	case VPNSIP__ENVELOPE__BODY_REMOVE_SA:
 		remove_sa(agent, request, order->remove_sa);

@@ -129,6 +129,19 @@ static inline void forget_sa(struct router *router, uint32_t spi, Vpnsip__SaDire
 			router->sas[i--] = router->sas[--router->sa_count];
 }
 
+static inline void take_sa(struct router *router, const Vpnsip__InstallSa *sa)
+{
+	assert_int_equal(sa->encryption, VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16);
+	assert_int_equal(sa->encryption_key->octets.len, 20);
+	assert_true(sa->has_extended_sequence);
+	assert_int_equal(sa->replay_window, 128);
+	assert_int_equal(sa->hard_lifetime_sec, 3600);
+	router->installs++;
+	router->if_ids |= 1ull << sa->if_id;
+	if (sa->if_id == IF_ID && router->sa_count < 8)
+		router->sas[router->sa_count++] = (struct held_sa){sa->spi, sa->direction};
+}
+
 static inline void take_tunnel_order(void *context, struct bus_request *request,
                                      const Vpnsip__Envelope *order)
 {
@@ -143,17 +156,10 @@ static inline void take_tunnel_order(void *context, struct bus_request *request,
 		return;
 	}
 	if (order->body_case == VPNSIP__ENVELOPE__BODY_INSTALL_SA) {
-		const Vpnsip__InstallSa *sa = order->install_sa;
-
-		assert_int_equal(sa->encryption, VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16);
-		assert_int_equal(sa->encryption_key->octets.len, 20);
-		assert_true(sa->has_extended_sequence);
-		assert_int_equal(sa->replay_window, 128);
-		assert_int_equal(sa->hard_lifetime_sec, 3600);
-		router->installs++;
-		router->if_ids |= 1ull << sa->if_id;
-		if (sa->if_id == IF_ID && router->sa_count < 8)
-			router->sas[router->sa_count++] = (struct held_sa){sa->spi, sa->direction};
+		take_sa(router, order->install_sa);
+	} else if (order->body_case == VPNSIP__ENVELOPE__BODY_INSTALL_CHILD) {
+		take_sa(router, order->install_child->inbound);
+		take_sa(router, order->install_child->outbound);
 	} else if (order->body_case == VPNSIP__ENVELOPE__BODY_REMOVE_SA) {
 		router->removals++;
 		forget_sa(router, order->remove_sa->spi, order->remove_sa->direction);

@@ -125,14 +125,21 @@ static inline void tell(const struct message *message)
 		_exit(0);
 }
 
-static inline bool host_install(void *context, const struct engine_sa *sa, char *why,
-                                size_t why_size)
+static inline bool host_install(void *context, const struct engine_sa *inbound,
+                                const struct engine_sa *outbound, char *why, size_t why_size)
 {
-	struct message message = {.kind = INSTALL, .sa = *sa};
+	const struct engine_sa *sas[] = {inbound, outbound};
 
 	(void)context;
 	snprintf(why, why_size, "refused by the test");
-	tell(&message);
+	for (int i = 0; i < 2; i++) {
+		struct message message = {.kind = INSTALL};
+
+		if (!sas[i])
+			continue;
+		message.sa = *sas[i];
+		tell(&message);
+	}
 	return !refuses_sa;
 }
 

@@ -339,9 +339,10 @@ static void stuck_tunnel_agent_fails_the_session(void **state)
 	assert_int_equal(prepare(pair, 1, "vsip7", numbers[0]).outcome, BUS_DONE);
 	assert_in_range((now_usec() - begun) / 1000, 0, 500);
 	assert_true(run_until(pair->base, 8000, has_second_failed, pair));
-	assert_string_equal(pair->routers[1].cause,
-	                    "the SA could not be installed: tunnel-agent did not answer InstallSa "
-	                    "within 2000 ms");
+	assert_string_equal(
+		pair->routers[1].cause,
+		"the SA could not be installed: tunnel-agent did not answer InstallChild "
+		"within 2000 ms");
 }
 
 /* --- many sessions, each with numbers and a key of its own --- */
