@@ -168,28 +168,24 @@ static void fill_install(struct install_order *order, const struct engine_sa *sa
 	message->hard_packet_limit = sa->hard_packet_limit;
 }
 
-static bool host_install_child(void *context, const struct engine_sa *inbound,
-                               const struct engine_sa *outbound, char *why, size_t why_size)
+static bool host_install_sa(void *context, const struct engine_sa *sa,
+                            const struct engine_sa *outbound, char *why, size_t why_size)
 {
-	const struct engine_sa *any = inbound ? inbound : outbound;
 	struct ike_agent *agent = context;
-	struct install_order in, out;
+	struct install_order first, second;
 	Vpnsip__InstallChild both = VPNSIP__INSTALL_CHILD__INIT;
-	const ProtobufCMessage *order = &both.base;
+	const ProtobufCMessage *order = &first.message.base;
 	enum bus_outcome outcome;
 	Vpnsip__Envelope *reply;
 
-	if (inbound) {
-		fill_install(&in, inbound);
-		both.inbound = &in.message;
-	}
+	fill_install(&first, sa);
 	if (outbound) {
-		fill_install(&out, outbound);
-		both.outbound = &out.message;
+		fill_install(&second, outbound);
+		both.inbound = &first.message;
+		both.outbound = &second.message;
+		order = &both.base;
 	}
-	if (!inbound || !outbound)
-		order = inbound ? &in.message.base : &out.message.base;
-	reply = bus_call_blocking(agent->service->bus, TUNNEL_AGENT, tunnel_name(agent, any->if_id),
+	reply = bus_call_blocking(agent->service->bus, TUNNEL_AGENT, tunnel_name(agent, sa->if_id),
 	                          order, SA_TIMEOUT_MSEC, &outcome);
 	snprintf(why, why_size, "%s", bus_cause(reply));
 	bus_free_envelope(reply);
@@ -237,7 +233,7 @@ static void host_report(void *context, const struct engine_fact *fact)
 void agent_init_host(struct ike_agent *agent)
 {
 	agent->host = (struct engine_host){
-		.install_child = host_install_child,
+		.install_sa = host_install_sa,
 		.remove_sa = host_remove_sa,
 		.send_packet = host_send_packet,
 		.report = host_report,

@@ -186,15 +186,15 @@ static status_t let_wait(const struct engine_sa *sa, struct installed_sa *entry)
 	return SUCCESS;
 }
 
-/** Installs the inbound SA that waits, if any, and the outbound SA, unless NULL. Takes the entry. */
+/** Installs the inbound SA that waits, if any, and the outbound SA, unless NULL: one at least. Takes the entry. */
 static status_t install(const struct engine_sa *outbound, struct installed_sa *entry)
 {
 	const struct engine_host *host = charon_engine.host;
 	struct installed_sa *inbound = waiting.entry;
 	char why[ENGINE_CAUSE_SIZE] = "ike-agent is leaving";
 	bool is_installed = !charon_engine.is_leaving &&
-	                    host->install_child(host->context, inbound ? &waiting.sa : NULL,
-	                                        outbound, why, sizeof(why));
+	                    host->install_sa(host->context, inbound ? &waiting.sa : outbound,
+	                                     inbound ? outbound : NULL, why, sizeof(why));
 
 	forget_waiting();
 	if (!is_installed) {

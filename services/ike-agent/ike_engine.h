@@ -114,9 +114,9 @@ struct engine_fact {
 
 /** What the engine needs of the world. Called from the engine's threads, `context` first. */
 struct engine_host {
-	/** Installs the SAs of a child, one of which may be NULL; blocks at most 2 s. False with the reason in `why`. */
-	bool (*install_child)(void *context, const struct engine_sa *inbound,
-	                      const struct engine_sa *outbound, char *why, size_t why_size);
+	/** Installs an SA and, unless NULL, its child's outbound one; blocks at most 2 s. False with the reason in `why`. */
+	bool (*install_sa)(void *context, const struct engine_sa *sa,
+	                   const struct engine_sa *outbound, char *why, size_t why_size);
 	/** Removes the SA, which may never have been installed. Blocks at most 2 s. */
 	void (*remove_sa)(void *context, uint32_t if_id, bool is_inbound, uint32_t spi);
 	/**

@@ -125,10 +125,10 @@ static inline void tell(const struct message *message)
 		_exit(0);
 }
 
-static inline bool host_install(void *context, const struct engine_sa *inbound,
+static inline bool host_install(void *context, const struct engine_sa *sa,
                                 const struct engine_sa *outbound, char *why, size_t why_size)
 {
-	const struct engine_sa *sas[] = {inbound, outbound};
+	const struct engine_sa *sas[] = {sa, outbound};
 
 	(void)context;
 	snprintf(why, why_size, "refused by the test");

@@ -265,6 +265,7 @@ static void believes_the_inner_length_if_it_fits(void **state)
 /* Garbage of every size, with and without a known SPI, harms nobody and changes no state. */
 static void survives_garbage(void **state)
 {
+	static const uint8_t header[8] = {0, 0, 0x11, 0x11, 0, 0, 0, 1};
 	unsigned random = 1;
 
 	(void)state;
@@ -277,7 +278,7 @@ static void survives_garbage(void **state)
 			packet[i] = (uint8_t)(random >> 16);
 		}
 		if (size >= 8 && n % 2)
-			memcpy(packet, "\0\0\x11\x11\0\0\0\1", 8);
+			memcpy(packet, header, sizeof(header));
 		assert_false(tunnel_unseal(&tunnel, packet, size, START, &inner, &inner_size));
 		classify_packet(&tunnel.classify, packet, size);
 	}
