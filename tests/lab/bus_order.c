@@ -5,7 +5,6 @@
  * and is answered by one line {"outcome": "done" | "failed" | "not carried out", "cause": "...", "reply": {...}}.
  */
 #include <event2/event.h>
-#include <event2/thread.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
@@ -122,7 +121,6 @@ int main(int argc, char **argv)
 	sigfillset(&all);
 	sigdelset(&all, SIGTERM);
 	sigprocmask(SIG_BLOCK, &all, NULL);
-	evthread_use_pthreads();
 	client.base = event_base_new();
 	options.base = client.base;
 	options.context = &client;

@@ -53,7 +53,7 @@ def test_route_leaves_and_returns(box):
     started = cut(box)
     wait_for(lambda: not primary_stands(box), 2, "primary route removed")
     took = time.monotonic() - started
-    assert took < 0.6, f"detection took {took:.3f} s with frequency 0.2 s and timeout 0.1 s"
+    assert took < 1, f"detection took {took:.3f} s with frequency 0.2 s and timeout 0.1 s"
     assert tunnel_stands(box) and guard_stands(box)
     assert track(box)["status"] == "TRACK_DOWN"
     box.far.ip("link", "set", "prim0", "up")
@@ -126,7 +126,7 @@ def test_death_leaves_everything(box, number):
     before = box.routes("table", "all", "proto", "56"), box.router.ip("rule")
     started = time.monotonic()
     box.processes["track-agent"].stop(number)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 2
     assert (box.routes("table", "all", "proto", "56"), box.router.ip("rule")) == before
     # a restart does not bring the primary route back for the time of the first probe
     box.start("track-agent")
