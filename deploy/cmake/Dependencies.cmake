@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # The distribution's libraries as imported targets:
-#   nng::nng            PkgConfig::LIBEVENT     PkgConfig::EVENT_PTHREADS  PkgConfig::PROTOBUF_C
+#   nng::nng            PkgConfig::LIBEVENT     PkgConfig::PROTOBUF_C
 #   PkgConfig::SOFIA    PkgConfig::OPENSSL      PkgConfig::LIBCONFUSE      PkgConfig::JANSSON
 #   PkgConfig::NFTABLES PkgConfig::NL_ROUTE     PkgConfig::MNL             PkgConfig::CAP_NG
 #   PkgConfig::EDIT     PkgConfig::SQLITE       PkgConfig::CONNTRACK       PkgConfig::SYSTEMD
@@ -13,7 +13,7 @@ find_package(nng CONFIG REQUIRED)
 find_program(PROTOC_C protoc-c REQUIRED)
 
 foreach(dependency
-	LIBEVENT=libevent EVENT_PTHREADS=libevent_pthreads PROTOBUF_C=libprotobuf-c
+	LIBEVENT=libevent PROTOBUF_C=libprotobuf-c
 	SOFIA=sofia-sip-ua OPENSSL=openssl LIBCONFUSE=libconfuse JANSSON=jansson
 	NFTABLES=libnftables NL_ROUTE=libnl-route-3.0 MNL=libmnl CAP_NG=libcap-ng
 	EDIT=libedit SQLITE=sqlite3 CONNTRACK=libnetfilter_conntrack SYSTEMD=libsystemd

@@ -2,7 +2,6 @@
 #include "services/cli/gather.h"
 
 #include <event2/event.h>
-#include <event2/thread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,7 +68,6 @@ struct bus *gather_open(const struct gather_options *options, unsigned services,
 
 static struct event_base *new_base(void)
 {
-	evthread_use_pthreads();
 	return event_base_new();
 }
 

@@ -3,7 +3,6 @@
 #include "services/cli/monitor.h"
 
 #include <event2/event.h>
-#include <event2/thread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -189,7 +188,6 @@ int command_monitor(const struct cli *cli, const struct words *words)
 
 	if (!read_services(words, &monitor.watched))
 		return CLI_FAILED;
-	evthread_use_pthreads();
 	monitor.base = event_base_new();
 	if (!monitor.base)
 		return CLI_FAILED;

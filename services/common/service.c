@@ -2,7 +2,6 @@
 #include "services/common/service.h"
 
 #include <event2/event.h>
-#include <event2/thread.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -189,7 +188,6 @@ static int run(const struct service *service, const struct service_options *opti
 	int status = EXIT_FAILURE;
 
 	block_signals();
-	evthread_use_pthreads(); /* bus_post() wakes the loop from other threads */
 	context->base = event_base_new();
 	if (!context->base) {
 		log_line(LOG_ERR, "cannot create the event loop");

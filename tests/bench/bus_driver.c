@@ -10,7 +10,6 @@
  * It ends with standard input. Root only: it speaks for other services.
  */
 #include <event2/event.h>
-#include <event2/thread.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
@@ -183,7 +182,6 @@ int main(int argc, char **argv)
 	}
 	sigfillset(&signals);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
-	evthread_use_pthreads();
 	base = event_base_new();
 	for (size_t i = 0; i < ROLE_COUNT; i++)
 		if (open_role(&roles[i], argv[1], base) != 0)
