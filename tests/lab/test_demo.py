@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""deploy/demo: its verdict, its figures, what it leaves with --keep, what it leaves when interrupted (nothing)."""
+"""deploy/demo: its verdicts, its figures, what it leaves with --keep, what it leaves when interrupted (nothing)."""
 
 import json
 import os
@@ -62,3 +62,21 @@ def test_interrupted_leaves_nothing(environment, number, tmp_path):
     demo.send_signal(number)
     assert demo.wait(20) == (130 if number == signal.SIGINT else 143), log.read_text()
     assert not machine_leftovers(owned[0]) and not Path(LABS / owned[0]).exists()
+
+
+@pytest.mark.slow
+def test_story_that_does_not_hold_says_so(environment, tmp_path):
+    """Without a carrier there is no call: exit status 1, what is wrong, the figures of what did happen, nothing left."""
+    log, figures_file = tmp_path / "demo.log", tmp_path / "figures.json"
+    with open(log, "w") as output:
+        demo = subprocess.Popen([DEMO, "--json", figures_file], env=environment, stdout=output, stderr=output)
+    wait_for(lambda: "pings host B" in log.read_text(), 20, "the story's second chapter", interval=0.05)
+    (owned,) = [path.parent for path in LABS.glob("*/owner") if path.read_text().split()[:1] == [str(demo.pid)]]
+    os.killpg(int((owned / "carrier/pid").read_text()), signal.SIGKILL)
+    assert demo.wait(60) == 1, log.read_text()
+    text, figures = log.read_text(), json.loads(figures_file.read_text())
+    assert "the story did not hold" in text and "WRONG: " in text
+    assert figures["verdict"] == "failed" and figures["wrong"]
+    assert figures["pings_lost"] > 0 and figures["failover_ms"] is None
+    assert figures["esp_packets_on_wan"] == figures["clear_packets_on_wan"] == 0
+    assert not machine_leftovers(owned.name)
