@@ -161,5 +161,6 @@ void engine_close(void)
 		charon_sessions_free();
 	}
 	libcharon_deinit();
+	charon_responses_free();
 	library_deinit();
 }

@@ -65,8 +65,11 @@ void charon_report_cause(enum engine_cause_rank rank, const char *format, ...)
 
 /** Reports the fact once the IKE_AUTH response of its IKE_SA (by the SPIs) has left. */
 void charon_report_after_response(const struct engine_fact *fact);
+/** The fact that waits for this message (without marker), to be freed by the caller; NULL if there is none. */
+struct engine_fact *charon_take_fact_of(chunk_t message);
 /** There will be no response: the IKE_SA is gone. */
 void charon_forget_response(uint32_t sa);
+void charon_responses_free(void);
 
 /** Ends the IKE_SA in a while unless it has a child by then. */
 void charon_end_if_childless(uint32_t sa);

@@ -3,8 +3,6 @@
 #include "services/ike-agent/charon_internal.h"
 
 #include <collections/blocking_queue.h>
-#include <encoding/payloads/ike_header.h>
-#include <pthread.h>
 
 #define QUEUE_MAX   256
 #define MARKER_SIZE 4 /* non-ESP marker, RFC 3948 section 2.2: libcharon has it, the bus has not */
@@ -16,72 +14,6 @@ struct packet_socket {
 };
 
 static struct packet_socket *the_socket;
-
-/* The IKE header, RFC 7296 section 3.1 */
-#define HEADER_SIZE          28
-#define INITIATOR_SPI_OFFSET 0
-#define RESPONDER_SPI_OFFSET 8
-#define EXCHANGE_TYPE_OFFSET 18
-#define FLAGS_OFFSET         19
-#define FLAG_RESPONSE        0x20
-
-/** A fact that waits for its IKE_AUTH response to leave. */
-struct waiting_fact {
-	struct waiting_fact *next;
-	struct engine_fact fact;
-};
-
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct waiting_fact *waiting_facts;
-
-void charon_report_after_response(const struct engine_fact *fact)
-{
-	struct waiting_fact *waiting;
-
-	INIT(waiting, .fact = *fact, );
-	pthread_mutex_lock(&mutex);
-	waiting->next = waiting_facts;
-	waiting_facts = waiting;
-	pthread_mutex_unlock(&mutex);
-}
-
-static bool is_response_of(const struct engine_fact *fact, chunk_t message)
-{
-	return fact->initiator_spi == untoh64(message.ptr + INITIATOR_SPI_OFFSET) &&
-	       fact->responder_spi == untoh64(message.ptr + RESPONDER_SPI_OFFSET);
-}
-
-/** Takes out the fact that waits for this message. NULL if there is none; freed by the caller. */
-static struct waiting_fact *take_fact(chunk_t message)
-{
-	struct waiting_fact **link = &waiting_facts, *found;
-
-	if (message.len < HEADER_SIZE || message.ptr[EXCHANGE_TYPE_OFFSET] != IKE_AUTH ||
-	    !(message.ptr[FLAGS_OFFSET] & FLAG_RESPONSE))
-		return NULL;
-	pthread_mutex_lock(&mutex);
-	while (*link && !is_response_of(&(*link)->fact, message))
-		link = &(*link)->next;
-	found = *link;
-	if (found)
-		*link = found->next;
-	pthread_mutex_unlock(&mutex);
-	return found;
-}
-
-void charon_forget_response(uint32_t sa)
-{
-	struct waiting_fact **link = &waiting_facts, *found;
-
-	pthread_mutex_lock(&mutex);
-	while (*link && (*link)->fact.sa != sa)
-		link = &(*link)->next;
-	found = *link;
-	if (found)
-		*link = found->next;
-	pthread_mutex_unlock(&mutex);
-	free(found);
-}
 
 METHOD(socket_t, receive, status_t, struct packet_socket *this, packet_t **packet)
 {
@@ -100,12 +32,11 @@ METHOD(socket_t, send_packet, status_t, struct packet_socket *this, packet_t *pa
 
 	/* One octet is libcharon's NAT keepalive; tunnel-agent sends its own. */
 	if (session && message.len > 0 && !charon_engine.is_leaving) {
-		struct waiting_fact *then = take_fact(message);
+		struct engine_fact *then = charon_take_fact_of(message);
 
 		memcpy(&remote, address, *destination->get_sockaddr_len(destination));
 		charon_engine.host->send_packet(charon_engine.host->context, session->if_id,
-		                                &remote, message.ptr, message.len,
-		                                then ? &then->fact : NULL);
+		                                &remote, message.ptr, message.len, then);
 		free(then);
 	}
 	charon_session_release(session);
@@ -126,8 +57,6 @@ METHOD(socket_t, supported_families, socket_family_t, struct packet_socket *this
 METHOD(socket_t, destroy, void, struct packet_socket *this)
 {
 	the_socket = NULL;
-	while (waiting_facts)
-		charon_forget_response(waiting_facts->fact.sa);
 	this->queue->destroy_offset(this->queue, offsetof(packet_t, destroy));
 	free(this);
 }
