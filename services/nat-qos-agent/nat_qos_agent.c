@@ -112,7 +112,8 @@ static void ruleset_changed(void *context)
 
 	if (agent->is_purged || nft_table_is_intact(agent->nft))
 		return;
-	log_line(LOG_WARNING, "another program changed table " RULESET_TABLE ": made anew");
+	log_line(LOG_WARNING,
+	         "another program changed the rule set: table " RULESET_TABLE " is made anew");
 	rebuild_or_retry(agent);
 }
 

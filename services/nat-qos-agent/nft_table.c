@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "nft_table.h"
 
+#include <event2/event.h>
 #include <jansson.h>
 #include <nftables/libnftables.h>
 #include <stdio.h>
@@ -14,8 +15,14 @@ struct nft_table {
 	struct nft_ctx *nft;
 	struct nft_watch *watch;
 	bool has_ipv6;
-	char *listing; /* the table after our last change; NULL = none or unknown */
+	char *listing; /* the table as our last change left it; NULL = not known yet */
+	struct event *remember;
 };
+
+/* A listing costs as much as all sessions together: it waits until no call waits for its change. */
+static const struct timeval remember_after = {.tv_usec = 100000};
+
+static void remember_listing(evutil_socket_t fd, short what, void *context);
 
 struct nft_table *nft_table_open(struct event_base *base, bool has_ipv6,
                                  void (*changed)(void *context), void *context, char *why,
@@ -36,6 +43,9 @@ struct nft_table *nft_table_open(struct event_base *base, bool has_ipv6,
 	table->watch = nft_watch_open(base, changed, context, why, why_size);
 	if (table->watch == NULL)
 		goto out;
+	table->remember = evtimer_new(base, remember_listing, table);
+	if (table->remember == NULL)
+		goto out;
 	return table;
 out:
 	nft_table_close(table);
@@ -47,6 +57,8 @@ void nft_table_close(struct nft_table *table)
 	if (table == NULL)
 		return;
 	nft_watch_close(table->watch);
+	if (table->remember != NULL)
+		event_free(table->remember);
 	if (table->nft != NULL)
 		nft_ctx_free(table->nft);
 	free(table->listing);
@@ -82,6 +94,17 @@ static char *list_tables(struct nft_table *table)
 	return both;
 }
 
+static void remember_listing(evutil_socket_t fd, short what, void *context)
+{
+	struct nft_table *table = context;
+
+	(void)fd;
+	(void)what;
+	/* What another process changed in between must not be taken for ours. */
+	if (!nft_watch_has_news(table->watch))
+		table->listing = list_tables(table);
+}
+
 bool nft_table_run(struct nft_table *table, const char *text, char *why, size_t why_size)
 {
 	bool is_done;
@@ -94,15 +117,15 @@ bool nft_table_run(struct nft_table *table, const char *text, char *why, size_t 
 		why[strcspn(why, "\n")] = '\0';
 	}
 	free(table->listing);
-	table->listing = list_tables(table);
+	table->listing = NULL;
+	event_add(table->remember, &remember_after);
 	return is_done;
 }
 
 bool nft_table_is_intact(struct nft_table *table)
 {
-	char *now = list_tables(table);
-	bool is_intact = now == NULL ? table->listing == NULL
-	                             : table->listing != NULL && strcmp(now, table->listing) == 0;
+	char *now = table->listing != NULL ? list_tables(table) : NULL;
+	bool is_intact = now != NULL && strcmp(now, table->listing) == 0;
 
 	free(now);
 	return is_intact;

@@ -29,7 +29,7 @@ void nft_table_close(struct nft_table *table);
 /** Carries out a text of nft commands in one transaction. False after writing nft's own words into `why`. */
 bool nft_table_run(struct nft_table *table, const char *text, char *why, size_t why_size);
 
-/** Whether the kernel's table is still what it was after the last nft_table_run(). */
+/** Whether the kernel's table is still what our last change left. False also within the 100 ms in which that is not yet known. */
 bool nft_table_is_intact(struct nft_table *table);
 
 /** The whole table with its elements as JSON, owned by the caller; NULL when there is none. */

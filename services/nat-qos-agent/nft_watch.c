@@ -42,16 +42,26 @@ static int event_arrived(struct nl_msg *message, void *context)
 	return NL_OK;
 }
 
-static void socket_readable(evutil_socket_t fd, short what, void *context)
+static void take_events(struct nft_watch *watch)
 {
-	struct nft_watch *watch = context;
 	int error = nl_recvmsgs_default(watch->socket);
 
-	(void)fd;
-	(void)what;
 	/* Events were lost (ENOBUFS): something has changed. */
 	if (error < 0 && error != -NLE_AGAIN)
 		arm(watch);
+}
+
+static void socket_readable(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	take_events(context);
+}
+
+bool nft_watch_has_news(struct nft_watch *watch)
+{
+	take_events(watch);
+	return evtimer_pending(watch->settled, NULL);
 }
 
 static void events_settled(evutil_socket_t fd, short what, void *context)

@@ -3,6 +3,7 @@
 #ifndef VPNSIP_NFT_WATCH_H
 #define VPNSIP_NFT_WATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct event_base;
@@ -13,5 +14,8 @@ struct nft_watch *nft_watch_open(struct event_base *base, void (*changed)(void *
                                  void *context, char *why, size_t why_size);
 
 void nft_watch_close(struct nft_watch *watch);
+
+/** Takes the events that wait, and tells whether a change by another process is still to be reported. */
+bool nft_watch_has_news(struct nft_watch *watch);
 
 #endif
