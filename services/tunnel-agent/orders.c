@@ -97,17 +97,19 @@ static void open_tunnel(struct agent *agent, struct bus_request *request,
 {
 	struct agent_tunnel *tunnel = find_tunnel(agent, request, order->tunnel);
 	enum tunnel_order_result result;
+	unsigned held;
 
 	if (!tunnel)
 		return;
 	result = tunnel_open(&tunnel->core, order->attempt, order->rate_kbit,
 	                     bus_mono_usec(agent->bus));
-	if (result == ORDER_DONE)
-		log_session(LOG_INFO, tunnel->peer->tunnel, tunnel->peer->number,
-		            "open at %u kbit/s, %u packets were held", order->rate_kbit,
-		            tunnel->core.hold.count);
+	held = tunnel->core.hold.count;
 	agent_settle(tunnel);
 	answer(request, tunnel, result, order->attempt);
+	if (result == ORDER_DONE)
+		log_session(LOG_INFO, tunnel->peer->tunnel, tunnel->peer->number,
+		            "open at %u kbit/s, %u packets were held", tunnel->core.rate_kbit,
+		            held);
 }
 
 static void clear_peer(struct agent *agent, struct bus_request *request,
