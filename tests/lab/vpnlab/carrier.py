@@ -7,7 +7,7 @@ import signal
 import sqlite3
 from pathlib import Path
 
-from .namespaces import run, wait_for
+from .namespaces import LabError, run, wait_for
 from .topology import CARRIER
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / "deploy/carrier/kamailio.cfg"
@@ -39,8 +39,15 @@ class Carrier:
         argv += [f"--subst=!@{word}@!{value}!g" for word, value in words.items()]
         for transport in ("udp", "tcp"):
             argv += ["-l", f"{transport}:{CARRIER}:5060"]
-        self.process = self.workspace.start(self.space.command(*argv), "carrier/log")
-        wait_for(self._answers, 5, "the carrier's control socket")
+        # Kamailio looks up its host's name; on a machine without /etc/hosts that would wait for a DNS server that a lab has not.
+        names = self.dir / "nsswitch.conf"
+        names.write_text("hosts: files\n")
+        without_dns = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/nsswitch.conf && exec "$@"', names]
+        self.process = self.workspace.start(self.space.command(*without_dns, *argv), "carrier/log")
+        try:
+            wait_for(self._answers, 5, "the carrier's control socket")
+        except LabError as failure:
+            raise LabError(f"{failure}: {self.process.log.read_text()[-1000:]}") from None
 
     def _answers(self):
         return (self.dir / "ctl").exists() and self.control("core.version", check=False)
