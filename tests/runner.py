@@ -31,7 +31,7 @@ INTERRUPT_GRACE_SECONDS = 30  # for a lab to take its namespaces down
 PYTEST_NO_TESTS = 5
 JOB_LIMIT_SECONDS = 20 * 60  # nothing limits a job of a --long run
 NOT_PARTS = {"bench", "parts", "fixtures", "corpora"}
-ONLY_LONG_OR_NAMED = {"lint", "fuzz"}
+ONLY_LONG_OR_NAMED = {"lint", "fuzz", "tsan"}
 PROGRESS = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*::|::.*(PASSED|FAILED|ERROR|SKIPPED)"
                       r"|Test +#\d+:|^FAILED|error:")
 
