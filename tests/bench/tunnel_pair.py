@@ -211,11 +211,11 @@ link add wan0 netns {self.a.space.name} type veth peer name wan0 netns {self.b.s
         for side, other in (self.sides, self.sides[::-1]):
             side.player.coordinator("SetPeer", attempt=self.attempt, remote={"address": other.wan, "port": other.port})
 
-    def install_sas(self, suite=GCM, generation=None, **more):
+    def install_sas(self, suite=GCM, generation=None, directions=("SA_INBOUND", "SA_OUTBOUND"), **more):
         """Inbound ones first, as IKE does."""
         generation = generation or self.attempt
         size = 16 if suite is CBC else 20
-        for direction in ("SA_INBOUND", "SA_OUTBOUND"):
+        for direction in directions:
             for side in self.sides:
                 sender = side.number if direction == "SA_OUTBOUND" else 3 - side.number
                 key = bytes((generation * 16 + sender * 3 + octet) % 256 for octet in range(size)).hex()

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,20 @@ def test_forgery_and_replay_are_counted(pair):
     assert pair.a.ping(1) == 1
     pair.wait_for_news()
     assert pair.a.player.drops() == {"integrity": 1, "replay": 1, "unknown-spi": 1, "too-short": 1}
+
+
+def test_esp_before_its_sa_is_served_with_it(pair):
+    pair.set_peers()
+    pair.install_sas(directions=["SA_OUTBOUND"])
+    pair.open()
+    with ThreadPoolExecutor(1) as threads:
+        answered = threads.submit(pair.a.ping, 3, interval=0.1, wait=2)
+        time.sleep(0.5)
+        pair.install_sas(directions=["SA_INBOUND"])
+        assert answered.result() == 3
+    pair.wait_for_news()
+    assert pair.b.player.state["early_packets"] == 3
+    assert pair.b.player.drops() == {}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
