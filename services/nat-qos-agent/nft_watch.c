@@ -11,11 +11,14 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <sys/prctl.h>
+
+#define TASK_NAME_SIZE 16 /* prctl(2), with its NUL */
 
 static const struct timeval settle_time = {.tv_usec = 50000};
 
 struct nft_watch {
+	char own_name[TASK_NAME_SIZE];
 	struct nl_sock *socket;
 	struct event *readable, *settled;
 	void (*changed)(void *context);
@@ -28,17 +31,21 @@ static void arm(struct nft_watch *watch)
 		evtimer_add(watch->settled, &settle_time);
 }
 
-/* Each transaction ends with one NEWGEN that names the process. Our own (as the kernel counts processes) are left out. */
+/*
+ * Each transaction ends with one NEWGEN that names the process. Our own are left out, by name: the process id in it is that of
+ * the first PID namespace, which in a container is not ours, and there is one nat-qos-agent in a network namespace.
+ */
 static int event_arrived(struct nl_msg *message, void *context)
 {
 	struct nlmsghdr *header = nlmsg_hdr(message);
-	struct nlattr *process;
+	struct nft_watch *watch = context;
+	struct nlattr *name;
 
 	if (header->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN))
 		return NL_OK;
-	process = nlmsg_find_attr(header, sizeof(struct nfgenmsg), NFTA_GEN_PROC_PID);
-	if (process == NULL || ntohl(nla_get_u32(process)) != (uint32_t)getpid())
-		arm(context);
+	name = nlmsg_find_attr(header, sizeof(struct nfgenmsg), NFTA_GEN_PROC_NAME);
+	if (name == NULL || nla_strcmp(name, watch->own_name) != 0)
+		arm(watch);
 	return NL_OK;
 }
 
@@ -81,6 +88,7 @@ struct nft_watch *nft_watch_open(struct event_base *base, void (*changed)(void *
 
 	if (watch == NULL)
 		goto out;
+	prctl(PR_GET_NAME, watch->own_name, 0, 0, 0);
 	watch->changed = changed;
 	watch->context = context;
 	watch->socket = nl_socket_alloc();
