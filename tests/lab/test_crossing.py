@@ -3,12 +3,16 @@
 
 import time
 
-from conftest import LONG
+import pytest
+
 from vpnlab.capture import sip_messages
 from vpnlab.namespaces import wait_for
 from vpnlab.topology import A, B
 
-ROUNDS = 50 if LONG else 8
+ROUNDS = 50
+# The kernel drops what is sent in the milliseconds in which the shaper's root qdisc takes its place on a tunnel. The side that is
+# called puts it there as the INVITE comes, which here is when its own packet comes: then the next packet is the first.
+PACKETS = ["-c", "2", "-i", "0.3"]
 
 
 def answered_calls(lab, since):
@@ -17,6 +21,7 @@ def answered_calls(lab, since):
             if message.time >= since and message.status == 200 and message.method == "INVITE"}
 
 
+@pytest.mark.slow
 def test_both_triggered_at_once(lab, seeded):
     for number in range(ROUNDS):
         delay = seeded.choice([0, 0, seeded.uniform(-0.02, 0.02), seeded.uniform(-0.1, 0.1)])
@@ -25,7 +30,7 @@ def test_both_triggered_at_once(lab, seeded):
         pings = []
         for source in ("a", "b") if delay >= 0 else ("b", "a"):
             target = (B if source == "a" else A).host
-            pings.append(lab.workspace.start(lab.hosts[source].command("ping", "-n", "-c", 1, "-W", 9, target), f"cross-{source}.log"))
+            pings.append(lab.workspace.start(lab.hosts[source].command("ping", "-n", *PACKETS, "-W", 9, target), f"cross-{source}.log"))
             if len(pings) == 1:
                 time.sleep(abs(delay))
         what = f"round {number}, {delay * 1000:.1f} ms apart"

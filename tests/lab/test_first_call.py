@@ -6,13 +6,12 @@ import re
 
 import pytest
 
-from conftest import LONG
 from vpnlab.capture import UDP, Capture, classify_wan, session_port_pairs, sip_messages
 from vpnlab.namespaces import wait_for
 from vpnlab.router import PSK, Settings
 from vpnlab.topology import CARRIER, A, B
 
-TRIALS = 20 if LONG else 6
+TRIALS = 20
 
 
 def fingerprint(key):
