@@ -126,11 +126,12 @@ route add 10.1.0.0/24 via {WAN}
     def make_tunnel(self):
         self.router.batch("tuntap add vsip2 mode tun\naddr add 172.16.0.1/32 dev vsip2\nlink set vsip2 mtu 1380 up\n")
 
-    def start(self, name):
+    def start(self, name, wrapper=()):
+        """`wrapper` is a command that runs the service, such as unshare."""
         directory = self.workspace.dir
         before = len(self.log(name))
         self.processes[name] = self.workspace.start(
-            self.router.command(program(name), "-c", directory / "vpnsip.conf", "--run-dir", directory / "run",
+            self.router.command(*wrapper, program(name), "-c", directory / "vpnsip.conf", "--run-dir", directory / "run",
                                 "--state-dir", directory / "state"), f"{name}.log")
         wait_for(lambda: "started" in self.log(name)[before:] or not self.processes[name].running(), 5, f"start of {name}")
         if not self.processes[name].running():

@@ -211,6 +211,20 @@ def test_flushed_rules_return_with_their_sessions(box):
     wait_for(lambda: "ip6 vpnsip" in box.router.run("nft", "list", "ruleset"), 2, "the table of IPv6")
 
 
+def test_own_changes_are_known_in_a_container(box):
+    """In a PID namespace the kernel names us by another process id: our own change must not look like somebody's."""
+    box.processes["nat-qos-agent"].stop()
+    box.start("nat-qos-agent", ["unshare", "--pid", "--fork", "--kill-child"])
+    port = translate(box)
+    assert all(exchange(box, port))
+    time.sleep(0.5)
+    assert "made anew" not in box.log("nat-qos-agent")
+    box.router.nft("flush chain ip vpnsip forward\n")
+    wait_for(lambda: "made anew" in box.log("nat-qos-agent"), 2, "control: another program's change is seen")
+    # unshare passes no signal on: with it the service is killed
+    box.processes["nat-qos-agent"].stop(signal.SIGKILL)
+
+
 def test_later_attempt_takes_the_place(box):
     first = translate(box, 1)
     second = translate(box, 2)
