@@ -177,6 +177,8 @@ static void stop(struct ike_agent *agent, struct bus_request *request, const Vpn
 	struct ike_session *session = peer ? session_table_find(agent->sessions, peer->if_id)
 	                                   : NULL;
 
+	if (peer)
+		session_table_end_attempt(agent->sessions, peer->if_id, order->attempt);
 	if (session && session->attempt <= order->attempt) {
 		agent_end_session(agent, session);
 		bus_touch_state(agent->service->bus);

@@ -11,6 +11,7 @@ struct slot {
 	struct slot *next;
 	uint32_t if_id;
 	uint64_t highest_attempt;
+	uint64_t ended_attempt;
 	bool is_occupied;
 	struct ike_session session;
 };
@@ -56,25 +57,35 @@ struct ike_session *session_table_find(struct session_table *table, uint32_t if_
 	return slot && slot->is_occupied ? &slot->session : NULL;
 }
 
-enum session_admission session_table_admit(struct session_table *table, uint32_t if_id,
-                                           uint64_t attempt, struct ike_session **session)
+/* The tunnel's slot, made if need be; NULL when out of memory. */
+static struct slot *make_slot(struct session_table *table, uint32_t if_id)
 {
 	struct slot *slot = find_slot(table, if_id);
 
+	if (slot)
+		return slot;
+	slot = calloc(1, sizeof(*slot));
+	if (!slot)
+		return NULL;
+	slot->if_id = if_id;
+	slot->next = table->buckets[if_id % BUCKETS];
+	table->buckets[if_id % BUCKETS] = slot;
+	return slot;
+}
+
+enum session_admission session_table_admit(struct session_table *table, uint32_t if_id,
+                                           uint64_t attempt, struct ike_session **session)
+{
+	struct slot *slot = make_slot(table, if_id);
+
 	*session = NULL;
-	if (slot && attempt < slot->highest_attempt)
+	if (!slot)
+		return SESSION_NEW;
+	if (attempt < slot->highest_attempt || attempt <= slot->ended_attempt)
 		return SESSION_STALE;
-	if (slot && slot->is_occupied) {
+	if (slot->is_occupied) {
 		*session = &slot->session;
 		return attempt == slot->session.attempt ? SESSION_SAME : SESSION_REPLACES;
-	}
-	if (!slot) {
-		slot = calloc(1, sizeof(*slot));
-		if (!slot)
-			return SESSION_NEW;
-		slot->if_id = if_id;
-		slot->next = table->buckets[if_id % BUCKETS];
-		table->buckets[if_id % BUCKETS] = slot;
 	}
 	slot->highest_attempt = attempt;
 	slot->is_occupied = true;
@@ -92,6 +103,14 @@ void session_table_remove(struct session_table *table, uint32_t if_id)
 		return;
 	slot->is_occupied = false;
 	table->count--;
+}
+
+void session_table_end_attempt(struct session_table *table, uint32_t if_id, uint64_t attempt)
+{
+	struct slot *slot = make_slot(table, if_id);
+
+	if (slot && attempt > slot->ended_attempt)
+		slot->ended_attempt = attempt;
 }
 
 void session_table_each(struct session_table *table, session_table_visit_fn *visit, void *context)

@@ -11,7 +11,7 @@ enum session_admission {
 	SESSION_NEW = 1, /* *session is a zeroed entry to be filled by ike_session_init() */
 	SESSION_SAME,    /* this attempt is in force */
 	SESSION_REPLACES, /* a lower attempt is in force: *session is the old one, remove it and ask again */
-	SESSION_STALE, /* a higher attempt is or was in force */
+	SESSION_STALE, /* a higher attempt is or was in force, or this one has been ended */
 };
 
 /** NULL when out of memory. */
@@ -27,6 +27,9 @@ enum session_admission session_table_admit(struct session_table *table, uint32_t
 
 /** Forgets the session; its attempt stays known as used. */
 void session_table_remove(struct session_table *table, uint32_t if_id);
+
+/** This attempt and all before it may not begin any more: orders can overtake each other, an end its own beginning too. */
+void session_table_end_attempt(struct session_table *table, uint32_t if_id, uint64_t attempt);
 
 typedef void session_table_visit_fn(void *context, struct ike_session *session);
 void session_table_each(struct session_table *table, session_table_visit_fn *visit, void *context);

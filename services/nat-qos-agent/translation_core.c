@@ -9,7 +9,7 @@
 const char *const order_outcome_texts[ORDER_OUTCOME_COUNT] = {
 	[ORDER_ACCEPTED] = "accepted",
 	[ORDER_UNCHANGED] = "already in force",
-	[ORDER_STALE] = "a later attempt is in force",
+	[ORDER_STALE] = "the attempt is over, or a later attempt is in force",
 	[ORDER_UNKNOWN_TUNNEL] = "no peer has this tunnel",
 	[ORDER_NO_PORT] = "no session port is free",
 	[ORDER_PORT_TAKEN] = "the session port is not the one reserved for this attempt",
@@ -80,7 +80,8 @@ static struct tunnel_orders *admit(struct translation_core *core, const char *tu
 	struct tunnel_orders *orders = translation_core_find(core, tunnel);
 
 	*outcome = orders == NULL ? ORDER_UNKNOWN_TUNNEL : ORDER_STALE;
-	if (orders == NULL || attempt == 0 || attempt < orders->highest_attempt)
+	if (orders == NULL || attempt == 0 || attempt < orders->highest_attempt ||
+	    attempt <= orders->ended_attempt)
 		return NULL;
 	orders->highest_attempt = attempt;
 	*outcome = ORDER_ACCEPTED;
@@ -140,6 +141,12 @@ enum order_outcome translation_core_install(struct translation_core *core, const
 	return ORDER_ACCEPTED;
 }
 
+static void end_attempt(struct tunnel_orders *orders, uint64_t attempt)
+{
+	if (attempt > orders->ended_attempt)
+		orders->ended_attempt = attempt;
+}
+
 void translation_core_remove(struct translation_core *core, const char *tunnel, uint64_t attempt,
                              uint64_t now_usec, struct translation *removed)
 {
@@ -148,6 +155,7 @@ void translation_core_remove(struct translation_core *core, const char *tunnel, 
 	removed->attempt = 0;
 	if (orders == NULL || attempt == 0)
 		return;
+	end_attempt(orders, attempt);
 	port_pool_release(core->ports, tunnel, attempt, now_usec);
 	if (orders->reserved_attempt == attempt) {
 		orders->reserved_attempt = 0;
@@ -179,7 +187,10 @@ bool translation_core_unshape(struct translation_core *core, const char *tunnel,
 {
 	struct tunnel_orders *orders = translation_core_find(core, tunnel);
 
-	if (orders == NULL || attempt == 0 || orders->shaper.attempt != attempt)
+	if (orders == NULL || attempt == 0)
+		return false;
+	end_attempt(orders, attempt);
+	if (orders->shaper.attempt != attempt)
 		return false;
 	memset(&orders->shaper, 0, sizeof(orders->shaper));
 	return true;

@@ -34,6 +34,7 @@ struct shaper {
 struct tunnel_orders {
 	const struct config_peer *peer;
 	uint64_t highest_attempt;
+	uint64_t ended_attempt; /* removed: orders can overtake each other, and none may bring it back */
 	uint64_t reserved_attempt; /* of the newest port; 0 = none */
 	uint16_t reserved_port;
 	struct translation translation;
@@ -43,7 +44,7 @@ struct tunnel_orders {
 enum order_outcome {
 	ORDER_ACCEPTED,
 	ORDER_UNCHANGED, /* already in force */
-	ORDER_STALE,     /* a higher attempt was seen */
+	ORDER_STALE,     /* a higher attempt was seen, or this one was removed */
 	ORDER_UNKNOWN_TUNNEL,
 	ORDER_NO_PORT,     /* all are taken or rest */
 	ORDER_PORT_TAKEN,  /* the port is not the one reserved for this attempt */

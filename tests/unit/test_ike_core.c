@@ -275,6 +275,19 @@ static void initiation_fails(void **state)
 	assert_string_equal(script.session.cause, "no");
 }
 
+static void an_end_that_overtakes_its_beginning_wins(void **state)
+{
+	struct session_table *table = session_table_new();
+	struct ike_session *session;
+
+	(void)state;
+	session_table_end_attempt(table, 7, 12);
+	assert_int_equal(session_table_admit(table, 7, 12, &session), SESSION_STALE);
+	assert_int_equal(session_table_admit(table, 7, 13, &session), SESSION_NEW);
+	assert_non_null(session);
+	session_table_free(table);
+}
+
 static void count_session(void *context, struct ike_session *session)
 {
 	assert_true(session->attempt > 0);
@@ -338,6 +351,7 @@ static void fingerprint_of_the_check_vector(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_end_that_overtakes_its_beginning_wins),
 		cmocka_unit_test(every_state_and_event),
 		cmocka_unit_test(comes_up_and_ends),
 		cmocka_unit_test(highest_cause_is_told),

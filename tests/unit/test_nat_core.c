@@ -114,6 +114,21 @@ static void lower_attempts_are_stale(void **context)
 	                 ORDER_UNKNOWN_TUNNEL);
 }
 
+static void what_overtakes_its_removal_is_stale(void **context)
+{
+	struct translation wanted = translation(7, 2, 50000);
+	struct shaper shaper = {.attempt = 8, .rate_kbit = 64};
+	uint16_t port;
+
+	(void)context;
+	translation_core_remove(core, "vsip2", 7, 0, &old);
+	assert_int_equal(translation_core_reserve(core, "vsip2", 7, 0, &port), ORDER_STALE);
+	assert_int_equal(translation_core_install(core, "vsip2", &wanted, 0, &old), ORDER_STALE);
+	assert_false(translation_core_unshape(core, "vsip2", 8));
+	assert_int_equal(translation_core_shape(core, "vsip2", &shaper), ORDER_STALE);
+	assert_int_equal(translation_core_reserve(core, "vsip2", 9, 0, &port), ORDER_ACCEPTED);
+}
+
 static void install_and_remove_are_idempotent(void **context)
 {
 	struct translation wanted = translation(1, 2, reserve("vsip2", 1, 0));
@@ -366,6 +381,7 @@ int main(void)
 		TEST(the_same_attempt_has_the_same_port),
 		TEST(ports_run_out_and_rest),
 		TEST(lower_attempts_are_stale),
+		TEST(what_overtakes_its_removal_is_stale),
 		TEST(install_and_remove_are_idempotent),
 		TEST(a_port_of_another_attempt_is_refused),
 		TEST(a_port_from_before_a_restart_is_claimed),
