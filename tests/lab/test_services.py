@@ -69,6 +69,7 @@ def cli(router, words):
     return time.monotonic() - began, done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_cli_ends_and_names_the_service_that_hangs(lab):
     """Every show command with every service stopped in turn: in time, partial, and the service is named."""
     for stopped in SERVICES:
