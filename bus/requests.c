@@ -208,7 +208,7 @@ void requests_peer_appeared(struct bus *bus, Vpnsip__Service peer)
 	DL_FOREACH_SAFE (bus->waiting, call, next) {
 		if (call->to != peer)
 			continue;
-		DL_DELETE(bus->waiting, call);
+		DL_DELETE(bus->waiting, call); // NOLINT(clang-analyzer-core.NullDereference)
 		call->is_waiting = false;
 		send_now(call);
 	}

@@ -268,7 +268,7 @@ void core_ike_changed(struct core *core, const char *tunnel, uint64_t attempt,
 	if (!session || !attempt)
 		return;
 	if (attempt == session->failed_attempt && status == VPNSIP__IKE_STATUS__IKE_FAILED &&
-	    cause[0])
+	    cause && cause[0])
 		ike_explains_failure(session, cause);
 	if (session->attempt != attempt)
 		return;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "services/sip-agent/messages.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static Vpnsip__CallStatus status_of(enum call_state state)
@@ -157,7 +158,7 @@ static bool to_fingerprint(const Vpnsip__Fingerprint *from, struct sdp_fingerpri
 	default:
 		return false;
 	}
-	strcpy(to->hash, from->hash);
+	snprintf(to->hash, sizeof(to->hash), "%s", from->hash);
 	memcpy(to->value, from->value.data, from->value.len);
 	to->size = from->value.len;
 	return true;

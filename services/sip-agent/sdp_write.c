@@ -68,6 +68,7 @@ static void put_refused_media(struct writer *writer, const struct sdp_media *med
 	    media->formats.text);
 }
 
+// NOLINTNEXTLINE(readability-non-const-parameter): the writer writes into it
 size_t sdp_write(char *text, size_t size, const struct sdp_origin *origin,
                  const struct sdp_tunnel *tunnel, const struct sdp_description *offer,
                  size_t media_index)

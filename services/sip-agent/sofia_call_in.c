@@ -77,7 +77,7 @@ static const struct sofia_refusal *find_caller(const sip_t *sip, char number[NUM
 				verdict = &unusable;
 			} else {
 				verdict = NULL;
-				strcpy(number, found);
+				memcpy(number, found, sizeof(found));
 			}
 		}
 	}

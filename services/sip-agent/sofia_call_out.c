@@ -129,8 +129,9 @@ static void keep_refusal(struct sofia_call *call, int status, const sip_t *sip)
 	call->call.sip_status = (unsigned)status;
 	const char *failure = sofia_local_failure(sip);
 
-	if (failure) {
-		call_set_cause(&call->call, "the carrier %s", failure);
+	if (failure || !sip) {
+		call_set_cause(&call->call, "the carrier %s",
+		               failure ? failure : "does not answer");
 		return;
 	}
 	if (sip->sip_retry_after)

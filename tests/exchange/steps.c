@@ -94,7 +94,7 @@ static int take_expected(struct play *play, const struct step *step, struct arri
 		if (result < 0)
 			return -1;
 		if (result == 1) {
-			DL_DELETE(*queue, arrival);
+			DL_DELETE(*queue, arrival); // NOLINT(clang-analyzer-core.NullDereference)
 			*taken = arrival;
 			return 1;
 		}
@@ -102,7 +102,7 @@ static int take_expected(struct play *play, const struct step *step, struct arri
 			return 0;
 		/* In a group another step may want this event. */
 		if (step->group == 0) {
-			DL_DELETE(*queue, arrival);
+			DL_DELETE(*queue, arrival); // NOLINT(clang-analyzer-core.NullDereference)
 			arrival_free(arrival);
 		}
 	}
@@ -357,7 +357,7 @@ static void drop_events(struct stage *stage)
 	struct arrival *arrival, *next;
 
 	DL_FOREACH_SAFE (stage->events, arrival, next) {
-		DL_DELETE(stage->events, arrival);
+		DL_DELETE(stage->events, arrival); // NOLINT(clang-analyzer-core.NullDereference)
 		arrival_free(arrival);
 	}
 }
@@ -489,7 +489,7 @@ static void dismiss(struct arrival **list)
 	struct arrival *arrival, *next;
 
 	DL_FOREACH_SAFE (*list, arrival, next) {
-		DL_DELETE(*list, arrival);
+		DL_DELETE(*list, arrival); // NOLINT(clang-analyzer-core.NullDereference)
 		bus_fail(arrival->request, VPNSIP__FAILURE_KIND__SYSTEM, "the story goes on");
 		arrival_free(arrival);
 	}

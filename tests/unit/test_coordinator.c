@@ -119,9 +119,9 @@ static uint64_t fake_attempt(void *context)
 	return ((struct world *)context)->next_attempt++;
 }
 
-static void world_fill_config(struct world *world, char *own_number)
+static void world_fill_config(struct world *world, const char *own_number)
 {
-	world->line = (struct config_line){.number = own_number, .wan_interface = "wan0"};
+	world->line = (struct config_line){.number = (char *)own_number, .wan_interface = "wan0"};
 	world->ike = (struct config_ike_profile){.name = "default"};
 	world->ipsec = (struct config_ipsec_profile){.idle_msec = 120000,
 	                                             .proposals = "aes128gcm16"};
@@ -151,7 +151,7 @@ static void world_fill_config(struct world *world, char *own_number)
 		world->config.timer_msec[i] = timer_definitions[i].default_msec;
 }
 
-static struct world *world_create(char *own_number)
+static struct world *world_create(const char *own_number)
 {
 	struct world *world = calloc(1, sizeof(*world));
 	struct sockaddr_storage wan;

@@ -17,10 +17,13 @@
 #define HMAC_384 VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_384_192
 #define HMAC_512 VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_512_256
 
-#define SPI          0x87654321
-#define ROOM         2048
-#define INNER_SIZE   54
-#define SALT         "\xca\xfe\xba\xbe"
+#define SPI        0x87654321
+#define ROOM       2048
+#define INNER_SIZE 54
+#define SALT                           \
+	{                              \
+		0xca, 0xfe, 0xba, 0xbe \
+	}
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
 struct vector {
@@ -111,7 +114,7 @@ static struct esp *make(const struct vector *vector, bool is_inbound)
 	for (size_t i = 0; i < vector->integrity_key_size; i++)
 		integrity_key[i] = (uint8_t)(i * 11 + 3);
 	if (vector->encryption == GCM) {
-		memcpy(key + vector->key_size, SALT, 4);
+		memcpy(key + vector->key_size, (const uint8_t[])SALT, 4);
 		options.encryption_key_size += 4;
 	}
 	esp = esp_new(&options, &why);

@@ -279,13 +279,14 @@ static void other_media_are_refused_in_their_places(void **state)
 static void bounds_hold(void **state)
 {
 	char text[SDP_TEXT_SIZE + 2];
+	int used;
 
 	(void)state;
 	memset(text, 'a', sizeof(text));
 	assert_false(sdp_read(text, SDP_TEXT_SIZE + 1, &description, &problem));
-	strcpy(text, SESSION);
+	used = snprintf(text, sizeof(text), "%s", SESSION);
 	for (int i = 0; i < SDP_MEDIA_MAXIMUM + 1; i++)
-		strcat(text, MEDIA);
+		used += snprintf(text + used, sizeof(text) - used, "%s", MEDIA);
 	assert_refused(text, 400, 0);
 	/* a NUL is no part of a line */
 	static const char nul[] = "v=0\r\no=- 1 1\0 IN IP4 192.0.2.1\r\n";

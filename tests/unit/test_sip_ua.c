@@ -81,7 +81,7 @@ static void an_outgoing_call_is_written_as_specified(void **state)
 	           "m=application 50001 udp ike-esp-udpencap\r\nc=IN IP4 " AGENT
 	           "\r\nb=AS:1000\r\na=ike-setup:active\r\na=psk-fingerprint:SHA-256 00:00:");
 	char invite[8192];
-	strcpy(invite, scene.received);
+	memcpy(invite, scene.received, sizeof(invite));
 	answer(invite, 180, "", "");
 	wait_for_state(CALL_STATE_RINGING);
 	answer(invite, 200, "Record-Route: <sip:" CARRIER ";lr;x=y>\r\n", ANSWER);
@@ -126,7 +126,7 @@ static void cancel_waits_and_a_crossing_answer_is_ended(void **state)
 
 	(void)state;
 	place_call(1);
-	strcpy(invite, scene.received);
+	memcpy(invite, scene.received, sizeof(invite));
 	sofia_hang_up(scene.sofia, "", 1, "changed our mind");
 	expect_nothing("CANCEL ");
 	answer(invite, 100, "", "");
@@ -447,7 +447,7 @@ static void an_answer_that_nobody_waits_for_is_ended(void **state)
 
 	(void)state;
 	place_call(1);
-	strcpy(invite, scene.received);
+	memcpy(invite, scene.received, sizeof(invite));
 	restart();
 	order_registration();
 	answer(invite, 200, "", ANSWER);
