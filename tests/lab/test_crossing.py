@@ -30,7 +30,7 @@ def test_both_triggered_at_once(lab, seeded):
         pings = []
         for source in ("a", "b") if delay >= 0 else ("b", "a"):
             target = (B if source == "a" else A).host
-            pings.append(lab.workspace.start(lab.hosts[source].command("ping", "-n", *PACKETS, "-W", 9, target), f"cross-{source}.log"))
+            pings.append(lab.workspace.start(lab.hosts[source].command("ping", "-n", *PACKETS, "-W", 3, target), f"cross-{source}.log"))
             if len(pings) == 1:
                 time.sleep(abs(delay))
         what = f"round {number}, {delay * 1000:.1f} ms apart"
