@@ -147,6 +147,7 @@ def test_taken_ike_port_names_the_process(lab):
     squatter.process.stop(signal.SIGKILL)
     lab.a.start_service("tunnel-agent")
     lab.a.wait_up()
+    wait_for(lambda: lab.a.route_to(B.host) == A.tunnel, 5, "the route through the tunnel that is made anew")
     assert lab.ping(1) == 1
 
 
