@@ -13,334 +13,35 @@
 
 #include <cmocka.h>
 
-#include "services/common/address.h"
-#include "services/common/log.h"
-#include "services/coordinator/core.h"
+#include "coordinator_world.h"
 
-#define OWN_LOW  "0388881001"
-#define OWN_HIGH "0388889001"
-#define PEER     "0388882001"
-#define TUNNEL   "vsip2"
-
-struct world {
-	struct config config;
-	struct config_line line;
-	struct config_peer peer;
-	struct config_ike_profile ike;
-	struct config_ipsec_profile ipsec;
-	struct coordinator_port port;
-	struct core *core;
-	struct session *session;
-	uint64_t now_usec, next_attempt;
-	unsigned ordered; /* since the last world_forget() */
-	unsigned owed;
-	uint32_t rejected; /* last SIP status sent for a call that no session took */
-	unsigned rejections, strays, registrations, deregistrations;
-	uint64_t state_timer_msec, probe_timer_msec, line_timer_msec;
+/* Short names for the table below: ignored, the same state, and the states. */
+enum {
+	IGNORED = SESSION_STATE_COUNT + 1,
+	SAME = SESSION_STATE_COUNT,
+	CALL = SESSION_CALLING,
+	RING = SESSION_RINGING,
+	NEGO = SESSION_NEGOTIATING,
+	RELE = SESSION_RELEASING,
+	REST = SESSION_READY,
 };
+#define _ IGNORED
 
-static void fake_order(void *context, struct session *session, enum step step)
-{
-	(void)session;
-	((struct world *)context)->ordered |= BIT(step);
-}
-
-static void fake_reject(void *context, const char *call_id, uint32_t status, const char *reason,
-                        uint32_t warning_code, const char *warning)
-{
-	struct world *world = context;
-
-	(void)call_id, (void)reason, (void)warning_code, (void)warning;
-	world->rejected = status;
-	world->rejections++;
-}
-
-static void fake_hang_up_stray(void *context, const char *call_id)
-{
-	(void)call_id;
-	((struct world *)context)->strays++;
-}
-
-static void fake_owe(void *context, const struct session *session, enum step step)
-{
-	(void)session;
-	((struct world *)context)->owed |= BIT(step);
-}
-
-static void fake_register(void *context, const struct line *line, bool is_wanted)
-{
-	struct world *world = context;
-
-	(void)line;
-	world->registrations += is_wanted;
-	world->deregistrations += !is_wanted;
-}
-
-static void fake_timer(void *context, struct session *session, bool is_probe, uint64_t msec)
-{
-	struct world *world = context;
-
-	(void)session;
-	if (is_probe)
-		world->probe_timer_msec = msec;
-	else
-		world->state_timer_msec = msec;
-}
-
-static void fake_line_timer(void *context, struct line *line, uint64_t msec)
-{
-	(void)line;
-	((struct world *)context)->line_timer_msec = msec;
-}
-
-static void fake_session_changed(void *context, const struct session *session)
-{
-	(void)context, (void)session;
-}
-
-static void fake_line_changed(void *context, const struct line *line)
-{
-	(void)context, (void)line;
-}
-
-static uint64_t fake_mono(void *context)
-{
-	return ((struct world *)context)->now_usec;
-}
-
-static uint32_t fake_random(void *context)
-{
-	(void)context;
-	return 123;
-}
-
-static uint64_t fake_attempt(void *context)
-{
-	return ((struct world *)context)->next_attempt++;
-}
-
-static void world_fill_config(struct world *world, const char *own_number)
-{
-	world->line = (struct config_line){.number = (char *)own_number, .wan_interface = "wan0"};
-	world->ike = (struct config_ike_profile){.name = "default"};
-	world->ipsec = (struct config_ipsec_profile){.idle_msec = 120000,
-	                                             .proposals = "aes128gcm16"};
-	world->peer = (struct config_peer){
-		.number = PEER,
-		.tunnel = TUNNEL,
-		.if_id = 2,
-		.is_enabled = true,
-		.bandwidth_kbit = 1000,
-		.minimum_bandwidth_kbit = 64,
-		.description = "",
-		.peer_source = PEER_SOURCE_CONFIG_ADDRESS,
-		.line = &world->line,
-		.ike_profile = &world->ike,
-		.ipsec_profile = &world->ipsec,
-	};
-	world->config = (struct config){
-		.is_enabled = true,
-		.lines = &world->line,
-		.line_count = 1,
-		.peers = &world->peer,
-		.peer_count = 1,
-		.maximum_sessions = 300,
-		.maximum_calls_per_hour = 60,
-	};
-	for (int i = 0; i < TIMER_COUNT; i++)
-		world->config.timer_msec[i] = timer_definitions[i].default_msec;
-}
-
-static struct world *world_create(const char *own_number)
-{
-	struct world *world = calloc(1, sizeof(*world));
-	struct sockaddr_storage wan;
-
-	log_set_level(-1);
-	world_fill_config(world, own_number);
-	world->now_usec = 1000000000;
-	world->next_attempt = 7;
-	world->port = (struct coordinator_port){
-		.order = fake_order,
-		.reject = fake_reject,
-		.hang_up_stray = fake_hang_up_stray,
-		.owe = fake_owe,
-		.register_line = fake_register,
-		.start_timer = fake_timer,
-		.start_line_timer = fake_line_timer,
-		.session_changed = fake_session_changed,
-		.line_changed = fake_line_changed,
-		.mono_usec = fake_mono,
-		.wall_usec = fake_mono,
-		.random = fake_random,
-		.next_attempt = fake_attempt,
-		.context = world,
-	};
-	world->core = core_create(&world->config, &world->port);
-	world->session = &world->core->sessions[0];
-	address_parse("198.51.100.10", &wan);
-	core_wan_changed(world->core, "wan0", true, &wan, "");
-	core_registration_changed(world->core, own_number, VPNSIP__REGISTRATION_STATUS__REGISTERED,
-	                          "");
-	return world;
-}
-
-static void world_destroy(struct world *world)
-{
-	core_destroy(world->core);
-	free(world);
-}
-
-static struct media offer_media(uint32_t bandwidth_kbit, Vpnsip__SetupRole role)
-{
-	struct media media = {.bandwidth_kbit = bandwidth_kbit, .role = role};
-
-	address_parse_port("198.51.100.20:50002", 0, &media.address);
-	return media;
-}
-
-static void report_call(struct world *world, Vpnsip__Direction direction, const char *call_id,
-                        Vpnsip__CallStatus status, const struct media *media, uint32_t sip_status)
-{
-	const struct call_report report = {
-		.call_id = call_id,
-		.attempt = world->session->attempt,
-		.direction = direction,
-		.local_number = world->line.number,
-		.remote_number = PEER,
-		.status = status,
-		.media = media,
-		.sip_status = sip_status,
-		.cause = sip_status ? "refused" : "",
-	};
-
-	core_call_changed(world->core, &report);
-}
-
-static void offer_call(struct world *world, const char *call_id)
-{
-	struct media media = offer_media(512, VPNSIP__SETUP_ROLE__ACTIVE);
-
-	report_call(world, VPNSIP__DIRECTION__INCOMING, call_id, VPNSIP__CALL_STATUS__CALL_OFFERED,
-	            &media, 0);
-}
-
-static void trigger(struct world *world)
-{
-	const struct tunnel_report report = {.tunnel = TUNNEL, .wants_peer = true};
-
-	core_tunnel_changed(world->core, &report);
-}
-
-static void finish(struct world *world, enum step step, bool is_done)
-{
-	const struct step_result result = {.is_done = is_done,
-	                                   .port = 50001,
-	                                   .kind = VPNSIP__FAILURE_KIND__REALITY,
-	                                   .cause = is_done ? "" : "it did not work"};
-
-	core_step_finished(world->core, world->session, world->session->attempt, step, &result);
-}
-
-static void finish_ordered(struct world *world)
-{
-	unsigned ordered = world->ordered;
-
-	world->ordered = 0;
-	for (enum step step = 0; step < STEP_COUNT; step++)
-		if (ordered & BIT(step))
-			finish(world, step, true);
-}
-
-static void ike(struct world *world, Vpnsip__IkeStatus status, const char *cause)
-{
-	core_ike_changed(world->core, TUNNEL, world->session->attempt, status, cause);
-}
-
-/* Walks an own call from rest to the wanted state. */
-static void walk_outgoing(struct world *world, enum session_state wanted)
-{
-	struct media answer = offer_media(512, VPNSIP__SETUP_ROLE__PASSIVE);
-	const Vpnsip__Direction out = VPNSIP__DIRECTION__OUTGOING;
-
-	trigger(world);
-	finish_ordered(world);
-	finish_ordered(world);
-	if (wanted == SESSION_CALLING)
-		return;
-	report_call(world, out, "own", VPNSIP__CALL_STATUS__CALL_RINGING, NULL, 0);
-	if (wanted == SESSION_RINGING)
-		return;
-	report_call(world, out, "own", VPNSIP__CALL_STATUS__CALL_ANSWERED, &answer, 0);
-	finish_ordered(world);
-	if (wanted == SESSION_NEGOTIATING)
-		return;
-	finish_ordered(world);
-	ike(world, VPNSIP__IKE_STATUS__IKE_UP, "");
-	finish_ordered(world);
-}
-
-static void walk_incoming(struct world *world, enum session_state wanted)
-{
-	offer_call(world, "theirs");
-	finish_ordered(world);
-	if (wanted == SESSION_RINGING)
-		return;
-	finish_ordered(world);
-	finish_ordered(world);
-	if (wanted == SESSION_NEGOTIATING)
-		return;
-	report_call(world, VPNSIP__DIRECTION__INCOMING, "theirs",
-	            VPNSIP__CALL_STATUS__CALL_CONFIRMED, NULL, 0);
-	ike(world, VPNSIP__IKE_STATUS__IKE_UP, "");
-	finish_ordered(world);
-}
-
-static void world_to_state(struct world *world, enum session_state state, bool is_incoming)
-{
-	if (state == SESSION_READY)
-		return;
-	if (state == SESSION_RELEASING) {
-		(is_incoming ? walk_incoming : walk_outgoing)(world, SESSION_NEGOTIATING);
-		core_operator_release(world->core, PEER, false, "test");
-	} else if (state == SESSION_HOLDDOWN) {
-		walk_outgoing(world, SESSION_CALLING);
-		core_session_timeout(world->core, world->session, false);
-		finish_ordered(world);
-	} else {
-		(is_incoming ? walk_incoming : walk_outgoing)(world, state);
-	}
-	world->session->wants_peer = false;
-	world->ordered = 0;
-	assert_int_equal(world->session->state, state);
-}
-
-#define SAME    SESSION_STATE_COUNT
-#define IGNORED (SESSION_STATE_COUNT + 1)
-#define R       SESSION_RELEASING
-
-/* The next state for each event, own call. Rows: states. EVENT_STEP_FAILED is of a step that matters. */
+/* The next state for each event, own call; the columns are enum session_event_type. The failed step is one that matters. */
+/* clang-format off */
 static const int expected_outgoing[SESSION_STATE_COUNT][SESSION_EVENT_COUNT] = {
-	/*		 trig  opcall oprel stepok stepfail ring answ offered confirm fail  ended ikeup ikedown idle dead lost timeout probe */
-	[SESSION_READY] = {SESSION_CALLING, SESSION_CALLING, IGNORED, IGNORED, IGNORED, IGNORED,
-                           IGNORED, SESSION_RINGING, IGNORED, IGNORED, IGNORED, IGNORED, IGNORED,
-                           IGNORED, IGNORED, IGNORED, IGNORED, IGNORED},
-	[SESSION_CALLING] = {IGNORED, IGNORED, R, SAME, R, SESSION_RINGING, SESSION_NEGOTIATING,
-                             SAME, IGNORED, R, R, IGNORED, IGNORED, IGNORED, IGNORED, R, R,
-                             IGNORED},
-	[SESSION_RINGING] = {IGNORED, IGNORED, R, SAME, R, IGNORED, SESSION_NEGOTIATING, SAME, SAME,
-                             R, R, SAME, R, IGNORED, IGNORED, R, R, IGNORED},
-	[SESSION_NEGOTIATING] = {IGNORED, IGNORED, R, SAME, R, IGNORED, IGNORED, SAME, SAME, R, R,
-                                 SAME, R, IGNORED, IGNORED, R, R, SAME},
-	[SESSION_ESTABLISHED] = {IGNORED, IGNORED, R, SAME, R, IGNORED, IGNORED, SAME, IGNORED, R,
-                                 R, IGNORED, R, R, R, R, IGNORED, SAME},
-	[SESSION_RELEASING] = {IGNORED, IGNORED, IGNORED, SAME, SAME, IGNORED, IGNORED, SAME,
-                               IGNORED, SAME, SAME, IGNORED, IGNORED, IGNORED, IGNORED, IGNORED,
-                               SESSION_READY, IGNORED},
-	[SESSION_HOLDDOWN] = {IGNORED, SESSION_CALLING, SESSION_READY, IGNORED, IGNORED, IGNORED,
-                              IGNORED, SESSION_RINGING, IGNORED, IGNORED, IGNORED, IGNORED, IGNORED,
-                              IGNORED, IGNORED, IGNORED, SESSION_READY, IGNORED},
+	/*                 trigger      release      stepfail     answered     confirmed    ended        ikedown      dead         timeout
+	                          opcall       stepdone     ringing      offered      failed       ikeup        idle         linelost     probe */
+	[SESSION_READY]       = { CALL, CALL,  _,    _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    _,    _    },
+	[SESSION_CALLING]     = { _,    _,     RELE, SAME, RELE, RING, NEGO, SAME, _,    RELE, RELE, _,    _,    _,    _,    RELE, RELE, _    },
+	[SESSION_RINGING]     = { _,    _,     RELE, SAME, RELE, _,    NEGO, SAME, SAME, RELE, RELE, SAME, RELE, _,    _,    RELE, RELE, _    },
+	[SESSION_NEGOTIATING] = { _,    _,     RELE, SAME, RELE, _,    _,    SAME, SAME, RELE, RELE, SAME, RELE, _,    _,    RELE, RELE, SAME },
+	[SESSION_ESTABLISHED] = { _,    _,     RELE, SAME, RELE, _,    _,    SAME, _,    RELE, RELE, _,    RELE, RELE, RELE, RELE, _,    SAME },
+	[SESSION_RELEASING]   = { _,    _,     _,    SAME, SAME, _,    _,    SAME, _,    SAME, SAME, _,    _,    _,    _,    _,    REST, _    },
+	[SESSION_HOLDDOWN]    = { _,    CALL,  REST, _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    REST, _    },
 };
+/* clang-format on */
+#undef _
 
 static void deliver(struct world *world, enum session_event_type type)
 {
@@ -377,7 +78,7 @@ static void check_pair(enum session_state state, enum session_event_type type, b
 	if (is_incoming && state == SESSION_RINGING && type == EVENT_CALL_ANSWERED)
 		expected = SAME; /* an answer to a call that we did not make */
 	if (is_incoming && state == SESSION_RINGING && type == EVENT_CALL_OFFERED)
-		expected = R; /* the caller calls anew: the older call gives way */
+		expected = RELE; /* the caller calls anew: the older call gives way */
 	if (expected == IGNORED) {
 		assert_int_equal(world->session->ignored_events, ignored + 1);
 		assert_int_equal(now, state);
