@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/lab"))
 from vpnlab.capture import Capture, classify_wan, sip_messages  # noqa: E402
 from vpnlab.checks import difference, kernel_state, machine_leftovers, session_leftovers  # noqa: E402
 from vpnlab.lab import Lab  # noqa: E402
-from vpnlab.namespaces import LabError, sweep, wait_for  # noqa: E402
+from vpnlab.namespaces import LabError, kept_labs, sweep, wait_for  # noqa: E402
 from vpnlab.router import Settings, program  # noqa: E402
 from vpnlab.topology import A, B  # noqa: E402
 
@@ -277,12 +277,13 @@ def report(narrator, figures, wrong, file):
 
 def main():
     parser = argparse.ArgumentParser(prog="deploy/demo", description="Plays the story of the first call live.")
-    parser.add_argument("command", nargs="?", choices=["down"], help="remove the lab that --keep left")
+    parser.add_argument("command", nargs="?", choices=["down"], help="remove what --keep left")
+    parser.add_argument("lab", nargs="?", help="with down: this one only")
     parser.add_argument("--keep", action="store_true", help="leave the lab up afterwards, to explore it")
     parser.add_argument("--json", metavar="FILE", help="write the figures")
     arguments = parser.parse_args()
     if arguments.command == "down":
-        removed = sweep(everything=True)
+        removed = sweep(kept=[arguments.lab] if arguments.lab else kept_labs())
         print(f"demo: removed {', '.join(removed)}" if removed else "demo: nothing to remove")
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

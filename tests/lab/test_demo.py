@@ -47,7 +47,7 @@ def test_story_holds_and_keep_keeps(environment, tmp_path):
         answer = subprocess.run(["ip", "netns", "exec", f"{prefix}-ha", "ping", "-c1", "-W5", "10.2.0.2"], stdout=subprocess.DEVNULL)
         assert answer.returncode == 0
     finally:
-        subprocess.run([DEMO, "down"], check=True)
+        subprocess.run([DEMO, "down", prefix], check=True)  # and no lab that somebody else has kept
     assert not machine_leftovers(prefix) and not (LABS / prefix).exists()
 
 

@@ -140,7 +140,7 @@ class Workspace:
         return process
 
     def keep(self):
-        """Leaves everything up when this program ends; sweep(everything=True) removes it later."""
+        """Leaves everything up when this program ends; `deploy/demo down` removes it later."""
         (self.dir / "kept").touch()
         atexit.unregister(self.close)
 
@@ -209,13 +209,18 @@ def lab_pids(prefix):
     return pids
 
 
-def sweep(everything=False):
-    """Removes the labs whose owner is gone; with `everything` also those that were kept on purpose."""
+def kept_labs():
+    """The names of the labs that were kept on purpose."""
+    return sorted(mark.parent.name for mark in LABS.glob("*/kept"))
+
+
+def sweep(kept=()):
+    """Removes the labs whose owner is gone, and of those that were kept on purpose the ones named in `kept`."""
     if not LABS.exists():
         return []
     removed = []
     for directory in sorted(LABS.iterdir()):
-        if directory.is_dir() and not owner_alive(directory) and (everything or not (directory / "kept").exists()):
+        if directory.is_dir() and not owner_alive(directory) and (directory.name in kept or not (directory / "kept").exists()):
             remove(directory.name)
             removed.append(directory.name)
     return removed
