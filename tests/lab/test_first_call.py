@@ -108,8 +108,8 @@ def first_pings(lab, trials):
             descriptors = lab.open_descriptors()
     assert answered == trials
     assert len(lab.carrier.call_records()) == trials
-    # fewer than one a session: some are opened once, when they are first needed
-    wait_for(lambda: lab.open_descriptors() < descriptors + trials // 2, 2, "no descriptor leaks from session to session")
+    # two or three are opened once, when first needed on a busy machine; that number does not grow with the sessions
+    wait_for(lambda: lab.open_descriptors() <= descriptors + 3, 5, "no descriptor leaks from session to session")
 
 
 def test_first_ping_is_answered(lab):
