@@ -23,6 +23,8 @@
 struct event_base;
 struct bus;
 struct bus_request;
+struct bus_timer;
+struct bus_description;
 
 /** Where time and randomness come from; tests and replay give their own. All pointers are needed. */
 struct bus_environment {
@@ -69,6 +71,15 @@ struct bus_handlers {
 	void (*resync)(void *context, Vpnsip__Service peer, const Vpnsip__Envelope *snapshot);
 	/** A peer came, went, or fell silent. May be NULL. */
 	void (*peer)(void *context, Vpnsip__Service peer, Vpnsip__PeerHealth health);
+	/**
+	 * `debug SERVICE state` and `stats`: tells what stands inside with bus_describe() and bus_describe_counter(). May be
+	 * NULL: then only the library's own counters are told.
+	 */
+	void (*describe)(void *context, struct bus_description *description);
+	/** SetLog came (from root): 0, or -1 for an unknown category. NULL: refused. The service skeleton gives one. */
+	int (*set_log)(void *context, const Vpnsip__SetLog *order);
+	/** Names the switches that are on, with bus_describe(). May be NULL. */
+	void (*describe_log)(void *context, struct bus_description *description);
 	/** A Tapped event of a service subscribed to, for `monitor`. May be NULL. */
 	void (*tap)(void *context, const Vpnsip__Envelope *tapped);
 };
@@ -82,9 +93,11 @@ struct bus_options {
 	const char *uid_map;       /* file "SERVICE UID" a line; NULL = the system users */
 	struct event_base *base;
 	const struct bus_environment *environment;
-	unsigned subscribes; /* set of BUS_SERVICE(): whose events are wanted */
-	unsigned calls;      /* set of BUS_SERVICE(): to whom requests are sent */
-	bool is_listening;   /* false for the CLI: no listeners of its own */
+	unsigned subscribes;         /* set of BUS_SERVICE(): whose events are wanted */
+	unsigned calls;              /* set of BUS_SERVICE(): to whom requests are sent */
+	bool is_listening;           /* false for the CLI: no listeners of its own */
+	bool allows_faults;          /* SetFault is obeyed */
+	const char *state_directory; /* where recordings go; NULL = none are made */
 	const struct bus_handlers *handlers;
 	void *context; /* first argument of the handlers */
 	/* Told in ServiceStatus; NULL = "". They must outlive the bus. */
@@ -147,6 +160,53 @@ void bus_free_envelope(Vpnsip__Envelope *envelope);
 
 /** From any thread: runs `work(context)` on the loop's thread soon, in the order posted. */
 void bus_post(struct bus *bus, void (*work)(void *context), void *context);
+
+/**
+ * Asks a peer subscribed to for its snapshot again, as after a gap: resync() follows. For those who compare what is with
+ * what shall be from time to time.
+ */
+void bus_ask_snapshot(struct bus *bus, Vpnsip__Service peer);
+
+/**
+ * A timer on the library's clock: a recording notes when it ran out, a replay makes it run out at the same place. Loop
+ * only. `name` must outlive it. NULL when out of memory.
+ */
+struct bus_timer *bus_timer_new(struct bus *bus, const char *name, void (*fired)(void *context),
+                                void *context);
+/** Runs out once, so long from now; a running one starts anew. */
+void bus_timer_start(struct bus_timer *timer, uint64_t msec);
+void bus_timer_stop(struct bus_timer *timer);
+bool bus_timer_is_running(const struct bus_timer *timer);
+/** NULL is allowed. */
+void bus_timer_free(struct bus_timer *timer);
+
+/**
+ * Notes a moment of a session's attempt for `vpnsip trace`. `session` and `attempt` may be NULL and 0 while unknown: the trace
+ * of what is being handled ties it to the rest. `outside` (NULL = nobody) is who is on the other side of a SIP or IKE message.
+ * Requests are noted by the library itself. Any thread.
+ */
+void bus_trace(struct bus *bus, const char *session, uint64_t attempt, Vpnsip__TraceKind kind,
+               const char *outside, bool is_incoming, const char *format, ...)
+	__attribute__((format(printf, 7, 8)));
+
+/** The trace of what is being handled; 0 outside of any. To be kept and given to bus_resume_trace() when work goes on later. */
+uint64_t bus_current_trace(const struct bus *bus);
+
+/** Until the loop's next turn what happens belongs to this trace (0 = to none). */
+void bus_resume_trace(struct bus *bus, uint64_t trace_id);
+
+/** A line for `debug SERVICE state`. */
+void bus_describe(struct bus_description *description, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/** A number for `debug SERVICE stats`; `name` as in Counter. */
+void bus_describe_counter(struct bus_description *description, const char *name, uint64_t value);
+
+/**
+ * A place where a fault may be ordered (NAMED_POINT): kills, stops or delays the process there. Costs a comparison when none
+ * is. `name`: "sip-agent.before-ack".
+ */
+void bus_fault_point(struct bus *bus, const char *name);
 
 Vpnsip__PeerHealth bus_peer_health(const struct bus *bus, Vpnsip__Service peer);
 struct event_base *bus_event_base(const struct bus *bus);

@@ -35,7 +35,7 @@ SENDERS = {
 FIELD = re.compile(r"\s*(repeated )?([\w.]+) (\w+) = (\d+);\s*(?://\s*(.*))?$")
 VALUE = re.compile(r"\s*(\w+) = (\d+);\s*(?://\s*(.*))?$")
 OPENING = re.compile(r"(message|enum) (\w+) \{(\})?")
-CALL = re.compile(r"\b(FACT|ORDER|ORDER_WITH|REPLY)\((\w+), ([\w\s|]+?)(?:, (\w+))?(?:, (\w+))?\)[,;]")
+CALL = re.compile(r"\b(FACT|ORDER|ORDER_WITH|READING|REPLY)\((\w+), ([\w\s|]+?)(?:, (\w+))?(?:, (\w+))?\)[,;]")
 SPELLED = re.compile(
     r"\.body = BODY\((\w+)\),\s*\.kind = VPNSIP__ENVELOPE_KIND__(\w+),\s*\.senders = (\w+),"
     r"\s*\.receivers = (\w+),\s*\.reply_rule = (\w+),(?:\s*\.reply = BODY\((\w+)\),)?"

@@ -199,6 +199,12 @@ static void synchronise(struct bus *bus, Vpnsip__Service service)
 	                                  on_snapshot, bus);
 }
 
+void bus_ask_snapshot(struct bus *bus, Vpnsip__Service peer)
+{
+	if (bus->peers[peer].is_subscribed && is_connected(&bus->peers[peer]))
+		synchronise(bus, peer);
+}
+
 static void found_gap(struct bus *bus, Vpnsip__Service service, uint64_t lost)
 {
 	struct peer *peer = &bus->peers[service];

@@ -31,6 +31,12 @@
 		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__REQUEST, .senders = (from), \
 		.receivers = (to), .reply_rule = REPLY_BODY, .reply = BODY(answer),            \
 	}
+#define READING(name, from, to, answer)                                                        \
+	{                                                                                      \
+		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__REQUEST, .senders = (from), \
+		.receivers = (to), .reply_rule = REPLY_BODY, .reply = BODY(answer),            \
+		.is_reading = true,                                                            \
+	}
 #define REPLY(name, from, to)                                                                \
 	{                                                                                    \
 		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__REPLY, .senders = (from), \
@@ -49,18 +55,21 @@ static const struct permission permissions[] = {
 		.reply_rule = REPLY_SNAPSHOT,
 		.is_reading = true,
 	},
-	{
-		.body = BODY(GET_SERVICE_STATUS),
-		.kind = VPNSIP__ENVELOPE_KIND__REQUEST,
-		.senders = ANYBODY,
-		.receivers = SERVICES,
-		.reply_rule = REPLY_BODY,
-		.reply = BODY(SERVICE_STATUS),
-		.is_reading = true,
-	},
+	READING(GET_SERVICE_STATUS, ANYBODY, SERVICES, SERVICE_STATUS),
 	REPLY(SERVICE_STATUS, SERVICES, ANYBODY),
 	ORDER(ENABLE_TAP, CLI, SERVICES),
 	FACT(TAPPED, SERVICES),
+	READING(GET_INTERNALS, CLI, SERVICES, INTERNALS),
+	REPLY(INTERNALS, SERVICES, ANYBODY),
+	ORDER(SET_LOG, CLI, SERVICES),
+	ORDER(SET_FAULT, CLI, SERVICES),
+	ORDER(CLEAR_FAULTS, CLI, SERVICES),
+	READING(GET_FAULTS, CLI, SERVICES, FAULT_LIST),
+	REPLY(FAULT_LIST, SERVICES, ANYBODY),
+	ORDER(START_RECORDING, CLI, SERVICES),
+	ORDER(STOP_RECORDING, CLI, SERVICES),
+	READING(GET_TRACE, CLI, SERVICES, TRACE),
+	REPLY(TRACE, SERVICES, ANYBODY),
 
 	FACT(LINE_CHANGED, COORDINATOR),
 	FACT(SESSION_CHANGED, COORDINATOR),
@@ -68,6 +77,8 @@ static const struct permission permissions[] = {
 	ORDER(CONNECT_SESSION, CLI, COORDINATOR),
 	ORDER(RELEASE_SESSION, CLI, COORDINATOR),
 	ORDER(SHUT_DOWN, CLI, COORDINATOR),
+	READING(GET_CALL_RECORDS, CLI, COORDINATOR, CALL_RECORD_LIST),
+	REPLY(CALL_RECORD_LIST, COORDINATOR, ANYBODY),
 
 	ORDER(REGISTER_LINE, COORDINATOR, SIP_AGENT),
 	ORDER(DEREGISTER_LINE, COORDINATOR, SIP_AGENT),

@@ -42,15 +42,13 @@ static void replace_control_characters(char *text)
 			*text = ' ';
 }
 
-void log_va(int level, const char *tunnel, const char *number, const char *format,
-            va_list arguments)
+void log_write_va(int level, const char *tunnel, const char *number, const char *format,
+                  va_list arguments)
 {
 	char line[LINE_SIZE];
 	int saved_errno = errno;
 	size_t used;
 
-	if (level > log_level() || level < LOG_EMERG)
-		return;
 	used = (size_t)snprintf(line, 256, "%s %s: %.32s%s%.40s%s",
 	                        log_name[0] ? log_name : program_invocation_short_name,
 	                        level_names[level <= LOG_DEBUG ? level : LOG_DEBUG],
@@ -65,6 +63,13 @@ void log_va(int level, const char *tunnel, const char *number, const char *forma
 	while (write(STDERR_FILENO, line, used) < 0 && errno == EINTR)
 		;
 	errno = saved_errno;
+}
+
+void log_va(int level, const char *tunnel, const char *number, const char *format,
+            va_list arguments)
+{
+	if (level <= log_level() && level >= LOG_EMERG)
+		log_write_va(level, tunnel, number, format, arguments);
 }
 
 void log_line(int level, const char *format, ...)
