@@ -42,6 +42,7 @@ Vpnsip__Envelope *bus_call_blocking(struct bus *bus, Vpnsip__Service to, const c
 {
 	uint64_t id = atomic_fetch_add(&bus->last_request_id, 1) + 1;
 	enum transport_result result = TRANSPORT_NOT_SENT;
+	Vpnsip__TraceEntry begun = VPNSIP__TRACE_ENTRY__INIT;
 	Vpnsip__Envelope *reply;
 	uint8_t *octets, *answer = NULL;
 	size_t size, answer_size = 0;
@@ -49,7 +50,12 @@ Vpnsip__Envelope *bus_call_blocking(struct bus *bus, Vpnsip__Service to, const c
 
 	if (timeout_msec > BLOCKING_LIMIT_MSEC)
 		timeout_msec = BLOCKING_LIMIT_MSEC;
-	octets = envelope_pack_order(bus, id, random_id(bus), session, order, timeout_msec, &size);
+	begun.mono_usec = bus_mono_usec(bus);
+	begun.trace_id = random_id(bus);
+	begun.attempt = trace_attempt_of(order);
+	if (session != NULL)
+		begun.session = (char *)session; /* only copied */
+	octets = envelope_pack_order(bus, id, begun.trace_id, session, order, timeout_msec, &size);
 	refusal = octets == NULL ? "failed: out of memory" : requests_refusal(bus, to, order, size);
 	if (refusal != NULL) {
 		char cause[160];
@@ -70,6 +76,7 @@ Vpnsip__Envelope *bus_call_blocking(struct bus *bus, Vpnsip__Service to, const c
 		tap_mirror_posted(bus, VPNSIP__TAP_POINT__REPLY_RECEIVED, to, answer, answer_size);
 	reply = requests_outcome(bus, to, id, order->descriptor, timeout_msec, result, answer,
 	                         answer_size, outcome);
+	requests_note(bus, &begun, to, order->descriptor, reply);
 	free(octets);
 	free(answer);
 	return reply;

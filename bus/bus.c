@@ -57,6 +57,8 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	bus->tick_due_usec = now + HEARTBEAT_USEC;
 	bus->loop_lag_usec = lag > UINT32_MAX ? UINT32_MAX : (uint32_t)lag;
+	if (bus->loop_lag_usec > bus->loop_lag_most_usec)
+		bus->loop_lag_most_usec = bus->loop_lag_usec;
 	events_heartbeat(bus);
 	peers_tick(bus, lag);
 	if (bus->guard != NULL)
@@ -71,6 +73,13 @@ static int start_tick(struct bus *bus)
 	bus->tick_due_usec = bus_mono_usec(bus) + HEARTBEAT_USEC;
 	bus->tick = event_new(bus->base, -1, EV_PERSIST, on_tick, bus);
 	return bus->tick != NULL && event_add(bus->tick, &second) == 0 ? 0 : -1;
+}
+
+static void end_trace(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	((struct bus *)context)->trace_id = 0;
 }
 
 static struct bus *new_bus(const struct bus_options *options)
@@ -89,6 +98,7 @@ static struct bus *new_bus(const struct bus_options *options)
 	bus->config_file = options->config_file != NULL ? options->config_file : "";
 	bus->config_digest = options->config_digest != NULL ? options->config_digest : "";
 	bus->self = options->self;
+	bus->loop_thread = pthread_self();
 	bus->is_listening = options->is_listening;
 	bus->epoch = random_id(bus);
 	bus->started_usec = bus_mono_usec(bus);
@@ -109,7 +119,10 @@ static int open_parts(struct bus *bus, const struct bus_options *options, char *
 	snprintf(why, why_size, "out of memory or descriptors");
 	bus->inbox = inbox_new(bus->base);
 	bus->replies = reply_cache_new();
-	if (bus->inbox == NULL || bus->replies == NULL)
+	bus->trace = trace_new();
+	bus->trace_end = event_new(bus->base, -1, 0, end_trace, bus);
+	if (bus->inbox == NULL || bus->replies == NULL || bus->trace == NULL ||
+	    bus->trace_end == NULL)
 		return -1;
 	bus->transport = transport_open(options->run_directory, bus->inbox, &transport_handlers,
 	                                bus, why, why_size);
@@ -159,12 +172,15 @@ void bus_close(struct bus *bus)
 	serve_free_open(bus);
 	peers_free(bus);
 	reply_cache_free(bus->replies);
+	if (bus->trace_end != NULL)
+		event_free(bus->trace_end);
 	if (bus->lock_fd >= 0)
 		close(bus->lock_fd);
 	if (!is_at_rest)
 		return;
 	transport_free(bus->transport);
 	inbox_free(bus->inbox);
+	trace_free(bus->trace);
 	free(bus);
 }
 

@@ -35,7 +35,8 @@ SENDERS = {
 FIELD = re.compile(r"\s*(repeated )?([\w.]+) (\w+) = (\d+);\s*(?://\s*(.*))?$")
 VALUE = re.compile(r"\s*(\w+) = (\d+);\s*(?://\s*(.*))?$")
 OPENING = re.compile(r"(message|enum) (\w+) \{(\})?")
-CALL = re.compile(r"\b(FACT|ORDER|ORDER_WITH|READING|REPLY)\((\w+), ([\w\s|]+?)(?:, (\w+))?(?:, (\w+))?\)[,;]")
+CALL = re.compile(r"\b(FACT|(?:ROOT_|SHED_)?ORDER|(?:SHED_)?ORDER_WITH|READING|REPLY)"
+                  r"\((\w+), ([\w\s|]+?)(?:, ([A-Z]\w+))?(?:, ([A-Z]\w+))?(?:, (\d+))?\)[,;]")
 SPELLED = re.compile(
     r"\.body = BODY\((\w+)\),\s*\.kind = VPNSIP__ENVELOPE_KIND__(\w+),\s*\.senders = (\w+),"
     r"\s*\.receivers = (\w+),\s*\.reply_rule = (\w+),(?:\s*\.reply = BODY\((\w+)\),)?"
@@ -96,13 +97,14 @@ def read_permissions():
     text = (ROOT / "bus" / "permissions.c").read_text()
     table = text[text.index("permissions[] = {"):text.index("#define PERMISSION_COUNT")]
     permissions = {}
-    for macro, body, senders, receivers, answer in CALL.findall(table):
+    for macro, body, senders, receivers, answer, _ in CALL.findall(table):
         if macro == "FACT":
             permissions[camel(body)] = ("event", SENDERS[senders], "subscribers", "")
         elif macro == "REPLY":
             permissions[camel(body)] = ("reply", SENDERS[senders], SENDERS[receivers], "")
         else:
-            permissions[camel(body)] = ("order", SENDERS[senders], SENDERS[receivers],
+            kind = {"ROOT": "order, root only", "SHED": "order, may be shed"}.get(macro.split("_")[0], "order")
+            permissions[camel(body)] = (kind, SENDERS[senders], SENDERS[receivers],
                                         camel(answer) if answer else "Done")
     for body, kind, senders, receivers, rule, answer in SPELLED.findall(table):
         permissions[camel(body)] = ("order", SENDERS[senders], SENDERS[receivers],
@@ -120,7 +122,8 @@ def describe(definition, numbers, permissions):
     lines = [f"### {definition.name}", ""]
     if definition.name in numbers:
         kind, senders, receivers, answer = permissions[definition.name]
-        lines.append(f"*{kind.capitalize()} {numbers[definition.name]}, {senders} → {receivers}"
+        kind, _, note = kind.partition(", ")
+        lines.append(f"*{kind.capitalize()} {numbers[definition.name]}{f' ({note})' if note else ''}, {senders} → {receivers}"
                      + (f", answered with {answer}" if answer else "") + "*")
         lines.append("")
     if definition.comment:

@@ -12,6 +12,7 @@
 struct inbox {
 	pthread_mutex_t lock;
 	struct inbox_item *first, **end;
+	unsigned depth, most;
 	int wake_fd;
 	struct event *wake;
 };
@@ -24,6 +25,7 @@ static void take_all(struct inbox *inbox)
 	item = inbox->first;
 	inbox->first = NULL;
 	inbox->end = &inbox->first;
+	inbox->depth = 0;
 	pthread_mutex_unlock(&inbox->lock);
 
 	for (; item != NULL; item = next) {
@@ -69,10 +71,20 @@ void inbox_put(struct inbox *inbox, struct inbox_item *item)
 	was_empty = inbox->first == NULL;
 	*inbox->end = item;
 	inbox->end = &item->next;
+	if (++inbox->depth > inbox->most)
+		inbox->most = inbox->depth;
 	pthread_mutex_unlock(&inbox->lock);
 	/* An eventfd write fails only when its counter is full: then the loop is awake anyway. */
 	if (was_empty && write(inbox->wake_fd, &one, sizeof(one)) < 0)
 		return;
+}
+
+void inbox_depth(struct inbox *inbox, unsigned *now, unsigned *most)
+{
+	pthread_mutex_lock(&inbox->lock);
+	*now = inbox->depth;
+	*most = inbox->most;
+	pthread_mutex_unlock(&inbox->lock);
 }
 
 void inbox_close(struct inbox *inbox)

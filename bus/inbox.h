@@ -19,6 +19,9 @@ struct inbox *inbox_new(struct event_base *base);
 /** Any thread. */
 void inbox_put(struct inbox *inbox, struct inbox_item *item);
 
+/** How many items wait, and the most that ever did. */
+void inbox_depth(struct inbox *inbox, unsigned *now, unsigned *most);
+
 /** Takes what is left and leaves the event base. What is put later is never taken. */
 void inbox_close(struct inbox *inbox);
 

@@ -4,12 +4,14 @@
 #define VPNSIP_BUS_INTERNAL_H
 
 #include <event2/event.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "bus/bus.h"
 #include "bus/identity.h"
 #include "bus/inbox.h"
 #include "bus/reply_cache.h"
+#include "bus/trace.h"
 #include "bus/transport.h"
 #include "bus/transport_guard.h"
 
@@ -48,7 +50,10 @@ struct bus {
 	uint64_t epoch;
 	uint64_t started_usec;
 	uint64_t sequence; /* of the last event published */
-	uint64_t trace_id; /* of what is being handled; 0 = nothing */
+	pthread_t loop_thread;
+	uint64_t trace_id;       /* of what is being handled; 0 = nothing */
+	struct event *trace_end; /* of bus_resume_trace() */
+	struct trace *trace;
 	_Atomic uint64_t state_revision;
 	_Atomic uint64_t last_request_id;
 	struct identity identity;
@@ -58,15 +63,20 @@ struct bus {
 	struct peer peers[PEER_COUNT];
 	struct call *calls;   /* by request id */
 	struct call *waiting; /* for a peer to appear, oldest first */
+	unsigned waiting_count;
 	struct bus_request *open_requests;
+	unsigned open_request_count, open_request_most;
 	struct reply_cache *replies;
 	struct transport_guard *guard;
 	struct event *tick;
 	uint64_t tick_due_usec;
-	uint32_t loop_lag_usec;
+	uint32_t loop_lag_usec, loop_lag_most_usec;
 	_Atomic uint64_t tap_until_usec; /* 0 = no tap */
 	struct {
 		uint64_t refused_peers, refused_messages, undecodable_messages, listener_restarts;
+		uint64_t served_requests, repeated_requests, late_requests, shed_requests;
+		uint64_t shed_calls;
+		uint64_t overflowed_events; /* found no room while a snapshot was under way */
 	} counters;
 };
 
@@ -106,6 +116,11 @@ uint64_t random_id(struct bus *bus);
 /** The trace of what is being handled, or a new one. */
 uint64_t current_trace(struct bus *bus);
 
+/* describe.c */
+
+/** Answers GetInternals. */
+void describe_answer(struct bus *bus, struct bus_request *request);
+
 /* events.c */
 void events_receive(void *context, Vpnsip__Service peer, const uint8_t *octets, size_t size);
 void events_heartbeat(struct bus *bus);
@@ -132,6 +147,11 @@ void requests_reply(void *call_context, enum transport_result result, const uint
 /** A peer can be reached: send what waits for it. */
 void requests_peer_appeared(struct bus *bus, Vpnsip__Service peer);
 void requests_fail_all(struct bus *bus);
+/** How many have no reply yet. */
+unsigned requests_count(const struct bus *bus);
+/** For the trace: an order came to its end. Any thread. */
+void requests_note(struct bus *bus, const Vpnsip__TraceEntry *begun, Vpnsip__Service to,
+                   const ProtobufCMessageDescriptor *order, const Vpnsip__Envelope *reply);
 /** Why an order cannot be sent at all, or NULL. Any thread. */
 const char *requests_refusal(const struct bus *bus, Vpnsip__Service to,
                              const ProtobufCMessage *order, size_t size);

@@ -132,11 +132,12 @@ void peers_link(void *context, Vpnsip__Service service, enum transport_channel c
 		synchronise(bus, service);
 }
 
-static void buffer_event(struct peer *peer, Vpnsip__Envelope *event)
+static void buffer_event(struct bus *bus, struct peer *peer, Vpnsip__Envelope *event)
 {
 	struct buffered_event *buffered = calloc(1, sizeof(*buffered));
 
 	if (buffered == NULL || peer->buffered >= BUFFER_LIMIT) {
+		bus->counters.overflowed_events++;
 		free(buffered);
 		bus_free_envelope(event);
 		return; /* the gap is found when the rest is replayed */
@@ -232,7 +233,7 @@ void peers_event(struct bus *bus, Vpnsip__Service service, Vpnsip__Envelope *eve
 		found_gap(bus, service, event->sequence - peer->next_sequence);
 
 	if (!peer->is_synchronised) {
-		buffer_event(peer, event);
+		buffer_event(bus, peer, event);
 		return;
 	}
 	if (event->sequence == peer->next_sequence) {

@@ -31,6 +31,23 @@
 		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__REQUEST, .senders = (from), \
 		.receivers = (to), .reply_rule = REPLY_BODY, .reply = BODY(answer),            \
 	}
+/* Orders that begin something: see shed_above. */
+#define SHED_ORDER(name, from, to, most)                                                       \
+	{                                                                                      \
+		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__REQUEST, .senders = (from), \
+		.receivers = (to), .reply_rule = REPLY_DONE, .shed_above = (most),             \
+	}
+#define SHED_ORDER_WITH(name, from, to, answer, most)                                          \
+	{                                                                                      \
+		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__REQUEST, .senders = (from), \
+		.receivers = (to), .reply_rule = REPLY_BODY, .reply = BODY(answer),            \
+		.shed_above = (most),                                                          \
+	}
+#define ROOT_ORDER(name, from, to)                                                             \
+	{                                                                                      \
+		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__REQUEST, .senders = (from), \
+		.receivers = (to), .reply_rule = REPLY_DONE, .is_for_root = true,              \
+	}
 #define READING(name, from, to, answer)                                                        \
 	{                                                                                      \
 		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__REQUEST, .senders = (from), \
@@ -61,20 +78,20 @@ static const struct permission permissions[] = {
 	FACT(TAPPED, SERVICES),
 	READING(GET_INTERNALS, CLI, SERVICES, INTERNALS),
 	REPLY(INTERNALS, SERVICES, ANYBODY),
-	ORDER(SET_LOG, CLI, SERVICES),
-	ORDER(SET_FAULT, CLI, SERVICES),
-	ORDER(CLEAR_FAULTS, CLI, SERVICES),
+	ROOT_ORDER(SET_LOG, CLI, SERVICES),
+	ROOT_ORDER(SET_FAULT, CLI, SERVICES),
+	ROOT_ORDER(CLEAR_FAULTS, CLI, SERVICES),
 	READING(GET_FAULTS, CLI, SERVICES, FAULT_LIST),
 	REPLY(FAULT_LIST, SERVICES, ANYBODY),
-	ORDER(START_RECORDING, CLI, SERVICES),
-	ORDER(STOP_RECORDING, CLI, SERVICES),
+	ROOT_ORDER(START_RECORDING, CLI, SERVICES),
+	ROOT_ORDER(STOP_RECORDING, CLI, SERVICES),
 	READING(GET_TRACE, CLI, SERVICES, TRACE),
 	REPLY(TRACE, SERVICES, ANYBODY),
 
 	FACT(LINE_CHANGED, COORDINATOR),
 	FACT(SESSION_CHANGED, COORDINATOR),
 	REPLY(COORDINATOR_SNAPSHOT, COORDINATOR, ANYBODY),
-	ORDER(CONNECT_SESSION, CLI, COORDINATOR),
+	SHED_ORDER(CONNECT_SESSION, CLI, COORDINATOR, 64),
 	ORDER(RELEASE_SESSION, CLI, COORDINATOR),
 	ORDER(SHUT_DOWN, CLI, COORDINATOR),
 	READING(GET_CALL_RECORDS, CLI, COORDINATOR, CALL_RECORD_LIST),
@@ -83,20 +100,20 @@ static const struct permission permissions[] = {
 	ORDER(REGISTER_LINE, COORDINATOR, SIP_AGENT),
 	ORDER(DEREGISTER_LINE, COORDINATOR, SIP_AGENT),
 	FACT(REGISTRATION_CHANGED, SIP_AGENT),
-	ORDER(PLACE_CALL, COORDINATOR, SIP_AGENT),
+	SHED_ORDER(PLACE_CALL, COORDINATOR, SIP_AGENT, 512),
 	ORDER(ANSWER_CALL, COORDINATOR, SIP_AGENT),
 	ORDER(REJECT_CALL, COORDINATOR, SIP_AGENT),
 	ORDER(HANG_UP, COORDINATOR, SIP_AGENT),
 	FACT(CALL_CHANGED, SIP_AGENT),
 	REPLY(SIP_SNAPSHOT, SIP_AGENT, ANYBODY),
 
-	ORDER_WITH(PREPARE_IKE, COORDINATOR, IKE_AGENT, IKE_PREPARED),
+	SHED_ORDER_WITH(PREPARE_IKE, COORDINATOR, IKE_AGENT, IKE_PREPARED, 512),
 	REPLY(IKE_PREPARED, IKE_AGENT, COORDINATOR),
 	ORDER(START_IKE, COORDINATOR, IKE_AGENT),
 	ORDER(STOP_IKE, COORDINATOR, IKE_AGENT),
 	ORDER(PROBE_PEER, COORDINATOR, IKE_AGENT),
 	FACT(IKE_CHANGED, IKE_AGENT),
-	ORDER(DELIVER_IKE_PACKET, TUNNEL_AGENT, IKE_AGENT),
+	SHED_ORDER(DELIVER_IKE_PACKET, TUNNEL_AGENT, IKE_AGENT, 256),
 	ORDER(REPORT_SA_LIMIT, TUNNEL_AGENT, IKE_AGENT),
 	REPLY(IKE_SNAPSHOT, IKE_AGENT, ANYBODY),
 
@@ -107,7 +124,7 @@ static const struct permission permissions[] = {
 	ORDER(INSTALL_SA, IKE_AGENT, TUNNEL_AGENT),
 	ORDER(INSTALL_CHILD, IKE_AGENT, TUNNEL_AGENT),
 	ORDER(REMOVE_SA, IKE_AGENT, TUNNEL_AGENT),
-	ORDER(SEND_IKE_PACKET, IKE_AGENT, TUNNEL_AGENT),
+	SHED_ORDER(SEND_IKE_PACKET, IKE_AGENT, TUNNEL_AGENT, 256),
 	ORDER(PURGE_TUNNELS, CLI, TUNNEL_AGENT),
 	FACT(TUNNEL_CHANGED, TUNNEL_AGENT),
 	REPLY(TUNNEL_SNAPSHOT, TUNNEL_AGENT, ANYBODY),
@@ -118,7 +135,7 @@ static const struct permission permissions[] = {
 	ORDER(PURGE_ROUTES, CLI, TRACK_AGENT),
 	REPLY(TRACK_SNAPSHOT, TRACK_AGENT, ANYBODY),
 
-	ORDER_WITH(RESERVE_PORT, COORDINATOR, NAT_QOS_AGENT, PORT_RESERVED),
+	SHED_ORDER_WITH(RESERVE_PORT, COORDINATOR, NAT_QOS_AGENT, PORT_RESERVED, 512),
 	REPLY(PORT_RESERVED, NAT_QOS_AGENT, COORDINATOR),
 	ORDER(INSTALL_TRANSLATION, COORDINATOR, NAT_QOS_AGENT),
 	ORDER(REMOVE_TRANSLATION, COORDINATOR, NAT_QOS_AGENT),

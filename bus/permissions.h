@@ -18,6 +18,12 @@ struct permission {
 	enum reply_rule reply_rule;       /* requests only */
 	Vpnsip__Envelope__BodyCase reply; /* with REPLY_BODY */
 	bool is_reading;                  /* changes nothing: a repeated one is answered anew */
+	bool is_for_root;                 /* for root, and the user that the service runs as */
+	/*
+	 * It begins something, and may be refused by an overloaded service. So many may be unanswered at one sender before
+	 * it does not even send them. 0 = is never shed: it ends or repairs something.
+	 */
+	unsigned shed_above;
 };
 
 /** NULL for a body that does not exist. */

@@ -16,6 +16,8 @@
 /** A cancel can miss (see transport_cancel()): how soon it is repeated. */
 static const struct timeval cancel_again = {.tv_usec = 10000};
 
+#define SESSION_SIZE 32
+
 struct call {
 	UT_hash_handle hh;
 	struct call *prev, *next; /* while waiting for the peer */
@@ -24,6 +26,8 @@ struct call {
 	uint64_t trace_id;
 	Vpnsip__Service to;
 	const ProtobufCMessageDescriptor *order;
+	Vpnsip__TraceEntry begun; /* for the trace; its session is `session` */
+	char session[SESSION_SIZE];
 	unsigned timeout_msec;
 	bus_reply_fn *done; /* NULL: forgotten by bus_cancel() */
 	void *context;
@@ -117,6 +121,33 @@ Vpnsip__Envelope *requests_outcome(struct bus *bus, Vpnsip__Service to, uint64_t
 	}
 }
 
+unsigned requests_count(const struct bus *bus)
+{
+	return HASH_COUNT(bus->calls);
+}
+
+void requests_note(struct bus *bus, const Vpnsip__TraceEntry *begun, Vpnsip__Service to,
+                   const ProtobufCMessageDescriptor *order, const Vpnsip__Envelope *reply)
+{
+	Vpnsip__TraceEntry entry = *begun;
+
+	if (!trace_wants(envelope_field(order)->id))
+		return;
+	entry.kind = VPNSIP__TRACE_KIND__TRACE_BUS_REQUEST;
+	entry.peer = to;
+	entry.text = (char *)order->short_name; /* only copied */
+	entry.outcome = (char *)bus_cause(reply);
+	entry.duration_usec = bus_mono_usec(bus) - entry.mono_usec;
+	trace_note(bus->trace, &entry);
+}
+
+static void stop_waiting(struct call *call)
+{
+	DL_DELETE(call->bus->waiting, call); // NOLINT(clang-analyzer-core.NullDereference)
+	call->is_waiting = false;
+	call->bus->waiting_count--;
+}
+
 static void count(struct bus *bus, Vpnsip__Service to, enum bus_outcome outcome)
 {
 	Vpnsip__PeerStatus *counters = &bus->peers[to].counters;
@@ -135,10 +166,11 @@ static void finish(struct call *call, enum bus_outcome outcome, Vpnsip__Envelope
 
 	HASH_DEL(bus->calls, call);
 	if (call->is_waiting)
-		DL_DELETE(bus->waiting, call);
+		stop_waiting(call);
 	event_free(call->timer);
 	free(call->octets);
 	count(bus, call->to, outcome);
+	requests_note(bus, &call->begun, call->to, call->order, reply);
 	if (call->done != NULL) {
 		bus->trace_id = call->trace_id;
 		call->done(call->context, outcome, reply);
@@ -208,8 +240,7 @@ void requests_peer_appeared(struct bus *bus, Vpnsip__Service peer)
 	DL_FOREACH_SAFE (bus->waiting, call, next) {
 		if (call->to != peer)
 			continue;
-		DL_DELETE(bus->waiting, call); // NOLINT(clang-analyzer-core.NullDereference)
-		call->is_waiting = false;
+		stop_waiting(call);
 		send_now(call);
 	}
 }
@@ -232,6 +263,12 @@ uint64_t bus_call(struct bus *bus, Vpnsip__Service to, const char *session,
 	call->trace_id = current_trace(bus);
 	call->to = to;
 	call->order = order->descriptor;
+	vpnsip__trace_entry__init(&call->begun);
+	snprintf(call->session, sizeof(call->session), "%s", session != NULL ? session : "");
+	call->begun.session = call->session;
+	call->begun.attempt = trace_attempt_of(order);
+	call->begun.trace_id = call->trace_id;
+	call->begun.mono_usec = bus_mono_usec(bus);
 	call->timeout_msec = timeout_msec;
 	call->done = done;
 	call->context = context;
@@ -253,6 +290,7 @@ uint64_t bus_call(struct bus *bus, Vpnsip__Service to, const char *session,
 	} else {
 		call->is_waiting = true;
 		DL_APPEND(bus->waiting, call);
+		bus->waiting_count++;
 	}
 	return call->id;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #include "bus/internal.h"
@@ -27,6 +28,7 @@ static struct reply_key key_of(const Vpnsip__Envelope *order)
 static void free_request(struct bus_request *request)
 {
 	DL_DELETE(request->bus->open_requests, request);
+	request->bus->open_request_count--;
 	bus_free_envelope(request->order);
 	free(request);
 }
@@ -111,6 +113,20 @@ uid_t bus_request_uid(const struct bus_request *request)
 	return request->uid;
 }
 
+static void set_log(struct bus *bus, struct bus_request *request)
+{
+	const Vpnsip__SetLog *order = request->order->set_log;
+
+	if (bus->handlers.set_log == NULL)
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "%s has no debug switches",
+		         bus_service_name(bus->self));
+	else if (bus->handlers.set_log(bus->context, order) != 0)
+		bus_fail(request, VPNSIP__FAILURE_KIND__CONFIG, "there is no debug switch '%s'",
+		         order->category);
+	else
+		bus_done(request);
+}
+
 static void dispatch(struct bus *bus, struct bus_request *request)
 {
 	switch (request->order->body_case) {
@@ -126,6 +142,15 @@ static void dispatch(struct bus *bus, struct bus_request *request)
 	case VPNSIP__ENVELOPE__BODY_ENABLE_TAP:
 		tap_enable(bus, request->order->enable_tap->lifetime_sec);
 		bus_done(request);
+		break;
+	case VPNSIP__ENVELOPE__BODY_GET_INTERNALS:
+		describe_answer(bus, request);
+		break;
+	case VPNSIP__ENVELOPE__BODY_SET_LOG:
+		set_log(bus, request);
+		break;
+	case VPNSIP__ENVELOPE__BODY_GET_TRACE:
+		trace_answer(bus->trace, request, request->order->get_trace);
 		break;
 	default:
 		if (bus->handlers.request != NULL)
@@ -147,10 +172,12 @@ static bool is_settled(struct bus *bus, struct bus_request *request)
 
 	switch (reply_cache_find(bus->replies, &key, &stored, &size)) {
 	case REPLY_STORED:
+		bus->counters.repeated_requests++;
 		transport_reply(request->slot, stored, size);
 		free_request(request);
 		return true;
 	case REPLY_IN_PROGRESS:
+		bus->counters.repeated_requests++;
 		request->is_repeated = true;
 		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "%s is being carried out",
 		         bus_body_name(request->order));
@@ -160,6 +187,7 @@ static bool is_settled(struct bus *bus, struct bus_request *request)
 	}
 	if (deadline == 0 || bus_mono_usec(bus) <= deadline)
 		return false;
+	bus->counters.late_requests++;
 	bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM, "%s came after its deadline",
 	         bus_body_name(request->order));
 	return true;
@@ -194,6 +222,9 @@ void serve_request(void *context, struct transport_request *slot, uid_t uid, con
 	request->uid = uid;
 	request->order = order;
 	DL_APPEND(bus->open_requests, request);
+	if (++bus->open_request_count > bus->open_request_most)
+		bus->open_request_most = bus->open_request_count;
+	bus->counters.served_requests++;
 	tap_mirror(bus, VPNSIP__TAP_POINT__REQUEST_RECEIVED, order->source, octets, size);
 	if (!is_allowed(bus, request)) {
 		bus->counters.refused_messages++;
@@ -202,6 +233,13 @@ void serve_request(void *context, struct transport_request *slot, uid_t uid, con
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "%s may not send %s to %s",
 		         bus_service_name(order->source), bus_body_name(order),
 		         bus_service_name(bus->self));
+		return;
+	}
+	if (permission_of(order->body_case)->is_for_root && uid != 0 && uid != geteuid()) {
+		bus->counters.refused_messages++;
+		bus_fail(request, VPNSIP__FAILURE_KIND__REALITY,
+		         "%s is for root alone, not for uid %u", bus_body_name(order),
+		         (unsigned)uid);
 		return;
 	}
 	if (is_settled(bus, request))

@@ -1,16 +1,350 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "bus/trace.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
 #include "bus/internal.h"
+#include "bus/permissions.h"
+
+#define FIRST_MAXIMUM 192
+#define LAST_MAXIMUM  64
+#define ENDED_MAXIMUM 100
+#define LOOSE_MAXIMUM 1024
+/** Of all attempts together: some 12 MB of common entries. */
+#define ENTRY_MAXIMUM 65536
+#define SESSION_SIZE  32
+#define TEXT_SIZE     512
+
+/** Fixed part and texts in one piece of memory. */
+struct entry {
+	Vpnsip__TraceEntry told;
+	char texts[]; /* session, outside, text, outcome */
+};
+
+struct attempt_key {
+	char session[SESSION_SIZE];
+	uint64_t attempt;
+};
+
+struct attempt {
+	struct attempt_key key;
+	UT_hash_handle hh;
+	struct attempt *prev, *next; /* oldest first */
+	bool is_ended;
+	struct entry *first[FIRST_MAXIMUM], *last[LAST_MAXIMUM]; /* `last` is a ring */
+	uint64_t count;                                          /* of all that were noted */
+};
+
+struct trace {
+	pthread_mutex_t lock;
+	struct attempt *by_key;
+	struct attempt *attempts; /* list */
+	size_t ended_count, entry_count;
+	uint64_t noted;
+	struct entry *loose[LOOSE_MAXIMUM]; /* ring */
+	uint64_t loose_count;
+};
+
+struct trace *trace_new(void)
+{
+	struct trace *trace = calloc(1, sizeof(*trace));
+
+	if (trace != NULL)
+		pthread_mutex_init(&trace->lock, NULL);
+	return trace;
+}
+
+static size_t kept_count(const struct attempt *attempt)
+{
+	return attempt->count < FIRST_MAXIMUM + LAST_MAXIMUM ? (size_t)attempt->count
+	                                                     : FIRST_MAXIMUM + LAST_MAXIMUM;
+}
+
+static void drop(struct trace *trace, struct attempt *attempt)
+{
+	trace->entry_count -= kept_count(attempt);
+	trace->ended_count -= attempt->is_ended;
+	for (int i = 0; i < FIRST_MAXIMUM; i++)
+		free(attempt->first[i]);
+	for (int i = 0; i < LAST_MAXIMUM; i++)
+		free(attempt->last[i]);
+	HASH_DEL(trace->by_key, attempt);
+	DL_DELETE(trace->attempts, attempt);
+	free(attempt);
+}
+
+void trace_free(struct trace *trace)
+{
+	if (trace == NULL)
+		return;
+	while (trace->attempts != NULL)
+		drop(trace, trace->attempts);
+	for (int i = 0; i < LOOSE_MAXIMUM; i++)
+		free(trace->loose[i]);
+	pthread_mutex_destroy(&trace->lock);
+	free(trace);
+}
+
+/** Appends a text to a piece of memory and returns it; `*used` counts on. */
+static char *put_text(struct entry *entry, size_t *used, const char *text)
+{
+	char *place = entry->texts + *used;
+	size_t size = strnlen(text, TEXT_SIZE - 1);
+
+	memcpy(place, text, size);
+	place[size] = '\0';
+	*used += size + 1;
+	return place;
+}
+
+static struct entry *copy_entry(const Vpnsip__TraceEntry *told)
+{
+	const char *const texts[] = {told->session, told->outside, told->text, told->outcome};
+	size_t size = sizeof(struct entry), used = 0;
+	struct entry *entry;
+
+	for (int i = 0; i < 4; i++)
+		size += strnlen(texts[i], TEXT_SIZE - 1) + 1;
+	entry = malloc(size);
+	if (entry == NULL)
+		return NULL;
+	entry->told = *told;
+	entry->told.session = put_text(entry, &used, told->session);
+	entry->told.outside = put_text(entry, &used, told->outside);
+	entry->told.text = put_text(entry, &used, told->text);
+	entry->told.outcome = put_text(entry, &used, told->outcome);
+	return entry;
+}
+
+static struct attempt_key key_of(const char *session, uint64_t attempt)
+{
+	struct attempt_key key = {.attempt = attempt};
+
+	snprintf(key.session, sizeof(key.session), "%s", session);
+	return key;
+}
+
+static struct attempt *find(const struct trace *trace, const char *session, uint64_t number)
+{
+	const struct attempt_key key = key_of(session, number);
+	struct attempt *attempt;
+
+	HASH_FIND(hh, trace->by_key, &key, sizeof(key), attempt);
+	return attempt;
+}
+
+/** Of a session only the newest attempt can run; of those that are over the oldest are forgotten. */
+static void end_others(struct trace *trace, const char *session)
+{
+	struct attempt *attempt, *next;
+	uint64_t newest = 0;
+
+	DL_FOREACH (trace->attempts, attempt)
+		if (strcmp(attempt->key.session, session) == 0 && attempt->key.attempt > newest)
+			newest = attempt->key.attempt;
+	DL_FOREACH (trace->attempts, attempt) {
+		if (attempt->is_ended || attempt->key.attempt == newest ||
+		    strcmp(attempt->key.session, session) != 0)
+			continue;
+		attempt->is_ended = true;
+		trace->ended_count++;
+	}
+	DL_FOREACH_SAFE (trace->attempts, attempt, next) {
+		if (trace->ended_count <= ENDED_MAXIMUM)
+			break;
+		if (attempt->is_ended)
+			drop(trace, attempt);
+	}
+}
+
+static struct attempt *find_or_add(struct trace *trace, const char *session, uint64_t number)
+{
+	struct attempt *attempt = find(trace, session, number);
+
+	if (attempt != NULL)
+		return attempt;
+	attempt = calloc(1, sizeof(*attempt));
+	if (attempt == NULL)
+		return NULL;
+	attempt->key = key_of(session, number);
+	HASH_ADD(hh, trace->by_key, key, sizeof(attempt->key), attempt);
+	DL_APPEND(trace->attempts, attempt);
+	end_others(trace, attempt->key.session);
+	return attempt;
+}
+
+static void keep(struct trace *trace, struct attempt *attempt, struct entry *entry)
+{
+	struct entry **place;
+
+	if (attempt->count < FIRST_MAXIMUM)
+		place = &attempt->first[attempt->count];
+	else
+		place = &attempt->last[(attempt->count - FIRST_MAXIMUM) % LAST_MAXIMUM];
+	trace->entry_count += *place == NULL;
+	free(*place);
+	*place = entry;
+	attempt->count++;
+	while (trace->entry_count > ENTRY_MAXIMUM && trace->attempts != attempt)
+		drop(trace, trace->attempts);
+}
+
+static void keep_loose(struct trace *trace, struct entry *entry)
+{
+	struct entry **place = &trace->loose[trace->loose_count++ % LOOSE_MAXIMUM];
+
+	free(*place);
+	*place = entry;
+}
+
+void trace_note(struct trace *trace, const Vpnsip__TraceEntry *told)
+{
+	struct entry *entry = copy_entry(told);
+	struct attempt *attempt = NULL;
+
+	if (entry == NULL)
+		return;
+	pthread_mutex_lock(&trace->lock);
+	trace->noted++;
+	if (told->attempt != 0 && told->session[0] != '\0')
+		attempt = find_or_add(trace, told->session, told->attempt);
+	if (attempt != NULL)
+		keep(trace, attempt, entry);
+	else
+		keep_loose(trace, entry);
+	pthread_mutex_unlock(&trace->lock);
+}
+
+bool trace_wants(Vpnsip__Envelope__BodyCase body)
+{
+	const struct permission *permission = permission_of(body);
+
+	return permission != NULL && !permission->is_reading &&
+	       body != VPNSIP__ENVELOPE__BODY_DELIVER_IKE_PACKET &&
+	       body != VPNSIP__ENVELOPE__BODY_SEND_IKE_PACKET;
+}
+
+uint64_t trace_attempt_of(const ProtobufCMessage *order)
+{
+	const ProtobufCFieldDescriptor *field =
+		protobuf_c_message_descriptor_get_field_by_name(order->descriptor, "attempt");
+
+	if (field == NULL || field->type != PROTOBUF_C_TYPE_UINT64 ||
+	    field->label == PROTOBUF_C_LABEL_REPEATED)
+		return 0;
+	return *(const uint64_t *)((const uint8_t *)order + field->offset);
+}
+
+/** What a Trace is filled with; the entries stay the trace's own. */
+struct selection {
+	const Vpnsip__GetTrace *wanted;
+	Vpnsip__TraceEntry *entries[FIRST_MAXIMUM + LAST_MAXIMUM + LOOSE_MAXIMUM];
+	size_t count;
+};
+
+static bool has_trace(const struct selection *selection, size_t own_count, uint64_t trace_id)
+{
+	for (size_t i = 0; i < selection->wanted->n_trace_ids; i++)
+		if (selection->wanted->trace_ids[i] == trace_id)
+			return true;
+	/* What belongs to the attempt itself tells which traces do. */
+	for (size_t i = 0; i < own_count; i++)
+		if (selection->entries[i]->trace_id == trace_id)
+			return true;
+	return false;
+}
+
+static void select_loose(const struct trace *trace, struct selection *selection)
+{
+	const char *session = selection->wanted->session;
+	uint64_t from = trace->loose_count > LOOSE_MAXIMUM ? trace->loose_count - LOOSE_MAXIMUM : 0;
+	size_t own_count = selection->count;
+
+	for (uint64_t i = from; i < trace->loose_count; i++) {
+		Vpnsip__TraceEntry *told = &trace->loose[i % LOOSE_MAXIMUM]->told;
+
+		if (told->trace_id == 0 || (told->session[0] != '\0' && session[0] != '\0' &&
+		                            strcmp(told->session, session) != 0))
+			continue;
+		if (has_trace(selection, own_count, told->trace_id))
+			selection->entries[selection->count++] = told;
+	}
+}
+
+static void select_attempt(const struct attempt *attempt, struct selection *selection)
+{
+	for (uint64_t i = 0; i < FIRST_MAXIMUM && i < attempt->count; i++)
+		selection->entries[selection->count++] = &attempt->first[i]->told;
+	for (uint64_t i = FIRST_MAXIMUM; i < attempt->count; i++) {
+		if (i + LAST_MAXIMUM < attempt->count)
+			i = attempt->count - LAST_MAXIMUM;
+		selection->entries[selection->count++] =
+			&attempt->last[(i - FIRST_MAXIMUM) % LAST_MAXIMUM]->told;
+	}
+}
+
+void trace_answer(struct trace *trace, struct bus_request *request, const Vpnsip__GetTrace *wanted)
+{
+	Vpnsip__Trace answer = VPNSIP__TRACE__INIT;
+	struct selection *selection = calloc(1, sizeof(*selection));
+	const struct attempt *attempt;
+
+	if (selection == NULL) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "out of memory");
+		return;
+	}
+	selection->wanted = wanted;
+	pthread_mutex_lock(&trace->lock);
+	attempt = find(trace, wanted->session, wanted->attempt);
+	if (attempt != NULL) {
+		select_attempt(attempt, selection);
+		answer.forgotten = attempt->count - kept_count(attempt);
+	}
+	select_loose(trace, selection);
+	answer.entries = selection->entries;
+	answer.n_entries = selection->count;
+	bus_reply(request, &answer.base);
+	pthread_mutex_unlock(&trace->lock);
+	free(selection);
+}
+
+void trace_describe(struct trace *trace, struct bus_description *description)
+{
+	pthread_mutex_lock(&trace->lock);
+	bus_describe_counter(description, "trace.noted", trace->noted);
+	bus_describe_counter(description, "trace.entries", trace->entry_count);
+	bus_describe_counter(description, "trace.attempts", HASH_COUNT(trace->by_key));
+	pthread_mutex_unlock(&trace->lock);
+}
 
 void bus_trace(struct bus *bus, const char *session, uint64_t attempt, Vpnsip__TraceKind kind,
                const char *outside, bool is_incoming, const char *format, ...)
 {
-	(void)bus;
-	(void)session;
-	(void)attempt;
-	(void)kind;
-	(void)outside;
-	(void)is_incoming;
-	(void)format;
+	Vpnsip__TraceEntry entry = VPNSIP__TRACE_ENTRY__INIT;
+	char text[TEXT_SIZE];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	entry.mono_usec = bus_mono_usec(bus);
+	entry.kind = kind;
+	entry.attempt = attempt;
+	entry.is_incoming = is_incoming;
+	entry.text = text;
+	if (session != NULL)
+		entry.session = (char *)session; /* only copied */
+	if (outside != NULL)
+		entry.outside = (char *)outside;
+	/* A foreign thread handles nothing of the loop's. */
+	if (pthread_equal(pthread_self(), bus->loop_thread))
+		entry.trace_id = bus->trace_id;
+	trace_note(bus->trace, &entry);
 }
 
 uint64_t bus_current_trace(const struct bus *bus)
@@ -21,4 +355,6 @@ uint64_t bus_current_trace(const struct bus *bus)
 void bus_resume_trace(struct bus *bus, uint64_t trace_id)
 {
 	bus->trace_id = trace_id;
+	/* Runs when the loop has finished what is being done now. */
+	event_active(bus->trace_end, EV_TIMEOUT, 0);
 }

@@ -17,7 +17,14 @@
 #define DEFAULT_RUN_DIRECTORY   "/run/vpnsip"
 #define DEFAULT_STATE_DIRECTORY "/var/lib/vpnsip"
 
-enum { OPTION_RUN_DIR = 256, OPTION_STATE_DIR, OPTION_UID_MAP, OPTION_USER, OPTION_VERSION };
+enum {
+	OPTION_RUN_DIR = 256,
+	OPTION_STATE_DIR,
+	OPTION_UID_MAP,
+	OPTION_USER,
+	OPTION_ALLOW_FAULTS,
+	OPTION_VERSION
+};
 
 /** The command line. */
 struct service_options {
@@ -27,6 +34,7 @@ struct service_options {
 	const char *uid_map;
 	const char *user;
 	bool only_checks;
+	bool allows_faults;
 };
 
 static void print_help(const struct service *service)
@@ -39,6 +47,7 @@ static void print_help(const struct service *service)
 	       "\n"
 	       "  --uid-map FILE     lines \"SERVICE UID\" instead of the system users\n"
 	       "  --user NAME        user to run as when started by root, default %s; \"\" = stay\n"
+	       "  --allow-faults     obey `vpnsip debug SERVICE fault`: for tests\n"
 	       "  --version\n"
 	       "  --help\n",
 	       service->name, service->user);
@@ -53,6 +62,7 @@ static int read_options(const struct service *service, int argc, char **argv,
 		{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
 		{"uid-map", required_argument, NULL, OPTION_UID_MAP},
 		{"user", required_argument, NULL, OPTION_USER},
+		{"allow-faults", no_argument, NULL, OPTION_ALLOW_FAULTS},
 		{"version", no_argument, NULL, OPTION_VERSION},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -78,6 +88,9 @@ static int read_options(const struct service *service, int argc, char **argv,
 			break;
 		case OPTION_USER:
 			options->user = optarg;
+			break;
+		case OPTION_ALLOW_FAULTS:
+			options->allows_faults = true;
 			break;
 		case OPTION_VERSION:
 			printf("%s %s\n", service->name, VPNSIP_VERSION);
@@ -166,9 +179,44 @@ out:
 	return status;
 }
 
+static int set_log(void *context, const Vpnsip__SetLog *order)
+{
+	(void)context;
+	if (order->category[0] != '\0' &&
+	    log_switch(order->category, order->session, !order->is_off) != 0)
+		return -1;
+	if (order->level > 0 && order->level <= LOG_DEBUG)
+		log_set_level((int)order->level);
+	return 0;
+}
+
+static void describe_switch(void *context, const char *text)
+{
+	bus_describe(context, "%s", text);
+}
+
+static void describe_log(void *context, struct bus_description *description)
+{
+	(void)context;
+	log_describe(describe_switch, description);
+}
+
+/* The service's own, and the skeleton's where it has none. */
+static struct bus_handlers complete_handlers(const struct service *service)
+{
+	struct bus_handlers handlers = service->handlers;
+
+	if (!handlers.set_log)
+		handlers.set_log = set_log;
+	if (!handlers.describe_log)
+		handlers.describe_log = describe_log;
+	return handlers;
+}
+
 static int run(const struct service *service, const struct service_options *options,
                struct service_context *context)
 {
+	const struct bus_handlers handlers = complete_handlers(service);
 	struct bus_options bus_options = {
 		.self = service->id,
 		.run_directory = options->run_directory,
@@ -177,7 +225,9 @@ static int run(const struct service *service, const struct service_options *opti
 		.subscribes = service->subscribes,
 		.calls = service->calls,
 		.is_listening = true,
-		.handlers = &service->handlers,
+		.allows_faults = options->allows_faults,
+		.state_directory = context->state_directory,
+		.handlers = &handlers,
 		.context = context,
 		.version = VPNSIP_VERSION,
 		.config_file = context->config->file,

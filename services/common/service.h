@@ -44,7 +44,7 @@ struct service {
 
 /**
  * Options of every service: -c FILE, -n (check configuration and exit), --run-dir DIR, --state-dir DIR, --uid-map FILE,
- * --user NAME (empty = do not change user), --version, --help.
+ * --user NAME (empty = do not change user), --allow-faults (obey SetFault), --version, --help.
  */
 int service_main(const struct service *service, int argc, char **argv);
 
