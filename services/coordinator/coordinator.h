@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The coordinator's shell around the pure core: bus, libevent timers, attempt numbers on disk. One thread. */
+/* The coordinator's shell around the pure core: bus, timers, attempt numbers on disk. One thread. */
 #ifndef VPNSIP_COORDINATOR_H
 #define VPNSIP_COORDINATOR_H
-
-#include <event2/event.h>
 
 #include "services/common/service.h"
 #include "services/coordinator/attempts.h"
@@ -23,13 +21,13 @@ struct debt {
 struct session_timers {
 	struct coordinator *coordinator;
 	struct session *session;
-	struct event *state, *probe;
+	struct bus_timer *state, *probe;
 };
 
 struct line_timer {
 	struct coordinator *coordinator;
 	struct line *line;
-	struct event *event;
+	struct bus_timer *timer;
 };
 
 struct coordinator {
@@ -40,9 +38,9 @@ struct coordinator {
 	struct session_timers *session_timers;
 	struct line_timer *line_timers;
 	struct debt *debts;
-	struct event *debt_timer;
+	struct bus_timer *debt_timer;
 	struct bus_request *shutdown_request; /* answered when all is down, or by the timer */
-	struct event *shutdown_timer;
+	struct bus_timer *shutdown_timer;
 };
 
 /* orders.c: what the core wants of the other services, as bus messages. */
@@ -55,6 +53,8 @@ void orders_register(struct coordinator *coordinator, const struct line *line, b
 /* debts.c */
 void debts_add(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,
                const char *call_id, enum step step);
+/** The debt timer ran out. `context` is the coordinator. */
+void debts_due(void *context);
 void debts_free(struct coordinator *coordinator);
 /** Sends one order of RELEASING; also used for a debt. `done` gets `context`. */
 void orders_send_release(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,

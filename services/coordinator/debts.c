@@ -6,7 +6,7 @@
 #include "services/common/log.h"
 #include "services/coordinator/coordinator.h"
 
-static const struct timeval debt_interval = {.tv_sec = 1};
+#define DEBT_INTERVAL_MSEC 1000
 
 static void remove_debt(struct debt *debt)
 {
@@ -32,12 +32,10 @@ static void debt_replied(void *context, enum bus_outcome outcome, const Vpnsip__
 	}
 }
 
-static void debts_due(evutil_socket_t fd, short what, void *context)
+void debts_due(void *context)
 {
 	struct coordinator *coordinator = context;
 
-	(void)fd;
-	(void)what;
 	for (struct debt *debt = coordinator->debts; debt; debt = debt->next) {
 		if (debt->is_in_flight)
 			continue;
@@ -46,7 +44,7 @@ static void debts_due(evutil_socket_t fd, short what, void *context)
 		                    "owed since the release", debt->step, debt_replied, debt);
 	}
 	if (coordinator->debts)
-		event_add(coordinator->debt_timer, &debt_interval);
+		bus_timer_start(coordinator->debt_timer, DEBT_INTERVAL_MSEC);
 }
 
 void debts_add(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,
@@ -69,16 +67,11 @@ void debts_add(struct coordinator *coordinator, const char *tunnel, uint64_t att
 	debt->step = step;
 	debt->next = coordinator->debts;
 	coordinator->debts = debt;
-	if (!coordinator->debt_timer)
-		coordinator->debt_timer = evtimer_new(coordinator->service->base, debts_due,
-		                                      coordinator);
-	event_add(coordinator->debt_timer, &debt_interval);
+	bus_timer_start(coordinator->debt_timer, DEBT_INTERVAL_MSEC);
 }
 
 void debts_free(struct coordinator *coordinator)
 {
 	while (coordinator->debts)
 		remove_debt(coordinator->debts);
-	if (coordinator->debt_timer)
-		event_free(coordinator->debt_timer);
 }

@@ -6,11 +6,6 @@
 #include "services/common/log.h"
 #include "services/coordinator/coordinator.h"
 
-static struct timeval timeval_of_msec(uint64_t msec)
-{
-	return (struct timeval){.tv_sec = msec / 1000, .tv_usec = msec % 1000 * 1000};
-}
-
 static void port_order(void *context, struct session *session, enum step step)
 {
 	orders_send(context, session, step);
@@ -38,14 +33,12 @@ static void port_register_line(void *context, const struct line *line, bool is_w
 	orders_register(context, line, is_wanted);
 }
 
-static void set_timer(struct event *timer, uint64_t msec)
+static void set_timer(struct bus_timer *timer, uint64_t msec)
 {
-	const struct timeval after = timeval_of_msec(msec);
-
 	if (msec)
-		event_add(timer, &after);
+		bus_timer_start(timer, msec);
 	else
-		event_del(timer);
+		bus_timer_stop(timer);
 }
 
 static void port_start_timer(void *context, struct session *session, bool is_probe, uint64_t msec)
@@ -61,7 +54,7 @@ static void port_start_line_timer(void *context, struct line *line, uint64_t mse
 {
 	struct coordinator *coordinator = context;
 
-	set_timer(coordinator->line_timers[line - line->core->lines].event, msec);
+	set_timer(coordinator->line_timers[line - line->core->lines].timer, msec);
 }
 
 static void shutdown_finished(struct coordinator *coordinator)
@@ -70,7 +63,7 @@ static void shutdown_finished(struct coordinator *coordinator)
 		return;
 	bus_done(coordinator->shutdown_request);
 	coordinator->shutdown_request = NULL;
-	event_del(coordinator->shutdown_timer);
+	bus_timer_stop(coordinator->shutdown_timer);
 	log_line(LOG_NOTICE, "shut down: no session is left, no calls until the next start");
 }
 
@@ -111,66 +104,63 @@ static uint64_t port_next_attempt(void *context)
 	return attempts_next(&((struct coordinator *)context)->attempts);
 }
 
-static void state_timer_fired(evutil_socket_t fd, short what, void *context)
+static void state_timer_fired(void *context)
 {
 	struct session_timers *timers = context;
 
-	(void)fd;
-	(void)what;
 	core_session_timeout(timers->coordinator->core, timers->session, false);
 }
 
-static void probe_timer_fired(evutil_socket_t fd, short what, void *context)
+static void probe_timer_fired(void *context)
 {
 	struct session_timers *timers = context;
 
-	(void)fd;
-	(void)what;
 	core_session_timeout(timers->coordinator->core, timers->session, true);
 }
 
-static void line_timer_fired(evutil_socket_t fd, short what, void *context)
+static void line_timer_fired(void *context)
 {
 	struct line_timer *timer = context;
 
-	(void)fd;
-	(void)what;
 	core_line_timeout(timer->coordinator->core, timer->line);
 }
 
-static void shutdown_timer_fired(evutil_socket_t fd, short what, void *context)
+static void shutdown_timer_fired(void *context)
 {
-	(void)fd;
-	(void)what;
 	shutdown_finished(context);
 }
 
 /* The timers exist before the core, whose creation may already start one. */
 static int create_timers(struct coordinator *coordinator, const struct config *config)
 {
-	struct event_base *base = coordinator->service->base;
+	struct bus *bus = coordinator->service->bus;
+	bool is_complete;
 
 	coordinator->session_timers = calloc(config->peer_count + 1,
 	                                     sizeof(*coordinator->session_timers));
 	coordinator->line_timers = calloc(config->line_count + 1,
 	                                  sizeof(*coordinator->line_timers));
-	coordinator->shutdown_timer = evtimer_new(base, shutdown_timer_fired, coordinator);
-	if (!coordinator->session_timers || !coordinator->line_timers)
-		return -1;
-	for (size_t i = 0; i < config->peer_count; i++) {
+	coordinator->shutdown_timer = bus_timer_new(bus, "shutdown", shutdown_timer_fired,
+	                                            coordinator);
+	coordinator->debt_timer = bus_timer_new(bus, "debts", debts_due, coordinator);
+	is_complete = coordinator->session_timers && coordinator->line_timers &&
+	              coordinator->shutdown_timer && coordinator->debt_timer;
+	for (size_t i = 0; is_complete && i < config->peer_count; i++) {
 		struct session_timers *timers = &coordinator->session_timers[i];
 
 		timers->coordinator = coordinator;
-		timers->state = evtimer_new(base, state_timer_fired, timers);
-		timers->probe = evtimer_new(base, probe_timer_fired, timers);
+		timers->state = bus_timer_new(bus, "session", state_timer_fired, timers);
+		timers->probe = bus_timer_new(bus, "probe", probe_timer_fired, timers);
+		is_complete = timers->state && timers->probe;
 	}
-	for (size_t i = 0; i < config->line_count; i++) {
+	for (size_t i = 0; is_complete && i < config->line_count; i++) {
 		struct line_timer *timer = &coordinator->line_timers[i];
 
 		timer->coordinator = coordinator;
-		timer->event = evtimer_new(base, line_timer_fired, timer);
+		timer->timer = bus_timer_new(bus, "line", line_timer_fired, timer);
+		is_complete = timer->timer != NULL;
 	}
-	return 0;
+	return is_complete ? 0 : -1;
 }
 
 static void bind_timers(struct coordinator *coordinator)
@@ -189,12 +179,13 @@ static void stop(struct service_context *service)
 
 	debts_free(coordinator);
 	for (size_t i = 0; coordinator->session_timers && i < service->config->peer_count; i++) {
-		event_free(coordinator->session_timers[i].state);
-		event_free(coordinator->session_timers[i].probe);
+		bus_timer_free(coordinator->session_timers[i].state);
+		bus_timer_free(coordinator->session_timers[i].probe);
 	}
 	for (size_t i = 0; coordinator->line_timers && i < service->config->line_count; i++)
-		event_free(coordinator->line_timers[i].event);
-	event_free(coordinator->shutdown_timer);
+		bus_timer_free(coordinator->line_timers[i].timer);
+	bus_timer_free(coordinator->shutdown_timer);
+	bus_timer_free(coordinator->debt_timer);
 	if (coordinator->shutdown_request)
 		bus_fail(coordinator->shutdown_request, VPNSIP__FAILURE_KIND__SYSTEM, "stopping");
 	free(coordinator->session_timers);
@@ -253,12 +244,11 @@ static void reply_refusal(struct bus_request *request, const char *refusal)
 static void shut_down(struct coordinator *coordinator, struct bus_request *request)
 {
 	uint64_t limit_msec = coordinator->service->config->timer_msec[TIMER_RELEASE] + 500;
-	const struct timeval limit = timeval_of_msec(limit_msec);
 
 	if (coordinator->shutdown_request)
 		bus_done(coordinator->shutdown_request);
 	coordinator->shutdown_request = request;
-	event_add(coordinator->shutdown_timer, &limit);
+	bus_timer_start(coordinator->shutdown_timer, limit_msec);
 	core_shut_down(coordinator->core);
 	if (core_is_at_rest(coordinator->core))
 		shutdown_finished(coordinator);
