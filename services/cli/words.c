@@ -169,34 +169,47 @@ bool words_has(const struct words *words, const char *keyword)
 	return words_get(words, keyword) != NULL;
 }
 
-static size_t add_unique(const char **list, size_t count, const char *text)
+bool words_begin(const char *pattern, char *const *argv, size_t argc)
+{
+	struct comparison comparison;
+
+	compare(pattern, argv, argc, &comparison);
+	return comparison.consumed == argc;
+}
+
+static size_t add_unique(char texts[][32], const char **list, size_t count, const char *text)
 {
 	for (size_t i = 0; i < count; i++)
 		if (strcmp(list[i], text) == 0)
 			return count;
-	if (count < MOST_WORDS)
-		list[count++] = text;
-	return count;
+	if (count == MOST_WORDS)
+		return count;
+	snprintf(texts[count], 32, "%s", text);
+	list[count] = texts[count];
+	return count + 1;
 }
 
 /* The commands that went furthest say what was expected. */
 static void explain(const char *const *patterns, size_t count, char *const *argv, size_t argc,
                     char *why, size_t why_size)
 {
-	struct comparison comparisons[MOST_WORDS];
+	struct comparison comparison;
+	char texts[MOST_WORDS][sizeof(comparison.tokens[0].text)];
 	const char *expected[MOST_WORDS], *near;
 	size_t furthest = 0, expected_count = 0, used = 0;
 
-	for (size_t i = 0; i < count && i < MOST_WORDS; i++) {
-		compare(patterns[i], argv, argc, &comparisons[i]);
-		if (comparisons[i].consumed > furthest)
-			furthest = comparisons[i].consumed;
+	for (size_t i = 0; i < count; i++) {
+		compare(patterns[i], argv, argc, &comparison);
+		if (comparison.consumed > furthest)
+			furthest = comparison.consumed;
 	}
-	for (size_t i = 0; i < count && i < MOST_WORDS; i++)
-		for (size_t j = 0;
-		     comparisons[i].consumed == furthest && j < comparisons[i].expected_count; j++)
-			expected_count = add_unique(expected, expected_count,
-			                            comparisons[i].expected[j]);
+	for (size_t i = 0; i < count; i++) {
+		compare(patterns[i], argv, argc, &comparison);
+		for (size_t j = 0; comparison.consumed == furthest && j < comparison.expected_count;
+		     j++)
+			expected_count = add_unique(texts, expected, expected_count,
+			                            comparison.expected[j]);
+	}
 	if (furthest < argc)
 		used += (size_t)snprintf(why, why_size, "'%s' is not understood", argv[furthest]);
 	else

@@ -27,6 +27,9 @@ const char *words_get(const struct words *words, const char *name);
 /** Whether the keyword of an optional group was given ("detail"). */
 bool words_has(const struct words *words, const char *keyword);
 
+/** Whether the words are the beginning of this pattern, or all of it: whose help is wanted. */
+bool words_begin(const char *pattern, char *const *argv, size_t argc);
+
 /**
  * Finds the command of `patterns` (`count` of them) that the words mean. Returns its index, or -1 and a sentence in `why`:
  * what was not understood, what was expected there, or between what it is ambiguous. Values point into `argv`.
