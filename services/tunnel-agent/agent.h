@@ -32,6 +32,9 @@ struct agent_tunnel {
 	struct rtnl_address address; /* own or borrowed; 0.0.0.0 = none */
 	char fault[160];             /* why the interface is not as configured; "" = it is */
 	unsigned published_revision;
+	enum tunnel_state noted_state; /* told to the trace */
+	unsigned noted_orphans;
+	bool has_ike; /* ike-agent told of a session that lives */
 };
 
 struct agent {
@@ -57,6 +60,8 @@ struct agent {
 	struct agent_tunnel **by_mark; /* open addressing */
 	size_t mark_mask;
 	unsigned ike_in_flight;
+	uint64_t ike_relayed_in, ike_relayed_out; /* IKE messages since start */
+	bool is_ike_up;
 	uint64_t drops[DROP_REASON_COUNT]; /* of packets that belong to no tunnel */
 };
 
@@ -66,6 +71,10 @@ struct agent_tunnel *agent_find_mark(const struct agent *agent, uint32_t mark);
 
 /** After anything happened to a tunnel: publishes a change, reports SA limits, lets held packets leave. */
 void agent_settle(struct agent_tunnel *tunnel);
+
+/** Tells the trace and, when switched on, the debug log what happened to a tunnel. */
+void agent_note(struct agent_tunnel *tunnel, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* data_path.c: packets between interfaces and the UDP socket */
 int data_path_start(struct agent *agent);
@@ -96,11 +105,22 @@ int interfaces_purge(struct agent *agent, const char **why);
 void ike_relay_deliver(struct agent_tunnel *tunnel, const struct udp_packet *packet);
 void ike_relay_report_limit(struct agent_tunnel *tunnel, uint32_t spi, bool is_hard);
 
+/* ike_cover.c: handlers of the bus that follow ike-agent's sessions */
+void ike_cover_take_event(void *context, const Vpnsip__Envelope *event);
+void ike_cover_take_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelope *snapshot);
+void ike_cover_take_health(void *context, Vpnsip__Service peer, Vpnsip__PeerHealth health);
+
 /* orders.c */
 void orders_handle(void *context, struct bus_request *request, const Vpnsip__Envelope *order);
 
 /* status.c */
 void status_publish(struct agent_tunnel *tunnel);
 void status_snapshot(void *context, struct bus_request *request);
+
+/* describe.c */
+void describe_agent(void *context, struct bus_description *description);
+
+/** For the trace and the debug commands. */
+extern const char *const tunnel_state_names[TUNNEL_STATE_COUNT];
 
 #endif

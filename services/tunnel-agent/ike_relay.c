@@ -34,6 +34,7 @@ void ike_relay_deliver(struct agent_tunnel *tunnel, const struct udp_packet *pac
 	order.packet.data = packet->octets + NON_ESP_MARKER_SIZE;
 	order.packet.len = packet->size - NON_ESP_MARKER_SIZE;
 	agent->ike_in_flight++;
+	agent->ike_relayed_in++;
 	bus_call(agent->bus, VPNSIP__SERVICE__IKE_AGENT, tunnel->peer->tunnel, &order.base,
 	         IKE_DEADLINE_MSEC, finish_delivery, tunnel);
 }

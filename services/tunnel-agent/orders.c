@@ -132,7 +132,7 @@ static void set_key(const Vpnsip__Secret *secret, const uint8_t **key, size_t *s
 }
 
 /* False with the reason in `why`. */
-static bool install_one(struct agent_tunnel *tunnel, const Vpnsip__InstallSa *order,
+static bool install_one(struct agent_tunnel *tunnel, const Vpnsip__InstallSa *order, uint64_t owner,
                         const char **why)
 {
 	struct esp_options options = {
@@ -141,29 +141,39 @@ static bool install_one(struct agent_tunnel *tunnel, const Vpnsip__InstallSa *or
 		.has_extended_sequence = order->has_extended_sequence,
 		.is_inbound = order->direction == VPNSIP__SA_DIRECTION__SA_INBOUND,
 	};
-	struct sa_limits limits = {
-		.lifetime_usec = (uint64_t)order->hard_lifetime_sec * 1000000,
-		.soft_bytes = order->soft_byte_limit,
-		.hard_bytes = order->hard_byte_limit,
-		.soft_packets = order->soft_packet_limit,
-		.hard_packets = order->hard_packet_limit,
+	struct sa_terms terms = {
+		.replay_window = order->replay_window,
+		.limits =
+			{
+				.lifetime_usec = (uint64_t)order->hard_lifetime_sec * 1000000,
+				.soft_bytes = order->soft_byte_limit,
+				.hard_bytes = order->hard_byte_limit,
+				.soft_packets = order->soft_packet_limit,
+				.hard_packets = order->hard_packet_limit,
+			},
+		.owner = owner,
 	};
 
 	set_key(order->encryption_key, &options.encryption_key, &options.encryption_key_size);
 	set_key(order->integrity_key, &options.integrity_key, &options.integrity_key_size);
-	return tunnel_install_sa(&tunnel->core, order->spi, &options, order->replay_window, &limits,
+	return tunnel_install_sa(&tunnel->core, order->spi, &options, &terms,
 	                         bus_mono_usec(tunnel->agent->bus), why) == 0;
 }
 
 static void forget_sa(struct agent_tunnel *tunnel, const Vpnsip__InstallSa *order)
 {
 	tunnel_remove_sa(&tunnel->core, order->direction == VPNSIP__SA_DIRECTION__SA_INBOUND,
-	                 order->spi);
+	                 order->spi, bus_mono_usec(tunnel->agent->bus));
 }
 
-/* All of them or none. */
+static const char *direction_name(Vpnsip__SaDirection direction)
+{
+	return direction == VPNSIP__SA_DIRECTION__SA_INBOUND ? "inbound" : "outbound";
+}
+
+/* All of them or none. `owner` is the start of ike-agent that made them. */
 static void install_sas(struct agent *agent, struct bus_request *request,
-                        const Vpnsip__InstallSa *const *sas, size_t count)
+                        const Vpnsip__InstallSa *const *sas, size_t count, uint64_t owner)
 {
 	struct agent_tunnel *tunnel = find_if_id(agent, request, sas[0]->if_id);
 	const char *why;
@@ -171,8 +181,11 @@ static void install_sas(struct agent *agent, struct bus_request *request,
 	if (!tunnel)
 		return;
 	for (size_t i = 0; i < count; i++) {
-		if (install_one(tunnel, sas[i], &why))
+		if (install_one(tunnel, sas[i], owner, &why)) {
+			agent_note(tunnel, "SA %08x %s installed", sas[i]->spi,
+			           direction_name(sas[i]->direction));
 			continue;
+		}
 		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "%s: SA %08x: %s",
 		         tunnel->peer->tunnel, sas[i]->spi, why);
 		while (i-- > 0)
@@ -183,6 +196,7 @@ static void install_sas(struct agent *agent, struct bus_request *request,
 		if (sas[i]->direction == VPNSIP__SA_DIRECTION__SA_INBOUND)
 			data_path_take_early(tunnel, sas[i]->spi);
 	agent_settle(tunnel);
+	bus_fault_point(agent->bus, "tunnel-agent.sa-installed");
 	bus_done(request);
 }
 
@@ -192,24 +206,24 @@ static bool is_directed(const Vpnsip__InstallSa *order, Vpnsip__SaDirection dire
 }
 
 static void install_sa(struct agent *agent, struct bus_request *request,
-                       const Vpnsip__InstallSa *order)
+                       const Vpnsip__InstallSa *order, uint64_t owner)
 {
 	if (is_directed(order, VPNSIP__SA_DIRECTION__SA_INBOUND) ||
 	    is_directed(order, VPNSIP__SA_DIRECTION__SA_OUTBOUND))
-		install_sas(agent, request, &order, 1);
+		install_sas(agent, request, &order, 1, owner);
 	else
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "the SA has no direction");
 }
 
 static void install_child(struct agent *agent, struct bus_request *request,
-                          const Vpnsip__InstallChild *order)
+                          const Vpnsip__InstallChild *order, uint64_t owner)
 {
 	const Vpnsip__InstallSa *const sas[] = {order->inbound, order->outbound};
 
 	if (is_directed(order->inbound, VPNSIP__SA_DIRECTION__SA_INBOUND) &&
 	    is_directed(order->outbound, VPNSIP__SA_DIRECTION__SA_OUTBOUND) &&
 	    order->inbound->if_id == order->outbound->if_id)
-		install_sas(agent, request, sas, 2);
+		install_sas(agent, request, sas, 2, owner);
 	else
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG,
 		         "these are not the two SAs of a child");
@@ -223,7 +237,8 @@ static void remove_sa(struct agent *agent, struct bus_request *request,
 	if (!tunnel)
 		return;
 	tunnel_remove_sa(&tunnel->core, order->direction == VPNSIP__SA_DIRECTION__SA_INBOUND,
-	                 order->spi);
+	                 order->spi, bus_mono_usec(agent->bus));
+	agent_note(tunnel, "SA %08x %s removed", order->spi, direction_name(order->direction));
 	agent_settle(tunnel);
 	bus_done(request);
 }
@@ -254,6 +269,7 @@ static void send_ike_packet(struct agent *agent, struct bus_request *request,
 			         strerror(error));
 		return;
 	}
+	agent->ike_relayed_out++;
 	tunnel_note_sent(&tunnel->core, bus_mono_usec(agent->bus));
 	bus_done(request);
 }
@@ -288,10 +304,10 @@ void orders_handle(void *context, struct bus_request *request, const Vpnsip__Env
 		clear_peer(agent, request, order->clear_peer);
 		break;
 	case VPNSIP__ENVELOPE__BODY_INSTALL_SA:
-		install_sa(agent, request, order->install_sa);
+		install_sa(agent, request, order->install_sa, order->epoch);
 		break;
 	case VPNSIP__ENVELOPE__BODY_INSTALL_CHILD:
-		install_child(agent, request, order->install_child);
+		install_child(agent, request, order->install_child, order->epoch);
 		break;
 	case VPNSIP__ENVELOPE__BODY_REMOVE_SA:
 		remove_sa(agent, request, order->remove_sa);

@@ -23,9 +23,15 @@ static void free_sa(struct sa *sa)
 	free(sa);
 }
 
+static void retire_predecessors(struct sa **list, unsigned count, uint64_t owner, uint64_t now_usec)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (list[i]->owner != owner && !list[i]->retired_usec)
+			list[i]->retired_usec = now_usec;
+}
+
 int sa_install(struct sa_table *table, uint32_t spi, const struct esp_options *options,
-               unsigned replay_window, const struct sa_limits *limits, uint64_t now_usec,
-               const char **why)
+               const struct sa_terms *terms, uint64_t now_usec, const char **why)
 {
 	struct sa **list = options->is_inbound ? table->inbound : table->outbound;
 	unsigned *count = options->is_inbound ? &table->inbound_count : &table->outbound_count;
@@ -49,10 +55,12 @@ int sa_install(struct sa_table *table, uint32_t spi, const struct esp_options *o
 	}
 	sa->spi = spi;
 	sa->is_inbound = options->is_inbound;
-	replay_init(&sa->replay, replay_window, options->has_extended_sequence);
+	replay_init(&sa->replay, terms->replay_window, options->has_extended_sequence);
 	sa->sequence_limit = options->has_extended_sequence ? EXTENDED_SEQUENCE_LIMIT : UINT32_MAX;
-	sa->limits = *limits;
+	sa->limits = terms->limits;
+	sa->owner = terms->owner;
 	sa->installed_usec = now_usec;
+	retire_predecessors(list, *count, sa->owner, now_usec);
 	list[(*count)++] = sa;
 	return 0;
 }

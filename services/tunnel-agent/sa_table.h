@@ -22,6 +22,16 @@ struct sa_limits {
 	uint64_t soft_packets, hard_packets;
 };
 
+/** How an SA is kept. */
+struct sa_terms {
+	unsigned replay_window; /* packets; 0 = off */
+	struct sa_limits limits;
+	uint64_t owner; /* which start of ike-agent made it */
+};
+
+/* A predecessor of another owner serves packets that are still under way for so long. */
+#define SA_RETIRED_USEC 5000000u
+
 struct sa {
 	uint32_t spi;
 	bool is_inbound;
@@ -30,6 +40,8 @@ struct sa {
 	uint64_t sequence;           /* outbound: last one sent */
 	uint64_t sequence_limit;     /* outbound: the last one that may be sent */
 	struct sa_limits limits;
+	uint64_t owner;
+	uint64_t retired_usec; /* since when an SA of another owner has its place; 0 = it is in force */
 	uint64_t installed_usec;
 	uint64_t last_used_usec; /* 0 = never */
 	uint64_t packets;
@@ -48,11 +60,11 @@ struct sa_table {
 
 /**
  * Makes an SA and adds it. The same SPI in the same direction is left as it is (an order may come twice; starting anew
- * would repeat nonces). -1 and a reason when the algorithms do not fit or the table is full.
+ * would repeat nonces). Those of other owners in its direction are retired: a new start of ike-agent knows nothing of them. -1 and
+ * a reason when the algorithms do not fit or the table is full.
  */
 int sa_install(struct sa_table *table, uint32_t spi, const struct esp_options *options,
-               unsigned replay_window, const struct sa_limits *limits, uint64_t now_usec,
-               const char **why);
+               const struct sa_terms *terms, uint64_t now_usec, const char **why);
 
 /** Wipes and removes one SA; false when it is unknown. */
 bool sa_remove(struct sa_table *table, bool is_inbound, uint32_t spi);

@@ -96,7 +96,8 @@ static void fill_interface(const struct agent_tunnel *tunnel, Vpnsip__TunnelChan
 		message->unnumbered_interface = tunnel->peer->unnumbered;
 }
 
-static void fill_conditions(const struct tunnel *core, Vpnsip__TunnelChanged *message)
+static void fill_conditions(const struct tunnel *core, uint64_t now_usec,
+                            Vpnsip__TunnelChanged *message)
 {
 	uint64_t payload_usec = core->in.last_usec > core->out.last_usec ? core->in.last_usec
 	                                                                 : core->out.last_usec;
@@ -106,6 +107,7 @@ static void fill_conditions(const struct tunnel *core, Vpnsip__TunnelChanged *me
 	if (message->wants_peer)
 		message->wants_peer_since_mono_usec = core->wanting_since_usec;
 	message->held_packets = core->hold.count;
+	message->wants_sa = tunnel_wants_sa(core, now_usec);
 	message->is_idle = core->is_idle;
 	message->idle_since_mono_usec = payload_usec > core->opened_usec ? payload_usec
 	                                                                 : core->opened_usec;
@@ -118,6 +120,7 @@ static void fill(const struct agent_tunnel *tunnel, struct status *status)
 {
 	const struct tunnel *core = &tunnel->core;
 	Vpnsip__TunnelChanged *message = &status->message;
+	uint64_t now_usec = bus_mono_usec(tunnel->agent->bus);
 
 	vpnsip__tunnel_changed__init(message);
 	message->tunnel = tunnel->peer->tunnel;
@@ -129,9 +132,9 @@ static void fill(const struct agent_tunnel *tunnel, struct status *status)
 		message->remote = &status->remote;
 	}
 	fill_interface(tunnel, message);
-	fill_conditions(core, message);
+	fill_conditions(core, now_usec, message);
 	fill_traffic(core, message);
-	message->n_sas = fill_sas(&core->sas, bus_mono_usec(tunnel->agent->bus), status);
+	message->n_sas = fill_sas(&core->sas, now_usec, status);
 	message->sas = status->sa_list;
 	message->n_drops = fill_drops(core->drops, status->drops, status->drop_list);
 	message->drops = status->drop_list;

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +20,9 @@
 
 /* A dead peer is given up after this many retries (see the IKE profile's dpd-interval and dpd-retry). */
 #define DPD_RETRIES 5
+
+/* Not freed with the rest: calls to ike-agent that are in flight are failed after stop(), when the bus closes. */
+static struct agent the_agent;
 
 static size_t hash_mark(const struct agent *agent, uint32_t mark)
 {
@@ -43,10 +48,41 @@ struct agent_tunnel *agent_find_name(const struct agent *agent, const char *name
 	return NULL;
 }
 
+void agent_note(struct agent_tunnel *tunnel, const char *format, ...)
+{
+	const struct config_peer *peer = tunnel->peer;
+	char text[192];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	bus_trace(tunnel->agent->bus, peer->tunnel, tunnel->core.attempt,
+	          VPNSIP__TRACE_KIND__TRACE_KERNEL, NULL, false, "%s", text);
+	log_debug(LOG_TUNNEL, peer->tunnel, peer->number, "%s", text);
+}
+
+static void note_changes(struct agent_tunnel *tunnel)
+{
+	const struct tunnel *core = &tunnel->core;
+
+	if (core->state != tunnel->noted_state)
+		agent_note(tunnel, "%s -> %s, %u held", tunnel_state_names[tunnel->noted_state],
+		           tunnel_state_names[core->state], core->hold.count);
+	tunnel->noted_state = core->state;
+	if (core->orphans_removed != tunnel->noted_orphans)
+		log_session(LOG_WARNING, tunnel->peer->tunnel, tunnel->peer->number,
+		            "SAs removed: for %u s no IKE session answered for them",
+		            TUNNEL_ORPHAN_SA_USEC / SECOND_USEC);
+	tunnel->noted_orphans = core->orphans_removed;
+}
+
 void agent_settle(struct agent_tunnel *tunnel)
 {
 	const struct sa *sa;
 	bool is_hard;
+
+	note_changes(tunnel);
 
 	while ((sa = tunnel_next_sa_report(&tunnel->core, &is_hard)) != NULL)
 		ike_relay_report_limit(tunnel, sa->spi, is_hard);
@@ -56,9 +92,10 @@ void agent_settle(struct agent_tunnel *tunnel)
 		status_publish(tunnel);
 }
 
-static bool has_condition(const struct tunnel *core)
+static bool has_condition(const struct tunnel *core, uint64_t now_usec)
 {
-	return core->state == TUNNEL_WANTING || core->is_idle || core->is_dead || core->is_one_way;
+	return core->state == TUNNEL_WANTING || core->is_idle || core->is_dead ||
+	       core->is_one_way || tunnel_wants_sa(core, now_usec);
 }
 
 static void advance_tunnel(struct agent_tunnel *tunnel, uint64_t now_usec, bool is_new_second)
@@ -71,7 +108,7 @@ static void advance_tunnel(struct agent_tunnel *tunnel, uint64_t now_usec, bool 
 	if (is_new_second) {
 		bool has_moved = tunnel_sample(core, now_usec);
 
-		if (has_moved || has_condition(core))
+		if (has_moved || has_condition(core, now_usec))
 			core->revision++;
 	}
 	agent_settle(tunnel);
@@ -185,14 +222,10 @@ static int make_tunnels(struct agent *agent, const struct config *config)
 int tunnel_agent_prepare(struct service_context *service)
 {
 	const struct config *config = service->config;
-	struct agent *agent = calloc(1, sizeof(*agent));
+	struct agent *agent = &the_agent;
 	struct sockaddr_storage local = config->tunnel_source;
 	char why[256];
 
-	if (!agent) {
-		log_line(LOG_ERR, "out of memory");
-		return -1;
-	}
 	service->state = agent;
 	agent->udp = -1;
 	agent->service = service;
@@ -237,8 +270,6 @@ void tunnel_agent_stop(struct service_context *service)
 	event_free(agent->tick);
 	close(agent->udp);
 	free(agent->probe_targets);
-	free(agent->tunnels);
 	free(agent->by_mark);
-	free(agent);
 	service->state = NULL;
 }

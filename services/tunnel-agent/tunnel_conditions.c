@@ -140,12 +140,19 @@ static void expire_sas(struct tunnel *tunnel, struct sa **list, unsigned count, 
 	}
 }
 
-/* What has ended and was told is wiped; IKE's own removal finds nothing, which is fine. */
-static void remove_ended_sas(struct tunnel *tunnel, struct sa **list, const unsigned *count)
+static bool is_over(const struct sa *sa, uint64_t now_usec)
+{
+	return sa->is_hard_reported ||
+	       (sa->retired_usec && now_usec >= sa->retired_usec + SA_RETIRED_USEC);
+}
+
+/* What has ended and was told, or was replaced, is wiped; IKE's own removal finds nothing, which is fine. */
+static void remove_ended_sas(struct tunnel *tunnel, struct sa **list, const unsigned *count,
+                             uint64_t now_usec)
 {
 	for (unsigned i = *count; i-- > 0;)
-		if (list[i]->is_hard_reported)
-			tunnel_remove_sa(tunnel, list[i]->is_inbound, list[i]->spi);
+		if (is_over(list[i], now_usec))
+			tunnel_remove_sa(tunnel, list[i]->is_inbound, list[i]->spi, now_usec);
 }
 
 static void set_condition(struct tunnel *tunnel, bool *condition, bool value)
@@ -185,13 +192,14 @@ void tunnel_advance(struct tunnel *tunnel, uint64_t now_usec)
 		tunnel->drops[DROP_HOLD_EXPIRED] += expired;
 		tunnel_settle_hold(tunnel, now_usec);
 	}
-	remove_ended_sas(tunnel, sas->inbound, &sas->inbound_count);
-	remove_ended_sas(tunnel, sas->outbound, &sas->outbound_count);
+	remove_ended_sas(tunnel, sas->inbound, &sas->inbound_count, now_usec);
+	remove_ended_sas(tunnel, sas->outbound, &sas->outbound_count, now_usec);
 	expire_sas(tunnel, sas->inbound, sas->inbound_count, now_usec);
 	expire_sas(tunnel, sas->outbound, sas->outbound_count, now_usec);
 	if (tunnel->orphaned_usec && now_usec >= tunnel->orphaned_usec + TUNNEL_ORPHAN_SA_USEC) {
 		sa_remove_all(sas);
 		tunnel->orphaned_usec = 0;
+		tunnel->orphans_removed++;
 		tunnel->revision++;
 	}
 	evaluate_conditions(tunnel, now_usec);

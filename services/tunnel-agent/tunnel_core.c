@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "services/common/address.h"
+
 /* What a packet weighs outside: outer IPv4 and UDP header, the largest ESP overhead. */
 #define ENCAPSULATION_SIZE 73
 
@@ -135,6 +137,28 @@ bool tunnel_has_session(const struct tunnel *tunnel)
 	return tunnel->state == TUNNEL_OPEN || tunnel->state == TUNNEL_DRAINING;
 }
 
+bool tunnel_wants_sa(const struct tunnel *tunnel, uint64_t now_usec)
+{
+	return tunnel_has_session(tunnel) && tunnel->hold.count > 0 &&
+	       !sa_find_outbound(&tunnel->sas, now_usec);
+}
+
+void tunnel_settle_orphans(struct tunnel *tunnel, uint64_t now_usec)
+{
+	bool has_sas = tunnel->sas.inbound_count + tunnel->sas.outbound_count > 0;
+
+	if (!has_sas || (tunnel->attempt && tunnel->is_covered))
+		tunnel->orphaned_usec = 0;
+	else if (!tunnel->orphaned_usec)
+		tunnel->orphaned_usec = now_usec;
+}
+
+void tunnel_set_cover(struct tunnel *tunnel, bool is_covered, uint64_t now_usec)
+{
+	tunnel->is_covered = is_covered;
+	tunnel_settle_orphans(tunnel, now_usec);
+}
+
 /* Nothing of one session may count for the next. */
 static void forget_session(struct tunnel *tunnel)
 {
@@ -163,8 +187,10 @@ enum tunnel_order_result tunnel_set_peer(struct tunnel *tunnel, uint64_t attempt
 		step(tunnel, EVENT_SET_PEER, now_usec);
 		forget_session(tunnel);
 		tunnel->attempt = attempt;
-		tunnel->orphaned_usec = 0;
 		tunnel->last_sent_usec = now_usec;
+		tunnel_settle_orphans(tunnel, now_usec);
+	} else if (address_is_equal(remote, &tunnel->remote)) {
+		return ORDER_DONE;
 	}
 	tunnel->remote = *remote;
 	tunnel->revision++;
@@ -183,8 +209,8 @@ enum tunnel_order_result tunnel_open(struct tunnel *tunnel, uint64_t attempt, ui
 		tunnel->opened_usec = now_usec;
 		tunnel->next_release_usec = now_usec;
 		tunnel_settle_hold(tunnel, now_usec);
+		tunnel->revision++;
 	}
-	tunnel->revision++;
 	return ORDER_DONE;
 }
 
@@ -195,11 +221,12 @@ enum tunnel_order_result tunnel_clear_peer(struct tunnel *tunnel, uint64_t attem
 		return ORDER_STALE;
 	if (attempt > tunnel->cleared_attempt)
 		tunnel->cleared_attempt = attempt;
-	if (!tunnel->attempt)
+	if (!tunnel->attempt && tunnel->sas.inbound_count + tunnel->sas.outbound_count == 0)
 		return ORDER_DONE;
 	step(tunnel, EVENT_CLEAR_PEER, now_usec);
 	sa_remove_all(&tunnel->sas);
-	tunnel->orphaned_usec = 0;
+	/* What ike-agent still has belongs to the session that is over. */
+	tunnel_set_cover(tunnel, false, now_usec);
 	forget_session(tunnel);
 	tunnel_settle_hold(tunnel, now_usec);
 	tunnel->revision++;
@@ -207,21 +234,21 @@ enum tunnel_order_result tunnel_clear_peer(struct tunnel *tunnel, uint64_t attem
 }
 
 int tunnel_install_sa(struct tunnel *tunnel, uint32_t spi, const struct esp_options *options,
-                      unsigned replay_window, const struct sa_limits *limits, uint64_t now_usec,
-                      const char **why)
+                      const struct sa_terms *terms, uint64_t now_usec, const char **why)
 {
-	if (sa_install(&tunnel->sas, spi, options, replay_window, limits, now_usec, why) != 0)
+	if (sa_install(&tunnel->sas, spi, options, terms, now_usec, why) != 0)
 		return -1;
-	if (!tunnel->attempt && !tunnel->orphaned_usec)
-		tunnel->orphaned_usec = now_usec;
+	tunnel_settle_orphans(tunnel, now_usec);
 	tunnel->revision++;
 	return 0;
 }
 
-void tunnel_remove_sa(struct tunnel *tunnel, bool is_inbound, uint32_t spi)
+void tunnel_remove_sa(struct tunnel *tunnel, bool is_inbound, uint32_t spi, uint64_t now_usec)
 {
-	if (sa_remove(&tunnel->sas, is_inbound, spi))
-		tunnel->revision++;
+	if (!sa_remove(&tunnel->sas, is_inbound, spi))
+		return;
+	tunnel_settle_orphans(tunnel, now_usec);
+	tunnel->revision++;
 }
 
 static void hold_packet(struct tunnel *tunnel, const uint8_t *packet, size_t size,

@@ -17,7 +17,10 @@
 #include "services/tunnel-agent/hold.h"
 #include "services/tunnel-agent/sa_table.h"
 
-/* SAs of a tunnel that nobody gave a peer (the coordinator is dead) live this long. */
+/*
+ * SAs of a tunnel that nobody gave a peer (the coordinator is dead) or that no IKE session answers for (ike-agent is dead, or was
+ * started anew and not told of the session) live this long.
+ */
 #define TUNNEL_ORPHAN_SA_USEC 60000000u
 
 enum tunnel_state {
@@ -77,7 +80,9 @@ struct tunnel {
 	uint64_t opened_usec;
 	uint64_t last_received_usec; /* anything authentic, or IKE, on the session */
 	uint64_t last_sent_usec;     /* anything, on the session */
-	uint64_t orphaned_usec;      /* since when there are SAs and no peer; 0 = not so */
+	bool is_covered;             /* ike-agent has a session for this tunnel */
+	uint64_t orphaned_usec;   /* since when there are SAs without peer or cover; 0 = not so */
+	unsigned orphans_removed; /* how often they were given up */
 	uint64_t sampled_usec;
 	bool is_idle, is_dead, is_one_way;
 	bool has_sa_reports; /* an SA reached a limit: see tunnel_next_sa_report() */
@@ -106,9 +111,11 @@ enum tunnel_order_result tunnel_clear_peer(struct tunnel *tunnel, uint64_t attem
 
 /** An SA for this tunnel; see sa_install() and sa_remove(). */
 int tunnel_install_sa(struct tunnel *tunnel, uint32_t spi, const struct esp_options *options,
-                      unsigned replay_window, const struct sa_limits *limits, uint64_t now_usec,
-                      const char **why);
-void tunnel_remove_sa(struct tunnel *tunnel, bool is_inbound, uint32_t spi);
+                      const struct sa_terms *terms, uint64_t now_usec, const char **why);
+void tunnel_remove_sa(struct tunnel *tunnel, bool is_inbound, uint32_t spi, uint64_t now_usec);
+
+/** Whether ike-agent, as far as is known, has a session that answers for the tunnel's SAs. */
+void tunnel_set_cover(struct tunnel *tunnel, bool is_covered, uint64_t now_usec);
 
 /** A packet that the kernel routed into the interface: send, or it was held (copied) or dropped (counted). */
 enum tunnel_verdict tunnel_take(struct tunnel *tunnel, const uint8_t *packet, size_t size,
@@ -166,6 +173,12 @@ const struct sa *tunnel_next_sa_report(struct tunnel *tunnel, bool *is_hard);
 
 /** Whether OpenTunnel is in force. */
 bool tunnel_has_session(const struct tunnel *tunnel);
+
+/** Condition: the tunnel is open, packets wait, and there is no SA to send them with. */
+bool tunnel_wants_sa(const struct tunnel *tunnel, uint64_t now_usec);
+
+/** Starts or stops the clock of orphaned SAs; for the parts of the core only. */
+void tunnel_settle_orphans(struct tunnel *tunnel, uint64_t now_usec);
 
 /** Moves on when the hold became empty or is not empty any more; for the parts of the core only. */
 void tunnel_settle_hold(struct tunnel *tunnel, uint64_t now_usec);

@@ -305,7 +305,7 @@ static void reports_limits_once(void **state)
 	bool is_hard;
 
 	(void)state;
-	tunnel_remove_sa(&tunnel, false, OUT_SPI);
+	tunnel_remove_sa(&tunnel, false, OUT_SPI, START);
 	install_sa_with(&tunnel, false, 0x3333, &limits, START);
 	assert_true(send_payload(START));
 	assert_null(tunnel_next_sa_report(&tunnel, &is_hard));
@@ -332,7 +332,7 @@ static void enforces_byte_limits_inbound(void **state)
 	const struct sa_limits limits = {.hard_bytes = 2 * PACKET_SIZE};
 
 	(void)state;
-	tunnel_remove_sa(&tunnel, true, IN_SPI);
+	tunnel_remove_sa(&tunnel, true, IN_SPI, START);
 	install_sa_with(&tunnel, true, IN_SPI, &limits, START);
 	assert_true(receive_from_peer("10.1.0.5", START));
 	assert_true(receive_from_peer("10.1.0.5", START));
@@ -346,7 +346,7 @@ static void ends_sas_by_time(void **state)
 	bool is_hard = false;
 
 	(void)state;
-	tunnel_remove_sa(&tunnel, false, OUT_SPI);
+	tunnel_remove_sa(&tunnel, false, OUT_SPI, START);
 	install_sa_with(&tunnel, false, 0x3333, &limits, START);
 	assert_true(send_payload(START + 60 * SECOND - 1));
 	assert_int_equal(take_payload(&tunnel, 1, START + 60 * SECOND), TUNNEL_HELD);
@@ -364,13 +364,13 @@ static void never_wraps_sequence_numbers(void **state)
 	const struct esp_options options = {.encryption = VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16,
 	                                    .encryption_key = key,
 	                                    .encryption_key_size = sizeof(key)};
-	const struct sa_limits none = {0};
+	const struct sa_terms terms = {0};
 	const char *why;
 	bool is_hard;
 
 	(void)state;
-	tunnel_remove_sa(&tunnel, false, OUT_SPI);
-	assert_int_equal(tunnel_install_sa(&tunnel, 0x3333, &options, 0, &none, START, &why), 0);
+	tunnel_remove_sa(&tunnel, false, OUT_SPI, START);
+	assert_int_equal(tunnel_install_sa(&tunnel, 0x3333, &options, &terms, START, &why), 0);
 	tunnel.sas.outbound[0]->sequence = UINT32_MAX - (1U << 28) - 1;
 	assert_true(send_payload(START));
 	assert_non_null(tunnel_next_sa_report(&tunnel, &is_hard));
@@ -395,9 +395,9 @@ static void rekeys_without_loss(void **state)
 	install_sa_with(&tunnel, false, 0x5555, &none, START);
 	assert_int_equal(tunnel.sas.outbound_count, 2);
 	assert_int_equal(tunnel.sas.outbound[1]->sequence, 1);
-	tunnel_remove_sa(&tunnel, false, 0x5555);
+	tunnel_remove_sa(&tunnel, false, 0x5555, START);
 	assert_int_equal(sa_find_outbound(&tunnel.sas, START)->spi, OUT_SPI);
-	tunnel_remove_sa(&tunnel, false, 0x9999);
+	tunnel_remove_sa(&tunnel, false, 0x9999, START);
 	assert_int_equal(tunnel.sas.outbound_count, 1);
 }
 
@@ -408,13 +408,13 @@ static void bounds_the_number_of_sas(void **state)
 	                                    .encryption_key = key,
 	                                    .encryption_key_size = sizeof(key),
 	                                    .is_inbound = true};
-	const struct sa_limits none = {0};
+	const struct sa_terms terms = {.replay_window = 64};
 	const char *why = NULL;
 
 	(void)state;
 	for (uint32_t spi = 2; spi <= SA_MAXIMUM; spi++)
-		install_sa_with(&tunnel, true, 0x10000 + spi, &none, START);
-	assert_int_equal(tunnel_install_sa(&tunnel, 1, &options, 64, &none, START, &why), -1);
+		install_sa_of(&tunnel, true, 0x10000 + spi, &terms, START);
+	assert_int_equal(tunnel_install_sa(&tunnel, 1, &options, &terms, START, &why), -1);
 	assert_non_null(why);
 }
 

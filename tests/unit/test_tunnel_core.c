@@ -261,7 +261,7 @@ static void waits_for_an_sa_in_an_open_session(void **state)
 
 	(void)state;
 	bring_to(&tunnel, TUNNEL_OPEN);
-	tunnel_remove_sa(&tunnel, false, OUT_SPI);
+	tunnel_remove_sa(&tunnel, false, OUT_SPI, START);
 	assert_int_equal(take_payload(&tunnel, 1, START), TUNNEL_HELD);
 	assert_int_equal(tunnel.state, TUNNEL_DRAINING);
 	assert_int_equal(tunnel_next_release_usec(&tunnel, START), UINT64_MAX);

@@ -42,6 +42,7 @@ static inline void fixture_init(struct tunnel *tunnel)
 	remote->sin_port = htons(50002);
 	inet_pton(AF_INET, "198.51.100.2", &remote->sin_addr);
 	assert_int_equal(tunnel_init(tunnel, &options), 0);
+	tunnel_set_cover(tunnel, true, START);
 }
 
 /* An IPv4 packet with a number in it. */
@@ -74,8 +75,8 @@ static inline enum tunnel_verdict take_multicast(struct tunnel *tunnel, uint64_t
 	return tunnel_take(tunnel, packet, build_packet(packet, PACKET_SIZE, "224.0.0.5", 0), now);
 }
 
-static inline void install_sa_with(struct tunnel *tunnel, bool is_inbound, uint32_t spi,
-                                   const struct sa_limits *limits, uint64_t now)
+static inline void install_sa_of(struct tunnel *tunnel, bool is_inbound, uint32_t spi,
+                                 const struct sa_terms *terms, uint64_t now)
 {
 	static const uint8_t key[20] = {1, 2, 3, 4, 5};
 	const struct esp_options options = {
@@ -88,7 +89,15 @@ static inline void install_sa_with(struct tunnel *tunnel, bool is_inbound, uint3
 	};
 	const char *why;
 
-	assert_int_equal(tunnel_install_sa(tunnel, spi, &options, 64, limits, now, &why), 0);
+	assert_int_equal(tunnel_install_sa(tunnel, spi, &options, terms, now, &why), 0);
+}
+
+static inline void install_sa_with(struct tunnel *tunnel, bool is_inbound, uint32_t spi,
+                                   const struct sa_limits *limits, uint64_t now)
+{
+	const struct sa_terms terms = {.replay_window = 64, .limits = *limits};
+
+	install_sa_of(tunnel, is_inbound, spi, &terms, now);
 }
 
 static inline void install_sas(struct tunnel *tunnel, uint64_t now)
