@@ -68,14 +68,38 @@ out:
 	return result;
 }
 
+static bool belongs_to(const struct stat *status, uid_t uid, gid_t gid)
+{
+	return status->st_uid == uid && status->st_gid == gid;
+}
+
+/* A container's root may change owners, but not look into or change what is no longer its own. */
+static bool is_given(const char *path, uid_t uid, gid_t gid, mode_t mode)
+{
+	struct stat status;
+	char *lock = NULL;
+	bool result = false;
+
+	if (asprintf(&lock, "%s/lock", path) < 0)
+		return false;
+	if (lstat(path, &status) == 0 && S_ISDIR(status.st_mode) && belongs_to(&status, uid, gid) &&
+	    (status.st_mode & 07777) == mode)
+		result = lstat(lock, &status) != 0 || belongs_to(&status, uid, gid);
+	free(lock);
+	return result;
+}
+
 /* With the instance lock in it, which an earlier run as another user may have left. */
 static int give_directory(const char *path, uid_t uid, gid_t gid, mode_t mode)
 {
-	/* By descriptor: a link put there by somebody else is not followed. */
-	int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	int result = -1;
+	int directory, result = -1;
 
-	if (directory >= 0 && fchown(directory, uid, gid) == 0 && fchmod(directory, mode) == 0 &&
+	if (is_given(path, uid, gid, mode))
+		return 0;
+	/* By descriptor: a link put there by somebody else is not followed. */
+	directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	/* The mode first, while it is ours: CAP_CHOWN alone is enough for a directory that was just made. */
+	if (directory >= 0 && fchmod(directory, mode) == 0 && fchown(directory, uid, gid) == 0 &&
 	    (fchownat(directory, "lock", uid, gid, AT_SYMLINK_NOFOLLOW) == 0 || errno == ENOENT))
 		result = 0;
 	if (result != 0)
