@@ -75,21 +75,30 @@ class Packet:
 
 def read_packets(path):
     """Every packet of a pcap file; a last record that is still being written is left out."""
-    data = Path(path).read_bytes()
-    if len(data) < 24:
-        return []
-    order = "<" if data[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
-    fraction = 1e-9 if data[:4] in (b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d") else 1e-6
+    return read_packets_from(path, 0)[0]
+
+
+def read_packets_from(path, offset):
+    """(packets, offset to go on from) of a pcap file; 0 is its beginning."""
+    with open(path, "rb") as file:
+        head = file.read(24)
+        offset = max(offset, 24)
+        file.seek(offset)
+        data = file.read()
+    if len(head) < 24:
+        return [], 0
+    order = "<" if head[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
+    fraction = 1e-9 if head[:4] in (b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d") else 1e-6
     header = struct.Struct(order + "IIII")
-    packets, offset = [], 24
-    while offset + 16 <= len(data):
-        seconds, part, captured, _ = header.unpack_from(data, offset)
-        frame = data[offset + 16:offset + 16 + captured]
+    packets, place = [], 0
+    while place + 16 <= len(data):
+        seconds, part, captured, _ = header.unpack_from(data, place)
+        frame = data[place + 16:place + 16 + captured]
         if len(frame) < captured:
             break
         packets.append(parse_frame(seconds + part * fraction, frame))
-        offset += 16 + captured
-    return packets
+        place += 16 + captured
+    return packets, offset + place
 
 
 def parse_frame(when, frame):
@@ -136,6 +145,7 @@ class Capture:
     def __init__(self, workspace, space, interface, name):
         self.path = workspace.dir / f"{name}.pcap"
         self.log = workspace.dir / f"{name}.tcpdump"
+        self.offset = 0
         self.process = workspace.start(
             space.command("tcpdump", "-i", interface, "-n", "-s", "10000", "-U", "--immediate-mode", "-B", "32768", "-Z", "root",
                           "-w", self.path), f"{name}.tcpdump")
@@ -164,6 +174,12 @@ class Capture:
         """What has been captured until now."""
         self._catch_up(1)
         return read_packets(self.path)
+
+    def fresh(self):
+        """What has been captured since the last call of this."""
+        self._catch_up(1)
+        packets, self.offset = read_packets_from(self.path, self.offset)
+        return packets
 
     def stop(self):
         """Ends the capture and returns its packets; fails when one is missing."""
@@ -284,10 +300,10 @@ def wan_class(packet, wan, carrier, session_ports):
     return "clear"
 
 
-def classify_wan(packets, wan="198.51.100.0/24", carrier="198.51.100.5"):
-    """(Counter of classes, list of the clear packets). Session ports are those of the capture's own SDP."""
+def classify_wan(packets, wan="198.51.100.0/24", carrier="198.51.100.5", pairs=None):
+    """(Counter of classes, list of the clear packets). Session ports are those of the capture's own SDP, unless given."""
     network = ipaddress.ip_network(wan)
-    pairs = session_port_pairs(packets)
+    pairs = session_port_pairs(packets) if pairs is None else pairs
     classes, clear = Counter(), []
     for packet in packets:
         name = wan_class(packet, network, carrier, pairs)

@@ -114,6 +114,7 @@ class Workspace:
         self.dir = LABS / self.prefix
         self.namespaces = []
         self.processes = []
+        self.closers = []
         atexit.register(self.close)
 
     @staticmethod
@@ -139,6 +140,10 @@ class Workspace:
         self.processes.append(process)
         return process
 
+    def before_close(self, closer):
+        """Calls closer() before the processes are ended."""
+        self.closers.append(closer)
+
     def keep(self):
         """Leaves everything up when this program ends; `deploy/demo down` removes it later."""
         (self.dir / "kept").touch()
@@ -147,6 +152,8 @@ class Workspace:
     def close(self):
         """Ends and removes everything. VPNSIP_LAB_FILES=1 in the environment leaves the files (captures, logs)."""
         atexit.unregister(self.close)
+        for closer in self.closers:
+            closer()
         for process in self.processes:
             process.signal(signal.SIGTERM)
         for process in self.processes:

@@ -5,7 +5,11 @@ import grp
 import json
 import os
 import pwd
+import selectors
 import signal
+import subprocess
+import threading
+import time
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -40,6 +44,12 @@ def program(name):
     raise LabError(f"{name} is not built below {build} (VPNSIP_BUILD names another build directory)")
 
 
+@cache
+def takes_option(name, option):
+    """Whether the built program knows this option."""
+    return option in subprocess.run([program(name), "--help"], capture_output=True, text=True, timeout=5).stdout
+
+
 @dataclass
 class Settings:
     """What a test wants different at one router. The defaults are quick: a lab is not a bank."""
@@ -56,6 +66,8 @@ class Settings:
     destination: str = ""  # of the route through the tunnel; default the other LAN
     wan_exclusive: bool = True
     log_level: str = "info"
+    allow_faults: bool = False
+    restart_delay: float | None = None  # seconds after which a supervisor starts a dead service again; None = no supervisor
     peer_options: list = field(default_factory=list)
     timers: dict = field(default_factory=lambda: {"holddown": 2, "failback": 1, "answer": 4, "ringing": 4, "ike": 5,
                                                   "port-reuse": 1})
@@ -138,6 +150,7 @@ class Router:
         self.dir = workspace.dir / f"router-{site.name}"
         self.run_dir, self.state_dir = self.dir / "run", self.dir / "state"
         self.processes = {}
+        self.supervisor = None
         self.dir.mkdir(mode=0o755)
         self.config_file = self.dir / "vpnsip.conf"
         self.write_configuration()
@@ -161,9 +174,13 @@ class Router:
     def start(self):
         for name in SERVICES:
             self.start_service(name)
+        if self.settings.restart_delay is not None:
+            self.supervisor = Supervisor(self)
 
     def start_service(self, name):
         argv = [program(name), "-c", self.config_file, "--run-dir", self.run_dir, "--state-dir", self.state_dir]
+        if self.settings.allow_faults and takes_option(name, "--allow-faults"):
+            argv.append("--allow-faults")
         command = ["unshare", "--net", *argv] if name in WITHOUT_NETWORK else self.space.command(*argv)
         self.processes[name] = self.workspace.start(command, f"router-{self.site.name}/{name}.log")
 
@@ -183,14 +200,19 @@ class Router:
         return len(services) == len(SERVICES) and all(service.get("health") == "up" for service in services)
 
     def stop(self, number=signal.SIGTERM, names=None):
-        """Signals all (or the named) services at once and waits for them. Returns {name: exit status}."""
+        """Signals all (or the named) services at once and waits for them. Returns {name: exit status}. Ends a supervisor."""
+        if self.supervisor:
+            self.supervisor.stop()
         chosen = {name: self.processes[name] for name in names or self.processes}
         for process in chosen.values():
             process.signal(number)
         return {name: process.end() for name, process in chosen.items()}
 
+    def cli_command(self, *words):
+        return [str(program("vpnsip")), "-c", str(self.config_file), "--run-dir", str(self.run_dir), *map(str, words)]
+
     def cli(self, *words, check=True, timeout=10):
-        return run([str(program("vpnsip")), "-c", str(self.config_file), "--run-dir", str(self.run_dir), *map(str, words)], check=check, timeout=timeout)
+        return run(self.cli_command(*words), check=check, timeout=timeout)
 
     def show(self, *words):
         """The --json form of `vpnsip show WORDS`."""
@@ -238,3 +260,48 @@ class Router:
         """The kernel's choice for a packet from the LAN: the interface, or "unreachable"."""
         words = self.space.ip("route", "get", address, "from", self.site.host, "iif", "lan0", check=False).split()
         return words[words.index("dev") + 1] if "dev" in words and "unreachable" not in words else "unreachable"
+
+
+class Supervisor:
+    """Starts each service of a router again when it has ended, as systemd or a container's restart policy would."""
+
+    def __init__(self, router):
+        self.router = router
+        self.delay = router.settings.restart_delay
+        self.restarts = dict.fromkeys(router.processes, 0)
+        self.before_restart = lambda name: None  # a control run takes something away here
+        self.is_stopping = False
+        self.selector = selectors.DefaultSelector()
+        for name in router.processes:
+            self._watch(name)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+        router.workspace.before_close(self.stop)
+
+    def _watch(self, name):
+        self.selector.register(os.pidfd_open(self.router.processes[name].pid), selectors.EVENT_READ, name)
+
+    def _run(self):
+        due = {}  # name -> when to start it
+        while not self.is_stopping:
+            for key, _ in self.selector.select(0.02 if due else 0.2):
+                self.selector.unregister(key.fileobj)
+                os.close(key.fileobj)
+                due[key.data] = time.monotonic() + self.delay
+            for name in [name for name, when in due.items() if when <= time.monotonic() and not self.is_stopping]:
+                del due[name]
+                self.before_restart(name)
+                self.router.processes[name].end()
+                self.router.start_service(name)
+                self.restarts[name] += 1
+                self._watch(name)
+
+    def stop(self):
+        """After this a service that ends stays away."""
+        if self.is_stopping:
+            return
+        self.is_stopping = True
+        self.thread.join()
+        for key in list(self.selector.get_map().values()):
+            os.close(key.fileobj)
+        self.selector.close()
