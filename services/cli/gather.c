@@ -7,18 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-/** Calls in flight on one loop. */
-struct round {
-	struct event_base *base;
-	unsigned pending;
-	uint64_t *answered_mono_usec; /* when the last answer came */
+/** The bus ends each call in time; on a loaded machine its threads may be late, and the command is not. */
+#define GRACE_MSEC 250
+
+/** Where a reply is to be kept; NULL when the round is over. */
+struct question {
+	struct question *next;
+	struct gatherer *gatherer;
+	struct ordered *ordered;
 };
 
-/** Where a reply is to be kept. */
-struct question {
-	struct round *round;
-	struct gathered_service *service;
-	bool is_status;
+/** A bus of the command line and what is under way on it. */
+struct gatherer {
+	struct event_base *base;
+	struct bus *bus;
+	struct event *limit; /* of the round */
+	struct question *questions;
+	unsigned pending;
+	uint64_t answered_mono_usec; /* when the last answer came */
 };
 
 static void block_signals(void)
@@ -47,7 +53,7 @@ struct bus *gather_open(const struct gather_options *options, unsigned services,
 {
 	static const struct bus_handlers none;
 	struct bus_options bus_options = {
-		.self = VPNSIP__SERVICE__CLI,
+		.self = options->as ? options->as : VPNSIP__SERVICE__CLI,
 		.run_directory = options->run_directory,
 		.uid_map = options->uid_map,
 		.base = base,
@@ -66,11 +72,6 @@ struct bus *gather_open(const struct gather_options *options, unsigned services,
 	return bus;
 }
 
-static struct event_base *new_base(void)
-{
-	return event_base_new();
-}
-
 static Vpnsip__Envelope *copy_envelope(const Vpnsip__Envelope *envelope)
 {
 	size_t size = vpnsip__envelope__get_packed_size(envelope);
@@ -85,28 +86,128 @@ static Vpnsip__Envelope *copy_envelope(const Vpnsip__Envelope *envelope)
 	return copy;
 }
 
-static void one_less(struct round *round)
-{
-	if (--round->pending == 0)
-		event_base_loopbreak(round->base);
-}
-
-static void on_answer(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
+static void on_reply(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
 {
 	struct question *question = context;
-	struct gathered_service *service = question->service;
-	Vpnsip__Envelope *copy = outcome == BUS_DONE ? copy_envelope(reply) : NULL;
+	struct gatherer *gatherer = question->gatherer;
+	struct ordered *ordered = question->ordered;
 
-	if (outcome == BUS_DONE)
-		*question->round->answered_mono_usec =
-			bus_system_environment.mono_usec(bus_system_environment.context);
-	if (question->is_status) {
-		service->outcome = outcome;
-		service->status = copy;
-	} else {
-		service->snapshot = copy;
+	if (!ordered)
+		return;
+	question->ordered = NULL;
+	ordered->outcome = outcome;
+	snprintf(ordered->cause, sizeof(ordered->cause), "%s", bus_cause(reply));
+	if (outcome == BUS_DONE) {
+		ordered->reply = copy_envelope(reply);
+		gatherer->answered_mono_usec = bus_mono_usec(gatherer->bus);
 	}
-	one_less(question->round);
+	if (--gatherer->pending == 0)
+		event_base_loopbreak(gatherer->base);
+}
+
+static void on_limit(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	event_base_loopbreak(((struct gatherer *)context)->base);
+}
+
+struct gatherer *gather_begin(const struct gather_options *options, unsigned services, char *why,
+                              size_t why_size)
+{
+	struct gatherer *gatherer = calloc(1, sizeof(*gatherer));
+
+	snprintf(why, why_size, "out of memory");
+	if (!gatherer)
+		return NULL;
+	gatherer->base = event_base_new();
+	if (gatherer->base)
+		gatherer->limit = evtimer_new(gatherer->base, on_limit, gatherer);
+	if (gatherer->limit)
+		gatherer->bus = gather_open(options, services, false, NULL, NULL, gatherer->base,
+		                            why, why_size);
+	if (gatherer->bus)
+		return gatherer;
+	gather_end(gatherer);
+	return NULL;
+}
+
+static void send_order(struct gatherer *gatherer, struct ordered *ordered, unsigned timeout_msec)
+{
+	struct question *question = calloc(1, sizeof(*question));
+
+	if (!question)
+		abort(); /* as the bus itself would, a moment later */
+	*question = (struct question){gatherer->questions, gatherer, ordered};
+	gatherer->questions = question;
+	gatherer->pending++;
+	bus_call(gatherer->bus, ordered->to, ordered->session, ordered->order, timeout_msec,
+	         on_reply, question);
+}
+
+void gather_ask(struct gatherer *gatherer, struct ordered *orders, size_t count,
+                unsigned timeout_msec)
+{
+	unsigned limit_msec = timeout_msec + GRACE_MSEC;
+	const struct timeval limit = {.tv_sec = limit_msec / 1000,
+	                              .tv_usec = (suseconds_t)(limit_msec % 1000 * 1000)};
+
+	for (size_t i = 0; i < count; i++) {
+		orders[i].outcome = BUS_TIMED_OUT;
+		orders[i].reply = NULL;
+		snprintf(orders[i].cause, sizeof(orders[i].cause), "%s did not answer within %u ms",
+		         bus_service_name(orders[i].to), timeout_msec);
+		send_order(gatherer, &orders[i], timeout_msec);
+	}
+	if (count == 0)
+		return;
+	event_add(gatherer->limit, &limit);
+	event_base_dispatch(gatherer->base);
+	event_del(gatherer->limit);
+	for (struct question *question = gatherer->questions; question; question = question->next)
+		question->ordered = NULL;
+	gatherer->pending = 0;
+}
+
+void gather_end(struct gatherer *gatherer)
+{
+	struct question *next;
+
+	if (!gatherer)
+		return;
+	bus_close(gatherer->bus);
+	if (gatherer->limit)
+		event_free(gatherer->limit);
+	if (gatherer->base)
+		event_base_free(gatherer->base);
+	for (struct question *question = gatherer->questions; question; question = next) {
+		next = question->next;
+		free(question);
+	}
+	free(gatherer);
+}
+
+bool gather_order(const struct gather_options *options, struct ordered *orders, size_t count,
+                  unsigned timeout_msec, char *why, size_t why_size)
+{
+	struct gatherer *gatherer;
+	unsigned services = 0;
+
+	for (size_t i = 0; i < count; i++)
+		services |= BUS_SERVICE(orders[i].to);
+	gatherer = gather_begin(options, services, why, why_size);
+	if (gatherer)
+		gather_ask(gatherer, orders, count, timeout_msec);
+	gather_end(gatherer);
+	return gatherer != NULL;
+}
+
+void gather_forget(struct ordered *orders, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		bus_free_envelope(orders[i].reply);
+		orders[i].reply = NULL;
+	}
 }
 
 /* A process that does not answer may still be there: its instance lock names it. */
@@ -136,57 +237,46 @@ static unsigned running_process(const char *run_directory, Vpnsip__Service servi
 	return process;
 }
 
-static void ask(struct bus *bus, struct round *round, struct gathered *gathered,
-                struct question *questions, bool wants_snapshots)
-{
-	Vpnsip__GetSnapshot snapshot = VPNSIP__GET_SNAPSHOT__INIT;
-	Vpnsip__GetServiceStatus status = VPNSIP__GET_SERVICE_STATUS__INIT;
-
-	for (int i = 0; i < VPNSIP__SERVICE__CLI; i++) {
-		struct gathered_service *service = &gathered->services[i];
-
-		if (!service->is_asked)
-			continue;
-		*questions = (struct question){round, service, true};
-		bus_call(bus, (Vpnsip__Service)i, NULL, &status.base, GATHER_TIMEOUT_MSEC,
-		         on_answer, questions++);
-		round->pending++;
-		service->is_snapshot_wanted = wants_snapshots;
-		if (!wants_snapshots)
-			continue;
-		*questions = (struct question){round, service, false};
-		bus_call(bus, (Vpnsip__Service)i, NULL, &snapshot.base, GATHER_TIMEOUT_MSEC,
-		         on_answer, questions++);
-		round->pending++;
-	}
-}
-
 bool gather(const struct gather_options *options, unsigned services, bool wants_snapshots,
             struct gathered *gathered, char *why, size_t why_size)
 {
-	struct question questions[2 * VPNSIP__SERVICE__CLI];
-	struct round round = {.base = new_base(), .answered_mono_usec = &gathered->now_mono_usec};
-	struct bus *bus;
+	static const Vpnsip__GetSnapshot get_snapshot = VPNSIP__GET_SNAPSHOT__INIT;
+	static const Vpnsip__GetServiceStatus get_status = VPNSIP__GET_SERVICE_STATUS__INIT;
+	struct ordered orders[2 * VPNSIP__SERVICE__CLI] = {0};
+	struct gatherer *gatherer = gather_begin(options, services, why, why_size);
+	size_t count = 0;
 
 	*gathered = (struct gathered){0};
-	for (int i = 0; i < VPNSIP__SERVICE__CLI; i++)
-		gathered->services[i].is_asked = (services & BUS_SERVICE(i)) != 0;
-	snprintf(why, why_size, "out of memory");
-	if (!round.base)
+	if (!gatherer)
 		return false;
-	bus = gather_open(options, services, false, NULL, NULL, round.base, why, why_size);
-	if (bus) {
-		ask(bus, &round, gathered, questions, wants_snapshots);
-		if (round.pending)
-			event_base_dispatch(round.base);
-		bus_close(bus);
+	for (int i = 0; i < VPNSIP__SERVICE__CLI; i++) {
+		struct gathered_service *service = &gathered->services[i];
+
+		service->is_asked = (services & BUS_SERVICE(i)) != 0;
+		service->is_snapshot_wanted = service->is_asked && wants_snapshots;
+		if (service->is_asked)
+			orders[count++] = (struct ordered){.to = i, .order = &get_status.base};
+		if (service->is_snapshot_wanted)
+			orders[count++] = (struct ordered){.to = i, .order = &get_snapshot.base};
 	}
-	event_base_free(round.base);
+	gather_ask(gatherer, orders, count, GATHER_TIMEOUT_MSEC);
+	gathered->now_mono_usec = gatherer->answered_mono_usec;
+	gather_end(gatherer);
+	for (size_t i = 0; i < count; i++) {
+		struct gathered_service *service = &gathered->services[orders[i].to];
+
+		if (orders[i].order == &get_snapshot.base) {
+			service->snapshot = orders[i].reply;
+		} else {
+			service->status = orders[i].reply;
+			service->outcome = orders[i].outcome;
+		}
+	}
 	for (int i = 0; i < VPNSIP__SERVICE__CLI; i++)
 		if (gathered->services[i].is_asked && !gather_has_answered(&gathered->services[i]))
 			gathered->services[i].process_id = running_process(options->run_directory,
 			                                                   (Vpnsip__Service)i);
-	return bus != NULL;
+	return true;
 }
 
 void gather_free(struct gathered *gathered)
@@ -211,63 +301,36 @@ bool gather_is_complete(const struct gathered *gathered)
 	return true;
 }
 
+static void explain(Vpnsip__Service service, unsigned process_id, enum bus_outcome outcome,
+                    unsigned timeout_msec, char *text, size_t size)
+{
+	const char *name = bus_service_name(service);
+
+	if (process_id)
+		snprintf(text, size,
+		         "%s does not answer (process %u runs, but was silent for %.1f s)", name,
+		         process_id, timeout_msec / 1000.0);
+	else if (outcome == BUS_NOT_SENT)
+		snprintf(text, size, "%s does not answer (it is not running)", name);
+	else
+		snprintf(text, size, "%s does not answer (silent for %.1f s)", name,
+		         timeout_msec / 1000.0);
+}
+
 void gather_explain(const struct gathered *gathered, Vpnsip__Service service, char *text,
                     size_t size)
 {
 	const struct gathered_service *asked = &gathered->services[service];
 
-	if (asked->process_id)
-		snprintf(text, size,
-		         "%s does not answer (process %u runs, but was silent for %.1f s)",
-		         bus_service_name(service), asked->process_id,
-		         GATHER_TIMEOUT_MSEC / 1000.0);
-	else if (asked->outcome == BUS_NOT_SENT)
-		snprintf(text, size, "%s does not answer (it is not running)",
-		         bus_service_name(service));
+	explain(service, asked->process_id, asked->outcome, GATHER_TIMEOUT_MSEC, text, size);
+}
+
+void gather_explain_order(const struct gather_options *options, const struct ordered *ordered,
+                          unsigned timeout_msec, char *text, size_t size)
+{
+	if (ordered->outcome == BUS_FAILED)
+		snprintf(text, size, "%s", ordered->cause);
 	else
-		snprintf(text, size, "%s does not answer (silent for %.1f s)",
-		         bus_service_name(service), GATHER_TIMEOUT_MSEC / 1000.0);
-}
-
-/** An order in flight. */
-struct order_question {
-	struct round *round;
-	struct ordered *ordered;
-};
-
-static void on_order_reply(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
-{
-	struct order_question *question = context;
-	struct ordered *ordered = question->ordered;
-
-	ordered->outcome = outcome;
-	snprintf(ordered->cause, sizeof(ordered->cause), "%s", bus_cause(reply));
-	one_less(question->round);
-}
-
-bool gather_order(const struct gather_options *options, struct ordered *orders, size_t count,
-                  char *why, size_t why_size)
-{
-	struct order_question questions[VPNSIP__SERVICE__CLI];
-	struct round round = {.base = new_base()};
-	unsigned services = 0;
-	struct bus *bus;
-
-	snprintf(why, why_size, "out of memory");
-	if (!round.base || count > VPNSIP__SERVICE__CLI)
-		return false;
-	for (size_t i = 0; i < count; i++)
-		services |= BUS_SERVICE(orders[i].to);
-	bus = gather_open(options, services, false, NULL, NULL, round.base, why, why_size);
-	for (size_t i = 0; bus && i < count; i++) {
-		questions[i] = (struct order_question){&round, &orders[i]};
-		round.pending++;
-		bus_call(bus, orders[i].to, NULL, orders[i].order, ORDER_TIMEOUT_MSEC,
-		         on_order_reply, &questions[i]);
-	}
-	if (round.pending)
-		event_base_dispatch(round.base);
-	bus_close(bus);
-	event_base_free(round.base);
-	return bus != NULL;
+		explain(ordered->to, running_process(options->run_directory, ordered->to),
+		        ordered->outcome, timeout_msec, text, size);
 }

@@ -8,7 +8,7 @@
 
 #include "bus/bus.h"
 
-/** Every question has this long; a command asks at most once, so it ends in time whatever hangs. */
+/** Every question has this long; who has not answered is not asked again, so a command ends in time whatever hangs. */
 #define GATHER_TIMEOUT_MSEC 1500
 /** An order that ends calls waits for the release timer. */
 #define ORDER_TIMEOUT_MSEC  2500
@@ -36,6 +36,7 @@ struct gathered {
 struct gather_options {
 	const char *run_directory;
 	const char *uid_map; /* NULL = the system users */
+	Vpnsip__Service as;  /* who sends the orders; 0 = the command line */
 };
 
 /**
@@ -61,13 +62,38 @@ void gather_explain(const struct gathered *gathered, Vpnsip__Service service, ch
 struct ordered {
 	Vpnsip__Service to;
 	const ProtobufCMessage *order;
+	const char *session; /* NULL = none */
 	enum bus_outcome outcome;
-	char cause[256]; /* "" when done */
+	Vpnsip__Envelope *reply; /* with BUS_DONE, unless out of memory; free with gather_forget() */
+	char cause[256];         /* "" when done */
 };
 
-/** Sends the orders in parallel and waits for all, at most ORDER_TIMEOUT_MSEC. False as gather(). */
+struct gatherer;
+
+/** Reaches out for these services. NULL and a sentence in `why` when the bus cannot be opened. End with gather_end(). */
+struct gatherer *gather_begin(const struct gather_options *options, unsigned services, char *why,
+                              size_t why_size);
+
+/**
+ * Sends the orders in parallel and waits for all, at most `timeout_msec`, whatever hangs. May be called again: the second
+ * round need not connect anew.
+ */
+void gather_ask(struct gatherer *gatherer, struct ordered *orders, size_t count,
+                unsigned timeout_msec);
+
+/** NULL is allowed. */
+void gather_end(struct gatherer *gatherer);
+
+/** gather_begin(), gather_ask() and gather_end(). False as gather(). */
 bool gather_order(const struct gather_options *options, struct ordered *orders, size_t count,
-                  char *why, size_t why_size);
+                  unsigned timeout_msec, char *why, size_t why_size);
+
+/** Frees the replies. */
+void gather_forget(struct ordered *orders, size_t count);
+
+/** Why one that was asked gave no answer: as gather_explain(). Of BUS_FAILED its cause. */
+void gather_explain_order(const struct gather_options *options, const struct ordered *ordered,
+                          unsigned timeout_msec, char *text, size_t size);
 
 /** A bus for the command line, with `handlers` for monitor (or NULL). Signals are blocked by it. */
 struct bus *gather_open(const struct gather_options *options, unsigned services, bool subscribes,

@@ -30,10 +30,11 @@ static int order_coordinator(const struct cli *cli, const ProtobufCMessage *orde
 	struct ordered ordered = {.to = VPNSIP__SERVICE__COORDINATOR, .order = order};
 	char why[256];
 
-	if (!gather_order(&cli->bus, &ordered, 1, why, sizeof(why))) {
+	if (!gather_order(&cli->bus, &ordered, 1, ORDER_TIMEOUT_MSEC, why, sizeof(why))) {
 		command_complain("%s", why);
 		return CLI_FAILED;
 	}
+	gather_forget(&ordered, 1);
 	return report(&ordered);
 }
 
@@ -116,7 +117,7 @@ int command_purge(const struct cli *cli, const struct words *words)
 		command_complain("nothing was done");
 		return CLI_FAILED;
 	}
-	if (!gather_order(&cli->bus, orders, count, why, sizeof(why))) {
+	if (!gather_order(&cli->bus, orders, count, ORDER_TIMEOUT_MSEC, why, sizeof(why))) {
 		command_complain("%s", why);
 		return CLI_FAILED;
 	}
@@ -130,5 +131,6 @@ int command_purge(const struct cli *cli, const struct words *words)
 				remains[i], bus_service_name(orders[i].to));
 		status = one > status ? one : status;
 	}
+	gather_forget(orders, count);
 	return status;
 }
