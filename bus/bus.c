@@ -124,6 +124,8 @@ static int open_parts(struct bus *bus, const struct bus_options *options, char *
 	if (bus->inbox == NULL || bus->replies == NULL || bus->trace == NULL ||
 	    bus->trace_end == NULL)
 		return -1;
+	if (options->allows_faults && (bus->faults = faults_new(bus)) == NULL)
+		return -1;
 	bus->transport = transport_open(options->run_directory, bus->inbox, &transport_handlers,
 	                                bus, why, why_size);
 	if (bus->transport == NULL)
@@ -164,6 +166,8 @@ void bus_close(struct bus *bus)
 		event_free(bus->tick);
 	transport_guard_free(bus->guard);
 	bus->guard = NULL;
+	faults_free(bus->faults);
+	bus->faults = NULL;
 	if (bus->transport != NULL)
 		is_at_rest = transport_stop(bus->transport);
 	bus->is_closing = true;

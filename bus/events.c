@@ -5,8 +5,16 @@
 #include "bus/internal.h"
 #include "bus/permissions.h"
 
+static void transmit(struct bus *bus, const struct passage *passage, const uint8_t *octets,
+                     size_t size)
+{
+	(void)passage;
+	transport_publish(bus->transport, octets, size);
+}
+
 static void publish(struct bus *bus, Vpnsip__Envelope *event, const char *session)
 {
+	const struct passage passage = {.point = VPNSIP__FAULT_POINT__SEND_EVENT, .go = transmit};
 	size_t size;
 	uint8_t *octets;
 
@@ -19,7 +27,7 @@ static void publish(struct bus *bus, Vpnsip__Envelope *event, const char *sessio
 		bus_log(bus, LOG_ERR, "bus: %s of %zu octets is too big to publish",
 		        bus_body_name(event), size);
 	else
-		transport_publish(bus->transport, octets, size);
+		faults_pass(bus, &passage, octets, size);
 	free(octets);
 }
 
@@ -71,9 +79,10 @@ void events_deliver(struct bus *bus, const Vpnsip__Envelope *event)
 	bus->trace_id = trace_before;
 }
 
-void events_receive(void *context, Vpnsip__Service peer, const uint8_t *octets, size_t size)
+static void receive(struct bus *bus, const struct passage *passage, const uint8_t *octets,
+                    size_t size)
 {
-	struct bus *bus = context;
+	const Vpnsip__Service peer = passage->peer;
 	Vpnsip__Envelope *event = envelope_unpack(octets, size);
 
 	if (event == NULL) {
@@ -102,4 +111,12 @@ void events_receive(void *context, Vpnsip__Service peer, const uint8_t *octets, 
 		peers_event(bus, peer, event);
 		break;
 	}
+}
+
+void events_receive(void *context, Vpnsip__Service peer, const uint8_t *octets, size_t size)
+{
+	const struct passage passage = {
+		.point = VPNSIP__FAULT_POINT__RECEIVE_EVENT, .peer = peer, .go = receive};
+
+	faults_pass(context, &passage, octets, size);
 }

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "bus/bus.h"
+#include "bus/faults.h"
 #include "bus/identity.h"
 #include "bus/inbox.h"
 #include "bus/reply_cache.h"
@@ -54,6 +55,7 @@ struct bus {
 	uint64_t trace_id;       /* of what is being handled; 0 = nothing */
 	struct event *trace_end; /* of bus_resume_trace() */
 	struct trace *trace;
+	struct faults *faults; /* NULL = none are allowed */
 	_Atomic uint64_t state_revision;
 	_Atomic uint64_t last_request_id;
 	struct identity identity;
@@ -62,6 +64,7 @@ struct bus {
 	struct transport *transport;
 	struct peer peers[PEER_COUNT];
 	struct call *calls;   /* by request id */
+	struct call *doubles; /* sent twice on order: their replies are for nobody */
 	struct call *waiting; /* for a peer to appear, oldest first */
 	unsigned waiting_count;
 	struct bus_request *open_requests;

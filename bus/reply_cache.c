@@ -86,3 +86,11 @@ void reply_cache_store(struct reply_cache *cache, const struct reply_key *key,
 	memcpy(entry->octets, octets, size);
 	entry->size = size;
 }
+
+void reply_cache_forget(struct reply_cache *cache, const struct reply_key *key)
+{
+	struct entry *entry = find(cache, key);
+
+	if (entry != NULL)
+		drop(cache, entry);
+}

@@ -32,4 +32,7 @@ void reply_cache_begin(struct reply_cache *cache, const struct reply_key *key);
 void reply_cache_store(struct reply_cache *cache, const struct reply_key *key,
                        const uint8_t *octets, size_t size);
 
+/** The order is unknown again. */
+void reply_cache_forget(struct reply_cache *cache, const struct reply_key *key);
+
 #endif

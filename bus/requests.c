@@ -34,6 +34,8 @@ struct call {
 	struct event *timer;
 	const char *refusal; /* it was not sent for this reason */
 	bool is_waiting;
+	bool is_double; /* see bus.doubles */
+	bool is_lost;   /* a fault has it, or its reply */
 	struct transport_call *sent;
 	uint8_t *octets;
 	size_t size;
@@ -187,19 +189,56 @@ static void fail_unsent(struct call *call, const char *why)
 	              call->order->short_name, bus_service_name(call->to), why));
 }
 
-void requests_reply(void *call_context, enum transport_result result, const uint8_t *octets,
-                    size_t size)
+static void end(struct call *call, enum transport_result result, const uint8_t *octets, size_t size)
 {
-	struct call *call = call_context;
 	enum bus_outcome outcome;
 	Vpnsip__Envelope *reply;
 
-	call->sent = NULL;
 	if (octets != NULL)
 		tap_mirror(call->bus, VPNSIP__TAP_POINT__REPLY_RECEIVED, call->to, octets, size);
 	reply = requests_outcome(call->bus, call->to, call->id, call->order, call->timeout_msec,
 	                         result, octets, size, &outcome);
 	finish(call, outcome, reply);
+}
+
+static struct call *find(const struct bus *bus, uint64_t id)
+{
+	struct call *call;
+
+	HASH_FIND(hh, bus->calls, &id, sizeof(id), call);
+	return call;
+}
+
+static void take_reply(struct bus *bus, const struct passage *passage, const uint8_t *octets,
+                       size_t size)
+{
+	struct call *call = find(bus, passage->number);
+
+	if (call != NULL)
+		end(call, TRANSPORT_REPLIED, octets, size);
+}
+
+void requests_reply(void *call_context, enum transport_result result, const uint8_t *octets,
+                    size_t size)
+{
+	struct call *call = call_context;
+
+	call->sent = NULL;
+	if (call->is_double) {
+		DL_DELETE(call->bus->doubles, call);
+		free(call);
+	} else if (result != TRANSPORT_REPLIED) {
+		end(call, result, NULL, 0);
+	} else {
+		const struct passage passage = {.point = VPNSIP__FAULT_POINT__RECEIVE_REPLY,
+		                                .peer = call->to,
+		                                .order = call->order->short_name,
+		                                .go = take_reply,
+		                                .number = call->id};
+
+		call->is_lost = true; /* until it is taken */
+		faults_pass(call->bus, &passage, octets, size);
+	}
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
@@ -214,23 +253,59 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	} else if (call->refusal != NULL) {
 		fail_unsent(call, call->refusal);
 	} else {
-		requests_reply(call, TRANSPORT_NOT_SENT, NULL, 0);
+		end(call, call->is_lost ? TRANSPORT_CANCELLED : TRANSPORT_NOT_SENT, NULL, 0);
+	}
+}
+
+static void send_double(struct bus *bus, const struct call *call, const uint8_t *octets,
+                        size_t size)
+{
+	struct call *twin = calloc(1, sizeof(*twin));
+
+	if (twin == NULL)
+		return;
+	twin->bus = bus;
+	twin->is_double = true;
+	twin->sent = transport_call(bus->transport, call->to, octets, size, twin);
+	if (twin->sent != NULL)
+		DL_APPEND(bus->doubles, twin);
+	else
+		free(twin);
+}
+
+static void hand_over(struct bus *bus, const struct passage *passage, const uint8_t *octets,
+                      size_t size)
+{
+	struct call *call = find(bus, passage->number);
+
+	if (call == NULL)
+		return; /* its time ran out meanwhile */
+	if (passage->is_copy) {
+		send_double(bus, call, octets, size);
+		return;
+	}
+	call->is_lost = false;
+	call->sent = transport_call(bus->transport, call->to, octets, size, call);
+	if (call->sent == NULL) {
+		call->refusal = "failed: out of memory";
+		event_active(call->timer, EV_TIMEOUT, 0);
 	}
 }
 
 static void send_now(struct call *call)
 {
 	struct bus *bus = call->bus;
+	const struct passage passage = {.point = VPNSIP__FAULT_POINT__SEND_REQUEST,
+	                                .peer = call->to,
+	                                .go = hand_over,
+	                                .number = call->id};
 
 	tap_mirror(bus, VPNSIP__TAP_POINT__REQUEST_SENT, call->to, call->octets, call->size);
 	bus->peers[call->to].counters.requests_sent++;
-	call->sent = transport_call(bus->transport, call->to, call->octets, call->size, call);
+	call->is_lost = true; /* until it is handed over */
+	faults_pass(bus, &passage, call->octets, call->size);
 	free(call->octets);
 	call->octets = NULL;
-	if (call->sent == NULL) {
-		call->refusal = "failed: out of memory";
-		event_active(call->timer, EV_TIMEOUT, 0);
-	}
 }
 
 void requests_peer_appeared(struct bus *bus, Vpnsip__Service peer)
@@ -297,9 +372,8 @@ uint64_t bus_call(struct bus *bus, Vpnsip__Service to, const char *session,
 
 void bus_cancel(struct bus *bus, uint64_t request_id)
 {
-	struct call *call;
+	struct call *call = find(bus, request_id);
 
-	HASH_FIND(hh, bus->calls, &request_id, sizeof(request_id), call);
 	if (call == NULL)
 		return;
 	call->done = NULL;
@@ -310,4 +384,10 @@ void requests_fail_all(struct bus *bus)
 {
 	while (bus->calls != NULL)
 		fail_unsent(bus->calls, "was given up: the bus is being closed");
+	while (bus->doubles != NULL) {
+		struct call *twin = bus->doubles;
+
+		DL_DELETE(bus->doubles, twin);
+		free(twin);
+	}
 }

@@ -14,8 +14,9 @@
 struct bus_request {
 	struct bus_request *prev, *next;
 	struct bus *bus;
-	struct transport_request *slot;
+	struct transport_request *slot; /* NULL: nobody waits for the reply */
 	uid_t uid;
+	bool is_dispatched;
 	bool is_repeated; /* of one that is being carried out: its reply is not kept */
 	Vpnsip__Envelope *order;
 };
@@ -54,12 +55,75 @@ static uint8_t *pack_reply(struct bus_request *request, const ProtobufCMessage *
 	return envelope_pack(&reply, size);
 }
 
+/** The sender's connection has its answer (NULL: none), and the request is over. */
+static void conclude(struct bus_request *request, const uint8_t *octets, size_t size)
+{
+	if (request->slot != NULL)
+		transport_reply(request->slot, octets, size);
+	free_request(request);
+}
+
+static void send_reply(struct bus *bus, const struct passage *passage, const uint8_t *octets,
+                       size_t size)
+{
+	(void)bus;
+	if (!passage->is_copy) /* a connection takes one reply */
+		conclude(passage->object, octets, size);
+}
+
+static void withhold_reply(struct bus *bus, const struct passage *passage)
+{
+	(void)bus;
+	conclude(passage->object, NULL, 0);
+}
+
+static void pass_reply(struct bus_request *request, const uint8_t *octets, size_t size)
+{
+	const struct passage passage = {.point = VPNSIP__FAULT_POINT__SEND_REPLY,
+	                                .peer = request->order->source,
+	                                .order = bus_body_name(request->order),
+	                                .go = send_reply,
+	                                .drop = withhold_reply,
+	                                .object = request};
+
+	faults_pass(request->bus, &passage, octets, size);
+}
+
+static void keep_reply(struct bus *bus, const struct passage *passage, const uint8_t *octets,
+                       size_t size)
+{
+	struct bus_request *request = passage->object;
+
+	if (passage->is_copy)
+		return;
+	if (!request->is_repeated) {
+		const struct reply_key key = key_of(request->order);
+
+		reply_cache_store(bus->replies, &key, octets, size);
+	}
+	pass_reply(request, octets, size);
+}
+
+static void lose_reply(struct bus *bus, const struct passage *passage)
+{
+	struct bus_request *request = passage->object;
+	const struct reply_key key = key_of(request->order);
+
+	reply_cache_forget(bus->replies, &key);
+	conclude(request, NULL, 0);
+}
+
 void bus_reply(struct bus_request *request, const ProtobufCMessage *reply)
 {
 	struct bus *bus = request->bus;
-	const struct reply_key key = key_of(request->order);
 	size_t size = 0;
 	uint8_t *octets = pack_reply(request, reply, &size);
+	const struct passage passage = {.point = VPNSIP__FAULT_POINT__AFTER_EFFECT,
+	                                .peer = request->order->source,
+	                                .order = bus_body_name(request->order),
+	                                .go = keep_reply,
+	                                .drop = lose_reply,
+	                                .object = request};
 
 	if (octets == NULL) {
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "%s is no answer to %s",
@@ -75,11 +139,11 @@ void bus_reply(struct bus_request *request, const ProtobufCMessage *reply)
 		return;
 	}
 	tap_mirror(bus, VPNSIP__TAP_POINT__REPLY_SENT, request->order->source, octets, size);
-	if (!request->is_repeated)
-		reply_cache_store(bus->replies, &key, octets, size);
-	transport_reply(request->slot, octets, size);
+	if (request->is_dispatched)
+		faults_pass(bus, &passage, octets, size);
+	else
+		keep_reply(bus, &passage, octets, size);
 	free(octets);
-	free_request(request);
 }
 
 void bus_done(struct bus_request *request)
@@ -149,6 +213,15 @@ static void dispatch(struct bus *bus, struct bus_request *request)
 	case VPNSIP__ENVELOPE__BODY_SET_LOG:
 		set_log(bus, request);
 		break;
+	case VPNSIP__ENVELOPE__BODY_SET_FAULT:
+		faults_set(bus->faults, request, request->order->set_fault);
+		break;
+	case VPNSIP__ENVELOPE__BODY_CLEAR_FAULTS:
+		faults_clear(bus->faults, request);
+		break;
+	case VPNSIP__ENVELOPE__BODY_GET_FAULTS:
+		faults_answer(bus->faults, request);
+		break;
 	case VPNSIP__ENVELOPE__BODY_GET_TRACE:
 		trace_answer(bus->trace, request, request->order->get_trace);
 		break;
@@ -173,8 +246,7 @@ static bool is_settled(struct bus *bus, struct bus_request *request)
 	switch (reply_cache_find(bus->replies, &key, &stored, &size)) {
 	case REPLY_STORED:
 		bus->counters.repeated_requests++;
-		transport_reply(request->slot, stored, size);
-		free_request(request);
+		pass_reply(request, stored, size);
 		return true;
 	case REPLY_IN_PROGRESS:
 		bus->counters.repeated_requests++;
@@ -202,54 +274,92 @@ static bool is_allowed(struct bus *bus, const struct bus_request *request)
 	                    bus->self);
 }
 
-void serve_request(void *context, struct transport_request *slot, uid_t uid, const uint8_t *octets,
-                   size_t size)
+static struct bus_request *new_request(struct bus *bus, struct transport_request *slot, uid_t uid,
+                                       const uint8_t *octets, size_t size)
 {
-	struct bus *bus = context;
 	Vpnsip__Envelope *order = envelope_unpack(octets, size);
 	struct bus_request *request = calloc(1, sizeof(*request));
-	uint64_t trace_before = bus->trace_id;
 
 	if (order == NULL || request == NULL || order->kind != VPNSIP__ENVELOPE_KIND__REQUEST) {
-		bus->counters.undecodable_messages++;
 		bus_free_envelope(order);
 		free(request);
-		transport_reply(slot, NULL, 0);
-		return;
+		return NULL;
 	}
-	request->bus = bus;
-	request->slot = slot;
-	request->uid = uid;
-	request->order = order;
+	*request = (struct bus_request){.bus = bus, .slot = slot, .uid = uid, .order = order};
 	DL_APPEND(bus->open_requests, request);
 	if (++bus->open_request_count > bus->open_request_most)
 		bus->open_request_most = bus->open_request_count;
 	bus->counters.served_requests++;
-	tap_mirror(bus, VPNSIP__TAP_POINT__REQUEST_RECEIVED, order->source, octets, size);
+	return request;
+}
+
+static void give_back(struct bus *bus, const struct passage *passage)
+{
+	(void)bus;
+	if (!passage->is_copy)
+		transport_reply(passage->object, NULL, 0);
+}
+
+/** Answers what may not be sent; false if it may. */
+static bool is_refused(struct bus *bus, struct bus_request *request)
+{
+	const Vpnsip__Envelope *order = request->order;
+
 	if (!is_allowed(bus, request)) {
+		bus_log(bus, LOG_WARNING, "bus: uid %u as %s may not send %s",
+		        (unsigned)request->uid, bus_service_name(order->source),
+		        bus_body_name(order));
 		bus->counters.refused_messages++;
-		bus_log(bus, LOG_WARNING, "bus: uid %u as %s may not send %s", (unsigned)uid,
-		        bus_service_name(order->source), bus_body_name(order));
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "%s may not send %s to %s",
 		         bus_service_name(order->source), bus_body_name(order),
 		         bus_service_name(bus->self));
-		return;
+		return true;
 	}
-	if (permission_of(order->body_case)->is_for_root && uid != 0 && uid != geteuid()) {
+	if (permission_of(order->body_case)->is_for_root && request->uid != 0 &&
+	    request->uid != geteuid()) {
 		bus->counters.refused_messages++;
 		bus_fail(request, VPNSIP__FAILURE_KIND__REALITY,
 		         "%s is for root alone, not for uid %u", bus_body_name(order),
-		         (unsigned)uid);
+		         (unsigned)request->uid);
+		return true;
+	}
+	return false;
+}
+
+static void serve(struct bus *bus, const struct passage *passage, const uint8_t *octets,
+                  size_t size)
+{
+	struct transport_request *slot = passage->is_copy ? NULL : passage->object;
+	struct bus_request *request = new_request(bus, slot, (uid_t)passage->number, octets, size);
+	uint64_t trace_before = bus->trace_id;
+
+	if (request == NULL) {
+		bus->counters.undecodable_messages++;
+		give_back(bus, passage);
 		return;
 	}
-	if (is_settled(bus, request))
+	tap_mirror(bus, VPNSIP__TAP_POINT__REQUEST_RECEIVED, request->order->source, octets, size);
+	if (is_refused(bus, request) || is_settled(bus, request))
 		return;
-	if (!permission_of(order->body_case)->is_reading) {
-		const struct reply_key key = key_of(order);
+	if (!permission_of(request->order->body_case)->is_reading) {
+		const struct reply_key key = key_of(request->order);
 
 		reply_cache_begin(bus->replies, &key);
 	}
-	bus->trace_id = order->trace_id;
+	bus->trace_id = request->order->trace_id;
+	request->is_dispatched = true;
 	dispatch(bus, request);
 	bus->trace_id = trace_before;
+}
+
+void serve_request(void *context, struct transport_request *slot, uid_t uid, const uint8_t *octets,
+                   size_t size)
+{
+	const struct passage passage = {.point = VPNSIP__FAULT_POINT__BEFORE_HANDLER,
+	                                .go = serve,
+	                                .drop = give_back,
+	                                .object = slot,
+	                                .number = uid};
+
+	faults_pass(context, &passage, octets, size);
 }
