@@ -24,6 +24,7 @@ REST_SECONDS = 10  # from the hang-up to rest
 RECOVER_SECONDS = 25
 SETTLE_SECONDS = 0.6  # what has recovered must stay so
 TIMERS = {"holddown": 2, "failback": 1, "answer": 4, "ringing": 4, "ike": 5, "port-reuse": 1, "register-retry": 1}
+IKE_AUTH = 35  # exchange type
 
 
 class Missed(Exception):
@@ -160,6 +161,9 @@ class Run:
         self.helper = None  # a service of the target that stands still, so that the state lasts
         self.acted = 0.0
         self.call = ""  # the Call-ID that must survive
+        self.needs_new_ike = case.state == "SESSION_UP" and case.service == "ike-agent" and case.is_kill
+        self.saw_new_ike = False
+        self.clear = []  # lines about clear packets
 
     # ---- the course of a case
 
@@ -196,7 +200,7 @@ class Run:
         self.trigger()
         self.other_states.wait("NEGOTIATING_IKE")
         self.signal(signal.SIGSTOP)
-        self.invariants.watch_wan()
+        self.watch_wan()
         self.bench.gates.open()
         self.wait_on_wire("a", lambda message: message.status == 200 and message.method == "INVITE", "200")
         self.act()
@@ -255,29 +259,27 @@ class Run:
         message = self.case.message
         if not faults.are_available(self.target, self.case.service):
             raise Missed("the services take no faults")
+        self.lab.carrier.switch("ring", "1")  # as in the recording
         if message.state == "HOLDDOWN":
             self.lab.carrier.switch("reject", "503")
-        if message.state == "RINGING" and self.case.role == "caller":
-            self.lab.carrier.switch("ring", "1")
-        skip = message.skip
-        if message.state in ("SESSION_UP", "RELEASING"):
+        if message.state == "RELEASING":
             self.bring_up()
-            skip = 0
-            if message.state == "RELEASING":
-                self.pings.stop(0)
-                self.pings = None
+            self.pings.stop(0)
+            self.pings = None
         self.acted = time.time()
-        faults.order(self.target, self.case, skip)
+        faults.order(self.target, self.case)
         if message.state == "RELEASING":
             self.order_hang_up()
-        if self.pings is None:
+        else:
             self.trigger()
         try:
-            wait_for(lambda: faults.injected(self.target, self.case), REACH_SECONDS, "the message of the case")
+            wait_for(lambda: faults.was_injected(self.target, self.case), REACH_SECONDS, f"the {message.body} of the case")
         except LabError as late:
             raise Missed(str(late)) from None
         self.acted = time.time()
         self.lab.carrier.switch("reject", None)
+        if not self.pings:
+            self.trigger()
 
     # ---- its steps
 
@@ -321,8 +323,7 @@ class Run:
 
     def wait_on_wire(self, router, is_wanted, what):
         def seen():
-            _, fresh = self.invariants.watch_wan()
-            return any(is_wanted(message) for message in sip_messages(fresh[router]))
+            return any(is_wanted(message) for message in sip_messages(self.watch_wan()[router]))
 
         try:
             wait_for(seen, REACH_SECONDS, what)
@@ -332,6 +333,9 @@ class Run:
     def recover(self):
         """Waits until traffic flows and the session is whole at both ends, and stays so. Returns the seconds from the fault."""
         def whole():
+            self.watch_wan()
+            if self.needs_new_ike and not self.saw_new_ike:
+                return 0
             first = self.pings.answered_since(self.acted)
             return first if first and self.pings.flow() and not self.invariants.not_up() else 0
 
@@ -340,7 +344,7 @@ class Run:
             try:
                 wait_for(whole, end - time.monotonic(), "recovery", interval=0.05)
             except LabError:
-                why = self.invariants.not_up() or "pings are not answered"
+                why = self.invariants.not_up() or ("no new IKE_SA" if self.needs_new_ike and not self.saw_new_ike else "pings are not answered")
                 raise Failure(f"not recovered within {RECOVER_SECONDS} s: {why}; states seen: {' '.join(self.states.states())}") from None
             seconds = max(time.time(), self.pings.answered_since(self.acted)) - self.acted
             time.sleep(SETTLE_SECONDS)
@@ -361,12 +365,19 @@ class Run:
             wait_for(lambda: not self.left(found), REST_SECONDS, "rest", interval=0.1)
         except LabError:
             raise Failure("\n".join(["left behind:"] + found)) from None
-        clear, _ = self.invariants.watch_wan()
-        if clear:
-            raise Failure("\n".join(clear))
+        self.watch_wan()
+        if self.clear:
+            raise Failure("\n".join(self.clear))
+
+    def watch_wan(self):
+        """Reads on in the captures; returns the new packets by router."""
+        clear, fresh = self.invariants.watch_wan()
+        self.clear += clear
+        self.saw_new_ike |= any(packet.is_ike and packet.payload[22] == IKE_AUTH and packet.time > self.acted > 0 for packet in fresh["a"])
+        return fresh
 
     def left(self, found):
-        self.invariants.watch_wan()
+        self.watch_wan()
         found[:] = self.invariants.at_rest()
         return found
 

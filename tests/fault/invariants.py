@@ -15,7 +15,7 @@ class Invariants:
         self.lab = lab
         self.rest = {name: kernel_state(router.space) for name, router in lab.routers.items()}
         self.descriptors = {name: router.descriptors() for name, router in lab.routers.items()}
-        self.offers, self.pairs, self.answered = {}, set(), set()
+        self.offers, self.pairs, self.answered, self.cancelled = {}, set(), set(), set()
 
     def watch_wan(self):
         """Reads on in the captures of both WANs; returns (lines about clear packets, all new packets by router)."""
@@ -30,6 +30,8 @@ class Invariants:
         return lines, fresh
 
     def _note_call(self, message):
+        if message.start_line.startswith("CANCEL "):
+            self.cancelled.add(message.call_id)
         if message.method != "INVITE":
             return
         end = sdp_endpoint(message)
@@ -40,19 +42,14 @@ class Invariants:
             if end and message.call_id in self.offers:
                 self.pairs.add(frozenset([self.offers[message.call_id], end]))
 
-    def owned_calls(self):
-        """The Call-IDs that the routers' sessions have, by router; what does not answer owns none."""
-        owned = {}
-        for name, router in self.lab.routers.items():
-            try:
-                owned[name] = router.session().get("sip_call_id", "")
-            except (LabError, ValueError, KeyError):
-                owned[name] = ""
-        return owned
+    def open_calls(self):
+        """Call-IDs open at the carrier. One that was cancelled and never answered is not billed; the carrier itself forgets it after
+        32 s when the callee, killed meanwhile, does not confirm the CANCEL.
+        """
+        return set(self.lab.carrier.open_dialogs()) - (self.cancelled - self.answered)
 
     def not_up(self):
         """Why the session is not up and whole at both ends; "" when it is. One call at the carrier, owned by both."""
-        calls = self.lab.carrier.open_dialogs()
         sessions = {}
         for name, router in self.lab.routers.items():
             dead = [service for service, process in router.processes.items() if not process.running()]
@@ -68,8 +65,9 @@ class Invariants:
             if {sa["direction"] for sa in session.get("sas", [])} != {"inbound", "outbound"}:
                 return f"router {name}: SESSION_UP without a pair of SAs"
         owned = {session["sip_call_id"] for session in sessions.values()}
-        if set(calls) != owned or len(calls) != 1:
-            return f"calls open at the carrier: {calls}; owned by the routers: {sorted(owned)}"
+        calls = self.open_calls()
+        if calls != owned or len(calls) != 1:
+            return f"calls open at the carrier: {sorted(calls)}; owned by the routers: {sorted(owned)}"
         return ""
 
     def unaccounted(self):
@@ -79,7 +77,7 @@ class Invariants:
 
     def at_rest(self):
         """Lines about everything that a rested lab should not have."""
-        found = session_leftovers(self.lab)
+        found = session_leftovers(self.lab, self.open_calls())
         for name, router in self.lab.routers.items():
             found += [f"router {name}: {line}" for line in difference(self.rest[name], kernel_state(router.space))]
             for service, count in router.descriptors().items():

@@ -45,7 +45,7 @@ class Message:
     point: str
     body: str
     peer: str  # who is at the other end; empty for an event that is sent to all
-    skip: int  # so many of the same pass this service before, since the session rested
+    skip: int  # so many of the same pass before, since the session rested or, in RELEASING, was up
 
 
 @dataclass(frozen=True)
@@ -110,14 +110,14 @@ def sample(cases, count, seed):
 
 # ---- the recording
 
-STATE_OF = {"READY_TO_CONNECT": "READY_TO_CONNECT"}
 ORDERED_BY_PEOPLE = {"vpnsip", "cli"}
 
 
 def learn(role, lines, subscribers):
     """Messages of one router from `vpnsip monitor --json`. The recording is one session from rest to rest.
 
-    `subscribers` is {service: [services that hear its events]}.
+    What follows the order or the news of the end belongs to RELEASING, to the last message. `subscribers` is
+    {service: [services that hear its events]}.
     """
     state, passed, found = "READY_TO_CONNECT", {}, {}
     for line in lines:
@@ -125,7 +125,9 @@ def learn(role, lines, subscribers):
             continue
         entry = json.loads(line)
         sender, receiver, kind, body = entry["from"], entry["to"], entry["kind"], entry["body"]
-        if body == "SessionChanged":
+        if body == "ReleaseSession" or (body == "CallChanged" and entry["fields"]["status"] == "CALL_ENDED" and state == "SESSION_UP"):
+            state, passed = "RELEASING", {}
+        elif body == "SessionChanged" and state != "RELEASING":
             state = entry["fields"]["status"]
         if ORDERED_BY_PEOPLE & {sender, receiver}:
             continue

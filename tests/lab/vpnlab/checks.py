@@ -41,8 +41,8 @@ def difference(before, after):
     return lines
 
 
-def session_leftovers(lab):
-    """Lines about everything a session left behind on routers and at the carrier; empty = clean."""
+def session_leftovers(lab, open_calls=None):
+    """Lines about everything a session left behind on routers and at the carrier; empty = clean. `open_calls`: default the carrier's list."""
     found = []
     for name, router in lab.routers.items():
         space = router.space
@@ -54,7 +54,8 @@ def session_leftovers(lab):
             if session["session_status"] not in ("READY_TO_CONNECT", "HOLDDOWN"):
                 found.append(f"router {name}: session {session['session_status']}")
     if lab.carrier.process and lab.carrier.process.running():
-        found += [f"carrier: open dialog {call_id}" for call_id in lab.carrier.open_dialogs()]
+        calls = lab.carrier.open_dialogs() if open_calls is None else open_calls
+        found += [f"carrier: open dialog {call_id}" for call_id in calls]
     return found
 
 

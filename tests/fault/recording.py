@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes messages.json: which messages each service sends and receives in each state, from recorded sessions of both routers."""
+
+import time
+
+import matrix
+from drive import Bench, StateLog
+from vpnlab.namespaces import wait_for
+
+ROLES = {"caller": "a", "callee": "b"}
+UP_SECONDS = 4  # long enough for what comes once a second or as traffic's counters
+SUBSCRIBERS_WAIT_SECONDS = 3
+
+
+def subscribers(router):
+    """{service: [services that hear its events]}, as `show services` tells it of each bus."""
+    found = {}
+    for service in router.show("services")["services"]:
+        for peer in service["peers"]:
+            if peer["snapshots"]:
+                found.setdefault(peer["name"], []).append(service["name"])
+    return found
+
+
+def record(bench, act):
+    """Both routers' monitors while act() runs from rest to rest: {role: lines}."""
+    lab = bench.lab
+    monitors = {role: lab.workspace.start(lab.routers[name].cli_command("monitor", "--json"), f"monitor-{role}-{time.monotonic_ns()}.json")
+                for role, name in ROLES.items()}
+    for monitor in monitors.values():
+        wait_for(lambda: monitor.log.read_text().count(" is up") == len(matrix.SERVICES), 8, "the monitor's connections")
+    time.sleep(0.5)
+    act()
+    time.sleep(1)
+    for monitor in monitors.values():
+        monitor.stop()
+    return {role: monitor.log.read_text().splitlines() for role, monitor in monitors.items()}
+
+
+def session(lab):
+    """Rings, comes up, carries traffic, is hung up."""
+    lab.carrier.switch("ring", "1")
+    lab.ping(UP_SECONDS * 10, interval=0.1)
+    lab.wait_up()
+    lab.hang_up()
+    lab.carrier.switch("ring", None)
+
+
+def failing_call(lab):
+    """Is rejected, waits its hold-down; then the packet that is still held calls again."""
+    lab.carrier.switch("reject", "503")
+    states = StateLog(lab.a)
+    lab.ping(1, wait=1)
+    states.wait("HOLDDOWN")
+    lab.carrier.switch("reject", None)
+    lab.wait_up()
+    lab.hang_up()
+
+
+def learn():
+    bench = Bench()
+    try:
+        hearers = {role: subscribers(bench.lab.routers[name]) for role, name in ROLES.items()}
+        found = []
+        recorded = record(bench, lambda: session(bench.lab))
+        for role in ROLES:
+            found += matrix.learn(role, recorded[role], hearers[role])
+        failed = record(bench, lambda: failing_call(bench.lab))
+        found += [message for message in matrix.learn("caller", failed["caller"], hearers["caller"]) if message.state == "HOLDDOWN"]
+    finally:
+        bench.close()
+    matrix.write(found)
+    print(f"{len(found)} messages in {matrix.MESSAGES}")
+    return 0
