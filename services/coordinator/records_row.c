@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "services/coordinator/line.h"
+
 /* A report older than this was not seen when it happened: its monotonic time is unknown. */
 #define PROMPT_USEC    2000000ull
 /* The two clocks are compared this coarsely: what is between is the way of the report. */
@@ -78,6 +80,13 @@ static void close_record(struct record *record, Vpnsip__RecordEnd end, uint64_t 
 	record->is_changed = true;
 }
 
+static void close_by_us(struct record *record, uint64_t ended_at_usec)
+{
+	if (!record->ended_by)
+		set_number(record, &record->ended_by, VPNSIP__ENDED_BY__ENDED_BY_US);
+	close_record(record, EXACT, ended_at_usec);
+}
+
 void record_follow_session(struct record *record, const struct session *session,
                            const struct record_time *now)
 {
@@ -95,16 +104,12 @@ void record_follow_session(struct record *record, const struct session *session,
 		return;
 	set_text(record, record->cause, sizeof(record->cause), session->cause);
 	if (record->end == RUNNING && !may_be_billed(session))
-		close_record(record, EXACT, now->wall_usec);
+		close_by_us(record, now->wall_usec);
 }
 
-void record_leave_session(struct record *record, const struct record_time *now)
+void record_leave_session(struct record *record)
 {
 	record->is_held = false;
-	if (record->end != RUNNING || !record->ended_by)
-		set_number(record, &record->ended_by, VPNSIP__ENDED_BY__ENDED_BY_US);
-	if (record->ended_at_usec > now->wall_usec)
-		return;
 }
 
 /* When something happened by the monotonic clock, if it was reported at once; else 0. */
@@ -143,10 +148,9 @@ static void follow_answer(struct record *record, uint64_t answered_at_usec,
 	record->answered_mono_usec = moment_of(answered_at_usec, now);
 }
 
+/* The call lives although its end was estimated, or it was answered although nobody was to answer it. */
 static void reopen(struct record *record)
 {
-	if (record->end == RUNNING)
-		return;
 	record->end = RUNNING;
 	record->ended_at_usec = 0;
 	record->is_changed = true;
@@ -174,7 +178,7 @@ void record_follow_call(struct record *record, const Vpnsip__CallChanged *call,
 			set_text(record, record->cause, sizeof(record->cause), call->cause);
 		close_record(record, is_guess ? ESTIMATED : EXACT,
 		             end_by_both_clocks(record, ended_at_usec, now));
-	} else {
+	} else if (record->end == ESTIMATED || (record->end == EXACT && call->answered_at_usec)) {
 		reopen(record);
 	}
 }
@@ -188,7 +192,7 @@ void record_explain(struct record *record, const char *cause)
 void record_refuse(struct record *record, const struct record_time *now)
 {
 	if (record->end == RUNNING && !record->answered_at_usec)
-		close_record(record, EXACT, now->wall_usec);
+		close_by_us(record, now->wall_usec);
 }
 
 void record_settle(struct record *record, const struct record_time *now)
@@ -205,7 +209,7 @@ void record_settle(struct record *record, const struct record_time *now)
 		now_usec = record->answered_at_usec + now->mono_usec - record->answered_mono_usec;
 	/* sip-agent writes a call down before its INVITE or 200, and would still know of one this young. */
 	if (!record->answered_at_usec && age_usec < RECORD_REMEMBERED_USEC) {
-		close_record(record, EXACT, now_usec);
+		close_by_us(record, now_usec);
 		return;
 	}
 	if (!record->answered_at_usec)

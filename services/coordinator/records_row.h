@@ -45,9 +45,9 @@ struct record {
 	struct record_traffic totals;
 
 	/* What follows is not stored. */
-	bool is_held;                   /* a session has this attempt */
-	uint64_t opened_mono_usec;      /* when this process first knew of it */
-	uint64_t answered_mono_usec;    /* 0 = the answer was not seen when it came */
+	bool is_held;                    /* a session has this attempt */
+	uint64_t opened_mono_usec;       /* when this process first knew of it */
+	uint64_t answered_mono_usec;     /* 0 = the answer was not seen when it came */
 	bool is_changed, has_new_totals; /* to be written at once; to be written some time */
 };
 
@@ -55,12 +55,12 @@ struct record {
 void record_begin(struct record *record, uint64_t attempt, const char *tunnel,
                   const struct record_time *now);
 
-/** The session that has this attempt changed. */
+/** The session that has this attempt changed. In RELEASING, what never could be billed ends; the rest when sip-agent says so. */
 void record_follow_session(struct record *record, const struct session *session,
                            const struct record_time *now);
 
-/** The session has done with the attempt. What never could be billed ends here, the rest when sip-agent says so. */
-void record_leave_session(struct record *record, const struct record_time *now);
+/** The session has done with the attempt. */
+void record_leave_session(struct record *record);
 
 /** sip-agent said this about the call. */
 void record_follow_call(struct record *record, const Vpnsip__CallChanged *call,
