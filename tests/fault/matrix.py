@@ -119,15 +119,15 @@ def learn(role, lines, subscribers):
     What follows the order or the news of the end belongs to RELEASING, to the last message. `subscribers` is
     {service: [services that hear its events]}.
     """
-    state, passed, found = "READY_TO_CONNECT", {}, {}
+    state, passed, found, is_ending = "READY_TO_CONNECT", {}, {}, False
     for line in lines:
         if not line.startswith("{"):
             continue
         entry = json.loads(line)
         sender, receiver, kind, body = entry["from"], entry["to"], entry["kind"], entry["body"]
         if body == "ReleaseSession" or (body == "CallChanged" and entry["fields"]["status"] == "CALL_ENDED" and state == "SESSION_UP"):
-            state, passed = "RELEASING", {}
-        elif body == "SessionChanged" and state != "RELEASING":
+            state, passed, is_ending = "RELEASING", {}, True
+        elif body == "SessionChanged" and not is_ending:
             state = entry["fields"]["status"]
         if ORDERED_BY_PEOPLE & {sender, receiver}:
             continue
