@@ -176,6 +176,7 @@ struct config {
 	unsigned timer_msec[TIMER_COUNT];
 	unsigned maximum_sessions;
 	unsigned maximum_calls_per_hour;
+	unsigned call_records_days;
 };
 
 /** Where findings go. `level` is LOG_ERR, LOG_WARNING or LOG_NOTICE. */

@@ -58,6 +58,8 @@ const struct config_option config_root_options[] = {
                RANGE(1, 10000)),
 	OPTION("maximum-calls-per-hour", OPTION_UNSIGNED, ROOT(maximum_calls_per_hour),
                DEFAULT("60"), RANGE(1, 3600000)),
+	OPTION("call-records-days", OPTION_UNSIGNED, ROOT(call_records_days), DEFAULT("400"),
+               RANGE(1, 36500)),
 	{0},
 };
 

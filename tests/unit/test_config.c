@@ -197,6 +197,8 @@ static const struct {
 	{"route {", "session-ports = { 5, 50000 }\nroute {", "16 error: session-ports = \"5\""},
 	{"route {", "session-ports = { 50009, 50000 }\nroute {",
          "the first port is above the last"},
+	{"route {", "call-records-days = 0\nroute {",
+         "16 error: call-records-days = \"0\": expected a whole number from 1"},
 	{"route {", "timers { answer = -1 }\nroute {",
          "16 error: answer = \"-1\": expected a number"},
 	{"route {", "timers { anwser = 1 }\nroute {",
