@@ -23,6 +23,12 @@
 		.pattern = (words), .help = (explanation), .run = (function), \
 	}
 
+#define DEBUG(words, explanation, name)                                 \
+	{                                                               \
+		.pattern = "debug SERVICE " words, .help = explanation, \
+		.run = command_debug_##name,                            \
+	}
+
 const struct command commands[] = {
 	{
 		.pattern = "show vpn-sip session [remote-number NUMBER] [detail]",
@@ -56,6 +62,54 @@ const struct command commands[] = {
               command_check),
 	ORDER("monitor [SERVICE...]", "every message between the services, until interrupted",
               command_monitor),
+	DEBUG("state", "what stands inside it, one object a line", state),
+	DEBUG("stats", "its counters", stats),
+	DEBUG("peers", "how it sees the others: health, events, requests", peers),
+	DEBUG("snapshot", "its whole state, as JSON", snapshot),
+	{
+		.pattern = "debug SERVICE log LEVEL...",
+		.help = "more or less in its log",
+		.details =
+			"  LEVEL is error, warning, notice, info or debug. After it, or alone, may "
+			"stand a category\n"
+			"  (event, errors, sip SWITCH, ike, tunnel, track, nat-qos, bus, all) that "
+			"is switched on\n"
+			"  whatever the level is, and a session (its tunnel or number). 'off "
+			"CATEGORY' switches it off.",
+		.run = command_debug_log,
+	},
+	{
+		.pattern = "debug SERVICE fault POINT ACTION [MESSAGE]",
+		.help = "inject a fault (only if it was started with --allow-faults)",
+		.options = "peer session skip count probability delay seed",
+		.details =
+			"  POINT: send-event, receive-event, send-request, before-handler, "
+			"after-effect, send-reply,\n"
+			"  receive-reply, or named-point with its name as MESSAGE. ACTION: drop, "
+			"delay, duplicate,\n"
+			"  reorder, corrupt, stall (the process stops until SIGCONT), kill.",
+		.run = command_debug_fault,
+	},
+	DEBUG("fault clear", "no more faults", fault_clear),
+	DEBUG("faults", "its faults: how often they matched and were injected", faults),
+	{
+		.pattern = "debug SERVICE send MESSAGE [JSON...]",
+		.help = "send it any order (root), and show its reply",
+		.options = "as",
+		.details =
+			"  Fields that are not in the JSON are at their default: docs/messages.md "
+			"lists them all.",
+		.run = command_debug_send,
+	},
+	DEBUG("record start NAME", "write what enters and leaves it to a file", record_start),
+	DEBUG("record stop", "close that file", record_stop),
+	ORDER("debug vpn-sip WHAT...", "event, errors or sip SWITCH, for all or one session",
+              command_debug_switch),
+	ORDER("undebug vpn-sip WHAT...", "switch it off", command_undebug_switch),
+	ORDER("no debug vpn-sip WHAT...", "switch it off", command_undebug_switch),
+	ORDER("undebug all", "switch all debugging off, in every service", command_undebug_all),
+	ORDER("no debug all", "switch all debugging off, in every service", command_undebug_all),
+	ORDER("show debugging", "what is switched on, in which service", command_show_debugging),
 	ORDER("help", "this list", command_help),
 };
 

@@ -53,6 +53,9 @@ json_int_t model_seconds(uint64_t since_usec, uint64_t now_usec);
 /** "0x8000017D". */
 json_t *model_handle(uint64_t handle);
 
+/** One of ServiceStatus.peers. */
+json_t *show_peer_model(const Vpnsip__PeerStatus *peer);
+
 /* Helpers of texts: members of an object; "" , 0 and false when absent. */
 const char *text_of(const json_t *object, const char *key);
 json_int_t number_of(const json_t *object, const char *key);

@@ -15,7 +15,7 @@ static const char *const peer_healths[] = {
 	[VPNSIP__PEER_HEALTH__PEER_SILENT] = "silent",
 };
 
-static json_t *peer_model(const Vpnsip__PeerStatus *peer)
+json_t *show_peer_model(const Vpnsip__PeerStatus *peer)
 {
 	return json_pack(
 		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
@@ -45,7 +45,7 @@ static void add_status(json_t *object, const struct show_input *input,
 
 	snprintf(epoch, sizeof(epoch), "%016" PRIx64, status->epoch);
 	for (size_t i = 0; i < status->n_peers; i++)
-		json_array_append_new(peers, peer_model(status->peers[i]));
+		json_array_append_new(peers, show_peer_model(status->peers[i]));
 	json_object_update_new(
 		object, json_pack("{s:o, s:i, s:i, s:I, s:I, s:i, s:s, s:o, s:o, s:s, s:I, s:I, "
 	                          "s:I, s:I, s:o}",
