@@ -47,6 +47,12 @@ int attempts_open(struct attempts *attempts, const char *folder)
 	return 0;
 }
 
+void attempts_skip(struct attempts *attempts, uint64_t given)
+{
+	if (attempts->last < given)
+		attempts->last = given;
+}
+
 uint64_t attempts_next(struct attempts *attempts)
 {
 	if (attempts->last >= attempts->reserved) {

@@ -14,6 +14,9 @@ struct attempts {
 /** Reads the file "attempts" of the folder; a missing one begins at 1. 0, or -1 with errno. */
 int attempts_open(struct attempts *attempts, const char *folder);
 
+/** All up to this number have been given, whatever the file said. */
+void attempts_skip(struct attempts *attempts, uint64_t given);
+
 /** The next number; 0 with errno when a new block cannot be written durably. */
 uint64_t attempts_next(struct attempts *attempts);
 

@@ -35,6 +35,8 @@ struct coordinator {
 	struct core *core;
 	struct coordinator_port port;
 	struct attempts attempts;
+	struct records *records;
+	struct bus_timer *records_timer;
 	struct session_timers *session_timers;
 	struct line_timer *line_timers;
 	struct debt *debts;
@@ -60,6 +62,10 @@ void debts_free(struct coordinator *coordinator);
 void orders_send_release(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,
                          const char *call_id, const char *cause, enum step step, bus_reply_fn *done,
                          void *context);
+
+/* records_attach.c: the call records beside the core. 0, or -1 after logging why. */
+int records_attach(struct coordinator *coordinator);
+void records_detach(struct coordinator *coordinator);
 
 /* reports.c: what the other services say, as core events. */
 void reports_event(void *context, const Vpnsip__Envelope *event);

@@ -102,6 +102,8 @@ const char *core_call_refusal(struct core *core, const struct session *session)
 
 	if (core->is_shutting_down)
 		return "shutting down";
+	if (core->calls_barred)
+		return core->calls_barred;
 	if (!session->peer->is_enabled)
 		return "the peer is disabled";
 	if (session->line->state != LINE_STATE_REGISTERED)

@@ -15,6 +15,7 @@ struct core {
 	struct session *sessions;
 	size_t line_count, session_count;
 	bool is_shutting_down;
+	const char *calls_barred; /* why no own call may be placed whatever else is so; NULL = they may */
 	uint64_t call_times_usec[CALLS_REMEMBERED]; /* ring of own calls, for the hourly limit */
 	size_t call_count;
 };

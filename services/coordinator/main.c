@@ -5,6 +5,7 @@
 
 #include "services/common/log.h"
 #include "services/coordinator/coordinator.h"
+#include "services/coordinator/records.h"
 
 static void port_order(void *context, struct session *session, enum step step)
 {
@@ -71,6 +72,8 @@ static void port_session_changed(void *context, const struct session *session)
 {
 	struct coordinator *coordinator = context;
 
+	/* First: what is known here is on the disk before anything is ordered of it. */
+	records_session_changed(coordinator->records, session);
 	show_session_changed(coordinator, session);
 	if (core_is_at_rest(session->core))
 		shutdown_finished(coordinator);
@@ -178,6 +181,7 @@ static void stop(struct service_context *service)
 	struct coordinator *coordinator = service->state;
 
 	debts_free(coordinator);
+	records_detach(coordinator);
 	for (size_t i = 0; coordinator->session_timers && i < service->config->peer_count; i++) {
 		bus_timer_free(coordinator->session_timers[i].state);
 		bus_timer_free(coordinator->session_timers[i].probe);
@@ -230,7 +234,7 @@ static int start(struct service_context *service)
 	if (!coordinator->core)
 		return -1;
 	bind_timers(coordinator);
-	return 0;
+	return records_attach(coordinator);
 }
 
 static void reply_refusal(struct bus_request *request, const char *refusal)
@@ -270,6 +274,9 @@ static void handle_request(void *context, struct bus_request *request,
 		              core_operator_release(core, order->release_session->remote_number,
 		                                    order->release_session->is_all,
 		                                    order->release_session->cause));
+		break;
+	case VPNSIP__ENVELOPE__BODY_GET_CALL_RECORDS:
+		records_answer(coordinator->records, request, order->get_call_records);
 		break;
 	case VPNSIP__ENVELOPE__BODY_SHUT_DOWN:
 		shut_down(coordinator, request);

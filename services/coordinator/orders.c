@@ -6,6 +6,7 @@
 #include "services/common/log.h"
 #include "services/coordinator/coordinator.h"
 #include "services/coordinator/media.h"
+#include "services/coordinator/records.h"
 
 #define LOCAL_TIMEOUT_MSEC 1500
 
@@ -39,6 +40,9 @@ static void step_replied(void *context, enum bus_outcome outcome, const Vpnsip__
 		                        reply->ike_prepared->n_fingerprints);
 		result.media = &media;
 	}
+	if ((pending->step == STEP_PLACE_CALL || pending->step == STEP_ANSWER_CALL) &&
+	    (outcome == BUS_FAILED || outcome == BUS_NOT_SENT))
+		records_refused(pending->coordinator->records, pending->attempt);
 	core_step_finished(pending->coordinator->core, pending->session, pending->attempt,
 	                   pending->step, &result);
 	free(pending);

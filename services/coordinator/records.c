@@ -370,7 +370,10 @@ void records_tick(struct records *records)
 static void follow_holddown(struct records *records, const struct session *session,
                             const struct record_time *now)
 {
-	uint64_t until_usec = session->state == SESSION_HOLDDOWN ? session->holddown_until_usec : 0;
+	/* One that was restored waits until the session is known to rest. */
+	bool is_over = session->attempt || session->state == SESSION_READY ||
+	               session->holddown_until_usec <= now->mono_usec;
+	uint64_t until_usec = is_over ? 0 : session->holddown_until_usec;
 	struct records_held *held = find_held(records, session->peer->tunnel);
 
 	if (!held && !until_usec && !session->holddown_msec)

@@ -6,6 +6,7 @@
 #include "services/common/log.h"
 #include "services/coordinator/coordinator.h"
 #include "services/coordinator/media.h"
+#include "services/coordinator/records.h"
 
 /* A session younger than this may be missing in a snapshot that was on its way before it. */
 #define SETTLED_USEC 2000000
@@ -35,6 +36,7 @@ static void call_changed(struct coordinator *coordinator, const Vpnsip__CallChan
 		media_from_message(&media, call->remote);
 		report.media = &media;
 	}
+	records_call_changed(coordinator->records, call);
 	core_call_changed(coordinator->core, &report);
 }
 
@@ -51,6 +53,7 @@ static void tunnel_changed(struct coordinator *coordinator, const Vpnsip__Tunnel
 		.last_received_usec = tunnel->last_received_mono_usec,
 	};
 
+	records_tunnel_changed(coordinator->records, tunnel);
 	core_tunnel_changed(coordinator->core, &report);
 }
 
@@ -73,6 +76,7 @@ static void registration_changed(struct coordinator *coordinator,
 
 static void ike_changed(struct coordinator *coordinator, const Vpnsip__IkeChanged *ike)
 {
+	records_ike_changed(coordinator->records, ike);
 	core_ike_changed(coordinator->core, ike->tunnel, ike->attempt, ike->status, ike->cause);
 }
 
@@ -133,6 +137,7 @@ static void resync_sip(struct coordinator *coordinator, const Vpnsip__SipSnapsho
 {
 	struct core *core = coordinator->core;
 
+	records_sip_snapshot(coordinator->records, snapshot);
 	for (size_t i = 0; i < core->line_count; i++)
 		if (core->lines[i].state == LINE_STATE_REGISTERING ||
 		    core->lines[i].state == LINE_STATE_REGISTERED)

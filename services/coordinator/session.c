@@ -22,7 +22,8 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
 			.status = VPNSIP__SESSION_STATUS__READY_TO_CONNECT,
 			.accepts = BIT(EVENT_TRIGGER) | BIT(EVENT_OPERATOR_CALL) |
                                    BIT(EVENT_CALL_OFFERED),
-			.may_become = BIT(SESSION_CALLING) | BIT(SESSION_RINGING),
+			.may_become = BIT(SESSION_CALLING) | BIT(SESSION_RINGING) |
+                                      BIT(SESSION_HOLDDOWN),
 			.timer = -1,
 			.handle = session_ready_handle,
 		},

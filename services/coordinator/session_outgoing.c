@@ -47,6 +47,10 @@ static void place_call_when_prepared(struct session *session)
 	if (!session_has_finished(session, STEPS_PREPARING) ||
 	    (session->ordered & BIT(STEP_PLACE_CALL)))
 		return;
+	if (session->core->calls_barred) {
+		session_release(session, false, "%s", session->core->calls_barred);
+		return;
+	}
 	core_count_call(session->core);
 	session_order(session, STEP_PLACE_CALL);
 }
