@@ -7,19 +7,22 @@
 
 #include "services/common/config.h"
 #include "services/common/log.h"
+#include "services/sip-agent/leaderless.h"
 #include "services/sip-agent/messages.h"
 #include "services/sip-agent/port_obstacle.h"
 
-/* Without a coordinator nobody would notice that a tunnel is idle: its calls must not go on billing. */
-#define LEADERLESS_LIMIT_SEC 60
-
-static const struct timeval leaderless_limit = {LEADERLESS_LIMIT_SEC, 0};
+#define USEC_PER_SEC 1000000ULL
+/* A silent peer is told of when so many seconds have passed without a heartbeat. */
+#define SILENCE_SEC  3
+/* What is begun at SIGTERM gets its answer within this time: a service leaves within a second. */
+#define FINISH_MSEC  600
 
 struct agent {
 	struct service_context *service;
 	struct sofia *sofia;
-	struct event *leaderless; /* pending unless the coordinator is heard */
-	char **port_obstacles;    /* per line; NULL = none at the start */
+	struct event *leaderless;       /* pending unless the coordinator is heard */
+	uint64_t leaderless_since_usec; /* wall clock; 0 = it is heard */
+	char **port_obstacles;          /* per line; NULL = none at the start */
 };
 
 static void publish_registration(void *context, const struct registration_report *report)
@@ -45,12 +48,25 @@ static void publish_call(void *context, const struct call *call)
 
 static const struct sofia_events events = {publish_registration, publish_call};
 
+/* Starts the wait, or lets the one go on that another process began. */
+static int await_leader(struct agent *agent, uint64_t since_usec)
+{
+	const uint64_t now = bus_wall_usec(agent->service->bus);
+	const uint64_t wait = leaderless_wait_usec(since_usec, now);
+	const struct timeval delay = {(time_t)(wait / USEC_PER_SEC),
+	                              (suseconds_t)(wait % USEC_PER_SEC)};
+
+	agent->leaderless_since_usec = since_usec ? since_usec : now;
+	return event_add(agent->leaderless, &delay);
+}
+
 static void on_leaderless(evutil_socket_t fd, short what, void *context)
 {
 	struct agent *agent = context;
 
 	(void)fd;
 	(void)what;
+	await_leader(agent, 0);
 	if (sofia_hang_up_all(agent->sofia, "no coordinator"))
 		log_line(LOG_ERR, "no coordinator for %d s: every call is hung up",
 		         LEADERLESS_LIMIT_SEC);
@@ -75,7 +91,7 @@ int agent_start(struct service_context *service)
 {
 	struct agent *agent = service->state;
 
-	agent->leaderless = event_new(service->base, -1, EV_PERSIST, on_leaderless, agent);
+	agent->leaderless = event_new(service->base, -1, 0, on_leaderless, agent);
 	const struct sofia_options options = {
 		.base = service->base,
 		.bus = service->bus,
@@ -86,7 +102,7 @@ int agent_start(struct service_context *service)
 		.context = agent,
 	};
 	agent->sofia = agent->leaderless ? sofia_open(&options) : NULL;
-	if (!agent->sofia || event_add(agent->leaderless, &leaderless_limit) != 0) {
+	if (!agent->sofia || await_leader(agent, leaderless_read(service->state_directory)) != 0) {
 		agent_stop(service);
 		return -1;
 	}
@@ -99,8 +115,10 @@ void agent_stop(struct service_context *service)
 
 	if (!agent)
 		return;
-	if (agent->sofia)
+	if (agent->sofia) {
+		sofia_finish(agent->sofia, FINISH_MSEC);
 		sofia_close(agent->sofia);
+	}
 	if (agent->leaderless)
 		event_free(agent->leaderless);
 	for (size_t i = 0; i < service->config->line_count; i++)
@@ -110,30 +128,32 @@ void agent_stop(struct service_context *service)
 	service->state = NULL;
 }
 
-static void reply_outcome(struct bus_request *request, enum sofia_outcome outcome)
+static void reply_outcome(struct agent *agent, struct bus_request *request,
+                          enum sofia_outcome outcome)
 {
-	switch (outcome) {
-	case SOFIA_DONE:
+	static const struct {
+		Vpnsip__FailureKind kind;
+		const char *cause;
+	} failures[] = {
+		[SOFIA_STALE] = {VPNSIP__FAILURE_KIND__BUG, "a later attempt is in force"},
+		[SOFIA_UNKNOWN] = {VPNSIP__FAILURE_KIND__CONFIG, "no such line or call"},
+		[SOFIA_UNREADY] = {VPNSIP__FAILURE_KIND__REALITY,
+	                           "the line has no open SIP transport"},
+		[SOFIA_GONE] = {VPNSIP__FAILURE_KIND__PEER,
+	                        "the call is not waiting for an answer any more"},
+		[SOFIA_UNSTORED] = {VPNSIP__FAILURE_KIND__SYSTEM, NULL},
+		[SOFIA_FAILED] = {VPNSIP__FAILURE_KIND__RESOURCE, "the message cannot be built"},
+	};
+
+	if (outcome == SOFIA_DONE) {
+		log_debug(LOG_SIP_INFO, NULL, NULL, "order carried out");
 		bus_done(request);
-		break;
-	case SOFIA_STALE:
-		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "a later attempt is in force");
-		break;
-	case SOFIA_UNKNOWN:
-		bus_fail(request, VPNSIP__FAILURE_KIND__CONFIG, "no such line or call");
-		break;
-	case SOFIA_UNREADY:
-		bus_fail(request, VPNSIP__FAILURE_KIND__REALITY,
-		         "the line has no open SIP transport");
-		break;
-	case SOFIA_GONE:
-		bus_fail(request, VPNSIP__FAILURE_KIND__PEER,
-		         "the call is not waiting for an answer any more");
-		break;
-	case SOFIA_FAILED:
-		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "the message cannot be built");
-		break;
+		return;
 	}
+	const char *cause = failures[outcome].cause ? failures[outcome].cause
+	                                            : sofia_store_failure(agent->sofia);
+	log_debug(LOG_SIP_INFO, NULL, NULL, "order refused: %s", cause);
+	bus_fail(request, failures[outcome].kind, "%s", cause);
 }
 
 static void register_line(struct agent *agent, struct bus_request *request,
@@ -146,7 +166,8 @@ static void register_line(struct agent *agent, struct bus_request *request,
 		return;
 	}
 	memcpy(&address, order->wan_address.data, sizeof(address));
-	reply_outcome(request, sofia_register_line(agent->sofia, order->local_number, address));
+	reply_outcome(agent, request,
+	              sofia_register_line(agent->sofia, order->local_number, address));
 }
 
 static void place_call(struct agent *agent, struct bus_request *request,
@@ -168,7 +189,7 @@ static void place_call(struct agent *agent, struct bus_request *request,
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG,
 		         "attempt, tunnel or number is not usable");
 	else
-		reply_outcome(request, sofia_place_call(agent->sofia, &call));
+		reply_outcome(agent, request, sofia_place_call(agent->sofia, &call));
 }
 
 static void answer_call(struct agent *agent, struct bus_request *request,
@@ -182,8 +203,9 @@ static void answer_call(struct agent *agent, struct bus_request *request,
 	else if (strlen(order->tunnel) >= CALL_TUNNEL_SIZE)
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "the tunnel's name is too long");
 	else
-		reply_outcome(request, sofia_answer_call(agent->sofia, order->call_id,
-		                                         order->attempt, order->tunnel, &answer));
+		reply_outcome(agent, request,
+		              sofia_answer_call(agent->sofia, order->call_id, order->attempt,
+		                                order->tunnel, &answer));
 }
 
 static void reject_call(struct agent *agent, struct bus_request *request,
@@ -196,20 +218,23 @@ static void reject_call(struct agent *agent, struct bus_request *request,
 		.warning_text = order->warning_text,
 	};
 
-	reply_outcome(request, sofia_reject_call(agent->sofia, order->call_id, &refusal));
+	reply_outcome(agent, request, sofia_reject_call(agent->sofia, order->call_id, &refusal));
 }
 
 void agent_request(void *context, struct bus_request *request, const Vpnsip__Envelope *order)
 {
 	struct agent *agent = ((struct service_context *)context)->state;
 
+	log_debug(LOG_SIP_INFO, order->session, NULL, "order %s from %s", bus_body_name(order),
+	          bus_service_name(bus_request_source(request)));
 	switch (order->body_case) {
 	case VPNSIP__ENVELOPE__BODY_REGISTER_LINE:
 		register_line(agent, request, order->register_line);
 		break;
 	case VPNSIP__ENVELOPE__BODY_DEREGISTER_LINE:
-		reply_outcome(request, sofia_deregister_line(agent->sofia,
-		                                             order->deregister_line->local_number));
+		reply_outcome(
+			agent, request,
+			sofia_deregister_line(agent->sofia, order->deregister_line->local_number));
 		break;
 	case VPNSIP__ENVELOPE__BODY_PLACE_CALL:
 		place_call(agent, request, order->place_call);
@@ -221,7 +246,7 @@ void agent_request(void *context, struct bus_request *request, const Vpnsip__Env
 		reject_call(agent, request, order->reject_call);
 		break;
 	case VPNSIP__ENVELOPE__BODY_HANG_UP:
-		reply_outcome(request,
+		reply_outcome(agent, request,
 		              sofia_hang_up(agent->sofia, order->hang_up->call_id,
 		                            order->hang_up->attempt, order->hang_up->cause));
 		break;
@@ -312,14 +337,38 @@ void agent_snapshot(void *context, struct bus_request *request)
 	free(all.call_list);
 }
 
+void agent_describe(void *context, struct bus_description *description)
+{
+	struct agent *agent = ((struct service_context *)context)->state;
+
+	if (!agent)
+		return;
+	if (agent->leaderless_since_usec)
+		bus_describe(description,
+		             "coordinator not heard for %llu s: every call ends after %d s",
+		             (unsigned long long)((bus_wall_usec(agent->service->bus) -
+		                                   agent->leaderless_since_usec) /
+		                                  USEC_PER_SEC),
+		             LEADERLESS_LIMIT_SEC);
+	sofia_describe(agent->sofia, description);
+}
+
 void agent_peer(void *context, Vpnsip__Service peer, Vpnsip__PeerHealth health)
 {
 	struct agent *agent = ((struct service_context *)context)->state;
 
 	if (!agent || peer != VPNSIP__SERVICE__COORDINATOR)
 		return;
-	if (health == VPNSIP__PEER_HEALTH__PEER_UP)
+	if (health == VPNSIP__PEER_HEALTH__PEER_UP) {
 		event_del(agent->leaderless);
-	else if (!event_pending(agent->leaderless, EV_TIMEOUT, NULL))
-		event_add(agent->leaderless, &leaderless_limit);
+		agent->leaderless_since_usec = 0;
+		leaderless_write(agent->service->state_directory, 0);
+	} else if (agent->leaderless_since_usec == 0) {
+		uint64_t since = bus_wall_usec(agent->service->bus);
+
+		if (health == VPNSIP__PEER_HEALTH__PEER_SILENT)
+			since -= SILENCE_SEC * USEC_PER_SEC;
+		await_leader(agent, since);
+		leaderless_write(agent->service->state_directory, since);
+	}
 }

@@ -12,6 +12,7 @@ void agent_stop(struct service_context *service);
 
 /** The bus handlers; `context` is the struct service_context. */
 void agent_request(void *context, struct bus_request *request, const Vpnsip__Envelope *order);
+void agent_describe(void *context, struct bus_description *description);
 void agent_snapshot(void *context, struct bus_request *request);
 void agent_peer(void *context, Vpnsip__Service peer, Vpnsip__PeerHealth health);
 

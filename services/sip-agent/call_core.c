@@ -125,6 +125,48 @@ unsigned call_core_handle(struct call *call, enum call_event event, uint64_t wal
 	return transition->actions;
 }
 
+/* What a call that was left in this state owes, and what it is from now on. */
+static const struct transition unfinished[CALL_STATE_COUNT] = {
+	[CALL_STATE_CALLING] = END(CANCELLING, CALL_SEND_CANCEL, US),
+	[CALL_STATE_PROCEEDING] = END(CANCELLING, CALL_SEND_CANCEL, US),
+	[CALL_STATE_RINGING] = END(CANCELLING, CALL_SEND_CANCEL, US),
+	[CALL_STATE_CANCEL_OWED] = END(CANCELLING, CALL_SEND_CANCEL, US),
+	[CALL_STATE_CANCELLING] = END(CANCELLING, CALL_SEND_CANCEL, US),
+	[CALL_STATE_ANSWERED] = END(LEAVING, CALL_SEND_ACK | CALL_SEND_BYE, US),
+	[CALL_STATE_OFFERED] = END(ENDED, CALL_SEND_REFUSAL, US),
+	/* Whether the 200 left is not known: it is repeated, and its ACK or the lack of it decides. */
+	[CALL_STATE_ACCEPTED] = GO(ACCEPTED, CALL_SEND_ANSWER),
+	[CALL_STATE_BYE_OWED] = GO(LEAVING, CALL_SEND_BYE),
+	[CALL_STATE_LEAVING] = GO(LEAVING, CALL_SEND_BYE),
+};
+
+unsigned call_core_restore(struct call *call, bool is_acknowledged, uint64_t wall_usec)
+{
+	const struct transition *debt = &unfinished[call->state];
+
+	call->is_restored = true;
+	if (call->state == CALL_STATE_ENDED)
+		return 0;
+	if (is_acknowledged && call->state == CALL_STATE_ANSWERED)
+		return CALL_RESUME;
+	if (call->state == CALL_STATE_CONFIRMED ||
+	    (is_acknowledged && call->state == CALL_STATE_ACCEPTED)) {
+		call->state = CALL_STATE_CONFIRMED;
+		return CALL_RESUME;
+	}
+	if (debt->ended_by && !call->ended_by)
+		call->ended_by = debt->ended_by;
+	if (debt->ended_by)
+		call_set_cause(call, "sip-agent was restarted while the call was set up");
+	if (debt->actions & CALL_SEND_ACK)
+		call->answered_at_usec = call->answered_at_usec ? call->answered_at_usec
+		                                                : wall_usec;
+	if (debt->next == CALL_STATE_ENDED)
+		call->ended_at_usec = wall_usec;
+	call->state = debt->next;
+	return debt->actions;
+}
+
 void call_set_cause(struct call *call, const char *format, ...)
 {
 	va_list arguments;
@@ -166,4 +208,27 @@ const char *call_state_name(enum call_state state)
 	};
 
 	return names[state];
+}
+
+const char *call_event_name(enum call_event event)
+{
+	static const char *const names[CALL_EVENT_COUNT] = {
+		[CALL_EVENT_TRYING] = "100",
+		[CALL_EVENT_RINGING] = "ringing",
+		[CALL_EVENT_GOOD_ANSWER] = "answered",
+		[CALL_EVENT_BAD_ANSWER] = "bad answer",
+		[CALL_EVENT_REFUSED] = "refused",
+		[CALL_EVENT_HANG_UP] = "order to hang up",
+		[CALL_EVENT_ACCEPT] = "order to answer",
+		[CALL_EVENT_REJECT] = "order to refuse",
+		[CALL_EVENT_PEER_CANCEL] = "CANCEL received",
+		[CALL_EVENT_PEER_BYE] = "BYE received",
+		[CALL_EVENT_ACK] = "ACK received",
+		[CALL_EVENT_NO_ACK] = "no ACK",
+		[CALL_EVENT_LOST] = "lost",
+		[CALL_EVENT_BYE_DONE] = "BYE answered",
+		[CALL_EVENT_DEADLINE] = "deadline",
+	};
+
+	return names[event];
 }

@@ -56,6 +56,9 @@ enum call_action {
 	CALL_SEND_ANSWER = 1 << 3,  /* 200 with our SDP */
 	CALL_SEND_REFUSAL = 1 << 4, /* final response to the INVITE */
 	CALL_REPORT = 1 << 5,       /* tell the coordinator */
+	CALL_RESUME =
+		1
+		<< 6, /* ask the peer whether it still has the call, and go on with the session timer */
 };
 
 enum call_direction { CALL_OUTGOING = 1, CALL_INCOMING };
@@ -71,13 +74,15 @@ struct call {
 	char tunnel[CALL_TUNNEL_SIZE]; /* "" = none yet */
 	char local_number[NUMBER_SIZE], remote_number[NUMBER_SIZE];
 	struct sdp_tunnel local, remote;
-	bool has_remote;
+	bool has_local, has_remote;
 	unsigned sip_status; /* final response that ended it */
 	unsigned retry_after_sec;
 	char cause[CALL_CAUSE_SIZE];
 	enum call_ended_by ended_by;
 	uint64_t started_at_usec, answered_at_usec, ended_at_usec; /* wall clock */
-	uint64_t ignored;                                          /* events outside the table */
+	bool is_restored;                                          /* taken up from the store */
+	bool is_end_estimated; /* nobody confirmed when it ended: at ended_at_usec at the latest */
+	uint64_t ignored;      /* events outside the table */
 };
 
 /**
@@ -85,6 +90,13 @@ struct call {
  * Returns a set of enum call_action; 0 for an event outside the table, which is counted.
  */
 unsigned call_core_handle(struct call *call, enum call_event event, uint64_t wall_usec);
+
+/**
+ * Takes up a call as the last process left it: what was unfinished ends, what was up goes on.
+ * `is_acknowledged`: an ACK was sent or received. Returns a set of enum call_action, to be carried
+ * out in their order.
+ */
+unsigned call_core_restore(struct call *call, bool is_acknowledged, uint64_t wall_usec);
 
 /** Keeps the first cause that is given; printf format. */
 void call_set_cause(struct call *call, const char *format, ...)
@@ -95,5 +107,8 @@ unsigned call_state_limit_sec(enum call_state state);
 
 /** "CALLING" and so on. */
 const char *call_state_name(enum call_state state);
+
+/** "answered", "hang-up" and so on. */
+const char *call_event_name(enum call_event event);
 
 #endif

@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
@@ -14,64 +16,148 @@
 
 #define PREFIX "call-"
 
-static void name_file(char path[PATH_MAX], const char *directory, uint64_t attempt,
-                      const char *suffix)
+/* A call has the name of its attempt; one that was only offered to us has none yet, and takes its Call-ID's. */
+static void name_file(char path[PATH_MAX], const char *directory, const struct call *call)
 {
-	snprintf(path, PATH_MAX, "%s/" PREFIX "%llu%s", directory, (unsigned long long)attempt,
-	         suffix);
+	uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+
+	if (call->attempt) {
+		snprintf(path, PATH_MAX, "%s/" PREFIX "%llu", directory,
+		         (unsigned long long)call->attempt);
+		return;
+	}
+	for (const char *c = call->call_id; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+	snprintf(path, PATH_MAX, "%s/" PREFIX "offer-%016llx", directory, (unsigned long long)hash);
 }
 
-/* The other side's tunnel is kept as the session description that says the same. */
+/* A tunnel is kept as the session description that says the same. */
+static void print_tunnel(char text[SDP_TEXT_SIZE], const struct sdp_tunnel *tunnel, bool is_known)
+{
+	const struct sdp_origin origin = {1, 1};
+
+	text[0] = '\0';
+	if (is_known)
+		sdp_write(text, SDP_TEXT_SIZE, &origin, tunnel, NULL, 0);
+}
+
+static json_t *call_to_json(const struct call *call)
+{
+	char remote[SDP_TEXT_SIZE], local[SDP_TEXT_SIZE];
+
+	print_tunnel(remote, &call->remote, call->has_remote);
+	print_tunnel(local, &call->local, call->has_local);
+	return json_pack(
+		"{s:i, s:i, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:b, s:i, "
+	        "s:i}",
+		"state", call->state, "direction", call->direction, "call_id", call->call_id,
+		"attempt", (json_int_t)call->attempt, "tunnel", call->tunnel, "local_number",
+		call->local_number, "remote_number", call->remote_number, "local_tunnel", local,
+		"remote_tunnel", remote, "cause", call->cause, "ended_by", call->ended_by,
+		"started_at_usec", (json_int_t)call->started_at_usec, "answered_at_usec",
+		(json_int_t)call->answered_at_usec, "ended_at_usec",
+		(json_int_t)call->ended_at_usec, "is_end_estimated", call->is_end_estimated,
+		"sip_status", (int)call->sip_status, "retry_after_sec", (int)call->retry_after_sec);
+}
+
 static json_t *to_json(const struct dialog_record *record)
 {
-	const struct call *call = &record->call;
-	const struct sdp_origin origin = {1, 1};
-	char wan_address[INET_ADDRSTRLEN], remote[SDP_TEXT_SIZE] = "", local[SDP_TEXT_SIZE] = "";
+	char wan_address[INET_ADDRSTRLEN];
+	json_t *json = call_to_json(&record->call);
 
 	inet_ntop(AF_INET, &record->wan_address, wan_address, sizeof(wan_address));
-	if (call->has_remote)
-		sdp_write(remote, sizeof(remote), &origin, &call->remote, NULL, 0);
-	sdp_write(local, sizeof(local), &origin, &call->local, NULL, 0);
-	return json_pack("{s:i, s:i, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I,"
-	                 " s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:s, s:i, s:b, s:b}",
-	                 "state", call->state, "direction", call->direction, "call_id",
-	                 call->call_id, "attempt", (json_int_t)call->attempt, "tunnel",
-	                 call->tunnel, "local_number", call->local_number, "remote_number",
-	                 call->remote_number, "local_tunnel", local, "remote_tunnel", remote,
-	                 "cause", call->cause, "ended_by", call->ended_by, "started_at_usec",
-	                 (json_int_t)call->started_at_usec, "answered_at_usec",
-	                 (json_int_t)call->answered_at_usec, "local", record->local, "remote",
-	                 record->remote, "routes", record->routes, "target", record->target,
-	                 "local_sequence", (json_int_t)record->local_sequence, "remote_sequence",
-	                 (json_int_t)record->remote_sequence, "wan_address", wan_address,
-	                 "session_id", (json_int_t)record->origin.session_id, "session_version",
-	                 (json_int_t)record->origin.version, "sdp", record->sdp, "interval_sec",
-	                 record->timer.interval_sec, "is_refresher", record->timer.is_refresher,
-	                 "peer_takes_update", record->peer_takes_update);
+	json_t *dialog = json_pack(
+		"{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:s, s:b, s:s, s:s, s:I, s:I, s:s, s:i, "
+	        "s:b, s:I, s:b}",
+		"local", record->local, "remote", record->remote, "routes", record->routes,
+		"target", record->target, "local_sequence", (json_int_t)record->local_sequence,
+		"remote_sequence", (json_int_t)record->remote_sequence, "branch", record->branch,
+		"invite_sequence", (json_int_t)record->invite_sequence, "transport",
+		record->transport, "is_acknowledged", record->is_acknowledged, "invite",
+		record->invite, "wan_address", wan_address, "session_id",
+		(json_int_t)record->origin.session_id, "session_version",
+		(json_int_t)record->origin.version, "sdp", record->sdp, "interval_sec",
+		record->timer.interval_sec, "is_refresher", record->timer.is_refresher,
+		"refreshed_at_usec", (json_int_t)record->refreshed_at_usec, "peer_takes_update",
+		record->peer_takes_update);
+	if (!json || !dialog || json_object_update(json, dialog) != 0) {
+		json_decref(json);
+		json = NULL;
+	}
+	json_decref(dialog);
+	return json;
 }
 
-bool dialog_store_write(const char *directory, const struct dialog_record *record)
+static bool write_whole(int fd, const char *text)
 {
-	char path[PATH_MAX], draft[PATH_MAX];
-	json_t *json = to_json(record);
-	bool is_ok = json != NULL;
+	for (size_t left = strlen(text); left;) {
+		ssize_t size = write(fd, text, left);
 
-	name_file(path, directory, record->call.attempt, "");
-	name_file(draft, directory, record->call.attempt, ".new");
-	is_ok = is_ok && json_dump_file(json, draft, JSON_INDENT(1)) == 0 &&
-	        rename(draft, path) == 0;
+		if (size < 0 && errno != EINTR)
+			return false;
+		if (size > 0) {
+			text += size;
+			left -= (size_t)size;
+		}
+	}
+	return true;
+}
+
+static bool sync_directory(const char *directory)
+{
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool is_ok = fd >= 0 && fsync(fd) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return is_ok;
+}
+
+/* All or nothing: a draft takes the place of the file when it is complete. */
+static bool replace_file(const char *directory, const char *path, const char *text, bool is_lasting)
+{
+	char draft[PATH_MAX + 4];
+
+	snprintf(draft, sizeof(draft), "%s.new", path);
+	int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return false;
+	bool is_ok = write_whole(fd, text) && (!is_lasting || fsync(fd) == 0);
+	int error = errno;
+	if (close(fd) != 0 && is_ok) {
+		is_ok = false;
+		error = errno;
+	}
+	if (is_ok && rename(draft, path) == 0)
+		return !is_lasting || sync_directory(directory);
+	error = is_ok ? errno : error;
+	unlink(draft);
+	errno = error;
+	return false;
+}
+
+bool dialog_store_write(const char *directory, const struct dialog_record *record, bool is_lasting,
+                        char *why, size_t why_size)
+{
+	char path[PATH_MAX];
+	json_t *json = to_json(record);
+	char *text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
+
+	name_file(path, directory, &record->call);
+	errno = ENOMEM;
+	bool is_ok = text && replace_file(directory, path, text, is_lasting);
 	if (!is_ok)
-		log_session(LOG_ERR, record->call.tunnel, record->call.remote_number,
-		            "cannot write %s: %m; this call would be lost with the process", path);
+		snprintf(why, why_size, "cannot write %s: %s", path, strerror(errno));
+	free(text);
 	json_decref(json);
 	return is_ok;
 }
 
-void dialog_store_remove(const char *directory, uint64_t attempt)
+void dialog_store_remove(const char *directory, const struct call *call)
 {
 	char path[PATH_MAX];
 
-	name_file(path, directory, attempt, "");
+	name_file(path, directory, call);
 	unlink(path);
 }
 
@@ -109,10 +195,13 @@ static bool copy_call(const json_t *json, struct call *call)
 	call->ended_by = (enum call_ended_by)number(json, "ended_by");
 	call->started_at_usec = number(json, "started_at_usec");
 	call->answered_at_usec = number(json, "answered_at_usec");
+	call->ended_at_usec = number(json, "ended_at_usec");
+	call->is_end_estimated = json_is_true(json_object_get(json, "is_end_estimated"));
+	call->sip_status = (unsigned)number(json, "sip_status");
+	call->retry_after_sec = (unsigned)number(json, "retry_after_sec");
 	call->has_remote = copy_tunnel(json, "remote_tunnel", &call->remote);
-	return state < CALL_STATE_COUNT && call->attempt &&
-	       call->ended_by <= CALL_ENDED_BY_CARRIER &&
-	       copy_tunnel(json, "local_tunnel", &call->local) &&
+	call->has_local = copy_tunnel(json, "local_tunnel", &call->local);
+	return state < CALL_STATE_COUNT && call->ended_by <= CALL_ENDED_BY_CARRIER &&
 	       copy_string(json, "call_id", call->call_id, sizeof(call->call_id)) &&
 	       copy_string(json, "tunnel", call->tunnel, sizeof(call->tunnel)) &&
 	       copy_string(json, "local_number", call->local_number, sizeof(call->local_number)) &&
@@ -132,44 +221,53 @@ static bool from_json(const json_t *json, struct dialog_record *record)
 	record->origin.version = number(json, "session_version");
 	record->timer.interval_sec = (unsigned)number(json, "interval_sec");
 	record->timer.is_refresher = json_is_true(json_object_get(json, "is_refresher"));
+	record->refreshed_at_usec = number(json, "refreshed_at_usec");
 	record->peer_takes_update = json_is_true(json_object_get(json, "peer_takes_update"));
+	record->invite_sequence = (uint32_t)number(json, "invite_sequence");
+	record->is_acknowledged = json_is_true(json_object_get(json, "is_acknowledged"));
 	return copy_call(json, &record->call) &&
 	       copy_string(json, "local", record->local, sizeof(record->local)) &&
 	       copy_string(json, "remote", record->remote, sizeof(record->remote)) &&
 	       copy_string(json, "routes", record->routes, sizeof(record->routes)) &&
 	       copy_string(json, "target", record->target, sizeof(record->target)) &&
 	       copy_string(json, "sdp", record->sdp, sizeof(record->sdp)) &&
+	       copy_string(json, "branch", record->branch, sizeof(record->branch)) &&
+	       copy_string(json, "transport", record->transport, sizeof(record->transport)) &&
+	       copy_string(json, "invite", record->invite, sizeof(record->invite)) &&
 	       copy_string(json, "wan_address", wan_address, sizeof(wan_address)) &&
 	       inet_pton(AF_INET, wan_address, &record->wan_address) == 1;
+}
+
+static int is_record(const struct dirent *entry)
+{
+	return strncmp(entry->d_name, PREFIX, strlen(PREFIX)) == 0;
 }
 
 void dialog_store_read(const char *directory,
                        void (*take)(void *context, const struct dialog_record *record),
                        void *context)
 {
-	DIR *folder = opendir(directory);
-	struct dirent *entry;
+	struct dirent **entries;
+	/* All names first: taking one up writes its record anew. */
+	int count = scandir(directory, &entries, is_record, alphasort);
 
-	while (folder && (entry = readdir(folder))) {
+	for (int i = 0; i < count; i++) {
 		char path[PATH_MAX];
 		struct dialog_record record;
+		json_t *json = NULL;
 
-		if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0)
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name);
-		if (strchr(entry->d_name, '.')) {
+		snprintf(path, sizeof(path), "%s/%s", directory, entries[i]->d_name);
+		if (strchr(entries[i]->d_name, '.')) {
 			unlink(path); /* a draft that was never finished */
-			continue;
-		}
-		json_t *json = json_load_file(path, 0, NULL);
-		if (json && from_json(json, &record)) {
+		} else if ((json = json_load_file(path, 0, NULL)) && from_json(json, &record)) {
 			take(context, &record);
 		} else {
 			log_line(LOG_ERR, "%s is damaged: its call is lost", path);
 			unlink(path);
 		}
 		json_decref(json);
+		free(entries[i]);
 	}
-	if (folder)
-		closedir(folder);
+	if (count >= 0)
+		free(entries);
 }

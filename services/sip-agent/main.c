@@ -9,7 +9,10 @@ static const struct service sip_agent = {
 	.prepare = agent_prepare,
 	.start = agent_start,
 	.stop = agent_stop,
-	.handlers = {.request = agent_request, .snapshot = agent_snapshot, .peer = agent_peer},
+	.handlers = {.request = agent_request,
+                     .snapshot = agent_snapshot,
+                     .peer = agent_peer,
+                     .describe = agent_describe},
 };
 
 int main(int argc, char **argv)

@@ -48,16 +48,17 @@ static Vpnsip__SetupRole role_of(enum sdp_role role)
 	return values[role];
 }
 
-static void add_remote(struct call_message *message, const struct sdp_tunnel *tunnel)
+static Vpnsip__MediaDescription *describe(struct media_message *message,
+                                          const struct sdp_tunnel *tunnel)
 {
-	vpnsip__media_description__init(&message->remote);
+	vpnsip__media_description__init(&message->media);
 	vpnsip__socket_address__init(&message->address);
 	message->address.address.data = (uint8_t *)&tunnel->address;
 	message->address.address.len = sizeof(tunnel->address);
 	message->address.port = tunnel->port;
-	message->remote.address = &message->address;
-	message->remote.bandwidth_kbit = tunnel->bandwidth_kbit;
-	message->remote.role = role_of(tunnel->role);
+	message->media.address = &message->address;
+	message->media.bandwidth_kbit = tunnel->bandwidth_kbit;
+	message->media.role = role_of(tunnel->role);
 	for (size_t i = 0; i < tunnel->fingerprint_count; i++) {
 		const struct sdp_fingerprint *from = &tunnel->fingerprints[i];
 		Vpnsip__Fingerprint *to = &message->fingerprints[i];
@@ -71,9 +72,9 @@ static void add_remote(struct call_message *message, const struct sdp_tunnel *tu
 		to->value.len = from->size;
 		message->fingerprint_list[i] = to;
 	}
-	message->remote.n_fingerprints = tunnel->fingerprint_count;
-	message->remote.fingerprints = message->fingerprint_list;
-	message->changed.remote = &message->remote;
+	message->media.n_fingerprints = tunnel->fingerprint_count;
+	message->media.fingerprints = message->fingerprint_list;
+	return &message->media;
 }
 
 void message_from_call(struct call_message *message, const struct call *call)
@@ -90,7 +91,11 @@ void message_from_call(struct call_message *message, const struct call *call)
 	changed->remote_number = (char *)call->remote_number;
 	changed->status = status_of(call->state);
 	if (call->has_remote)
-		add_remote(message, &call->remote);
+		changed->remote = describe(&message->remote, &call->remote);
+	if (call->has_local)
+		changed->local = describe(&message->local, &call->local);
+	changed->is_restored = call->is_restored;
+	changed->is_end_estimated = call->is_end_estimated;
 	changed->sip_status = call->sip_status;
 	changed->cause = (char *)call->cause;
 	changed->retry_after_sec = call->retry_after_sec;

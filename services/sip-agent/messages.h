@@ -6,13 +6,18 @@
 #include "services/sip-agent/sofia.h"
 #include "sip_agent.pb-c.h"
 
-/** A CallChanged with room for what it points to; it also points into the call it was made from. */
-struct call_message {
-	Vpnsip__CallChanged changed;
-	Vpnsip__MediaDescription remote;
+/** A MediaDescription with room for what it points to; it also points into the tunnel it was made from. */
+struct media_message {
+	Vpnsip__MediaDescription media;
 	Vpnsip__SocketAddress address;
 	Vpnsip__Fingerprint fingerprints[SDP_FINGERPRINTS_MAXIMUM];
 	Vpnsip__Fingerprint *fingerprint_list[SDP_FINGERPRINTS_MAXIMUM];
+};
+
+/** A CallChanged likewise. */
+struct call_message {
+	Vpnsip__CallChanged changed;
+	struct media_message remote, local;
 };
 
 /** `message` must not move afterwards, and `call` must not change while it is used. */

@@ -2,9 +2,12 @@
 /* The user agent as a whole: lines, and the orders that concern any call. */
 #include "services/sip-agent/sofia.h"
 
+#include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bus/bus.h"
 #include "services/common/log.h"
 #include "services/sip-agent/sofia_internal.h"
 #include "services/sip-agent/sofia_log.h"
@@ -29,6 +32,7 @@ struct sofia *sofia_open(const struct sofia_options *options)
 		return NULL;
 	}
 	sofia->line_count = options->config->line_count;
+	sofia_tap_open(sofia);
 	for (size_t i = 0; i < sofia->line_count; i++) {
 		sofia_line_init(&sofia->lines[i], sofia, &options->config->lines[i]);
 		if (options->port_obstacles)
@@ -38,13 +42,78 @@ struct sofia *sofia_open(const struct sofia_options *options)
 	return sofia;
 }
 
+uint64_t sofia_attempt_of(const struct sofia *sofia, const char *tunnel)
+{
+	for (size_t i = 0; i < sofia->attempt_count; i++)
+		if (strcmp(sofia->attempts[i].tunnel, tunnel) == 0)
+			return sofia->attempts[i].number;
+	return 0;
+}
+
+void sofia_attempt_note(struct sofia *sofia, const char *tunnel, uint64_t attempt)
+{
+	size_t i = 0;
+
+	if (!tunnel[0] || !attempt)
+		return;
+	while (i < sofia->attempt_count && strcmp(sofia->attempts[i].tunnel, tunnel) != 0)
+		i++;
+	if (i == sofia->attempt_count) {
+		struct sofia_attempt *more = realloc(sofia->attempts, (i + 1) * sizeof(*more));
+
+		if (!more)
+			return;
+		sofia->attempts = more;
+		sofia->attempts[i] = (struct sofia_attempt){0};
+		snprintf(more[i].tunnel, sizeof(more[i].tunnel), "%s", tunnel);
+		sofia->attempt_count++;
+	}
+	if (sofia->attempts[i].number < attempt)
+		sofia->attempts[i].number = attempt;
+}
+
+const char *sofia_store_failure(const struct sofia *sofia)
+{
+	return sofia->store_failure;
+}
+
+/* Whether a request that ends a call still waits for its answer. */
+static bool has_request_under_way(const struct sofia *sofia)
+{
+	for (const struct sofia_call *call = sofia->calls; call; call = call->next)
+		if (call->bye || call->cancel || call->call.state == CALL_STATE_CANCELLING)
+			return true;
+	for (size_t i = 0; i < sofia->line_count; i++)
+		if (sofia->lines[i].request && sofia->lines[i].is_leaving)
+			return true;
+	return false;
+}
+
+void sofia_finish(struct sofia *sofia, unsigned msec)
+{
+	const struct timeval limit = {msec / 1000, (suseconds_t)(msec % 1000) * 1000};
+	const uint64_t end = bus_mono_usec(sofia->bus) + msec * 1000ULL;
+
+	event_base_loopexit(sofia->base, &limit);
+	while (has_request_under_way(sofia) && bus_mono_usec(sofia->bus) < end)
+		event_base_loop(sofia->base, EVLOOP_ONCE);
+}
+
 void sofia_close(struct sofia *sofia)
 {
+	sofia_tap_open(NULL);
+	/* nta answers 500 for an unanswered INVITE that is given back; the record answers it after the restart. */
+	for (struct sofia_call *call = sofia->calls; call; call = call->next)
+		if (call->incoming && nta_incoming_status(call->incoming) < 200) {
+			nta_incoming_bind(call->incoming, NULL, NULL);
+			call->incoming = NULL;
+		}
 	while (sofia->calls)
 		sofia_call_free(sofia->calls);
 	for (size_t i = 0; i < sofia->line_count; i++)
 		sofia_line_free(&sofia->lines[i]);
 	free(sofia->lines);
+	free(sofia->attempts);
 	sofia_loop_close(sofia->loop);
 	free(sofia);
 }
@@ -89,8 +158,15 @@ enum sofia_outcome sofia_hang_up(struct sofia *sofia, const char *call_id, uint6
 {
 	struct sofia_call *call = find_call(sofia, call_id, attempt);
 
-	if (!call)
+	log_debug(LOG_SIP_FUNCTION, call ? call->call.tunnel : NULL,
+	          call ? call->call.remote_number : NULL, "sofia_hang_up %s attempt %llu: %s",
+	          call_id, (unsigned long long)attempt, cause);
+	if (!call) {
+		/* The order to call may come after this one: it must not call then. */
+		if (!call_id[0] && attempt)
+			sofia->hung_up[sofia->hung_up_next++ % SOFIA_HUNG_UP_MAXIMUM] = attempt;
 		return SOFIA_DONE;
+	}
 	if (call->call.state != CALL_STATE_ENDED && call->call.state != CALL_STATE_LEAVING)
 		call_set_cause(&call->call, "%s", cause);
 	sofia_call_handle(call, CALL_EVENT_HANG_UP);

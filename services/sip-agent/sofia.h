@@ -56,14 +56,24 @@ enum sofia_outcome {
 	SOFIA_UNKNOWN,
 	SOFIA_UNREADY,
 	SOFIA_GONE,
+	SOFIA_UNSTORED, /* it could not be survived: sofia_store_failure() says why */
 	SOFIA_FAILED
 };
 
 /** NULL after logging why. */
 struct sofia *sofia_open(const struct sofia_options *options);
 
-/** Leaves: nothing is hung up or deregistered. */
+/** Leaves: nothing is hung up or deregistered. What was begun already (BYE, CANCEL) is given `msec` to be answered. */
+void sofia_finish(struct sofia *sofia, unsigned msec);
 void sofia_close(struct sofia *sofia);
+
+/** Why the last call could not be written to the state directory; "" when it could. */
+const char *sofia_store_failure(const struct sofia *sofia);
+
+struct bus_description;
+
+/** What stands inside: registrations, calls, owed requests, counters. */
+void sofia_describe(const struct sofia *sofia, struct bus_description *description);
 
 /**
  * Keeps the line registered from `address`. The same order again changes nothing; another address
@@ -80,10 +90,16 @@ struct sofia_call_order {
 	struct sdp_tunnel offer;
 };
 
-/** Sends the INVITE. Idempotent by attempt; an attempt below the tunnel's last one is SOFIA_STALE. */
+/**
+ * Sends the INVITE once its record is on disk. Idempotent by attempt; an attempt below the tunnel's last one, or one that
+ * was hung up before, is SOFIA_STALE.
+ */
 enum sofia_outcome sofia_place_call(struct sofia *sofia, const struct sofia_call_order *order);
 
-/** 200 with our answer to an offered call. Idempotent. */
+/**
+ * 200 with our answer to an offered call, once its record is on disk; one that cannot be stored is refused with 503.
+ * Idempotent.
+ */
 enum sofia_outcome sofia_answer_call(struct sofia *sofia, const char *call_id, uint64_t attempt,
                                      const char *tunnel, const struct sdp_tunnel *answer);
 

@@ -61,6 +61,7 @@ void sofia_call_drop_dialog(struct sofia_call *call)
 	drop_request(&call->invite);
 	drop_request(&call->ack);
 	drop_request(&call->bye);
+	drop_request(&call->cancel);
 	drop_request(&call->refresh);
 	if (call->incoming)
 		nta_incoming_destroy(call->incoming);
@@ -85,6 +86,7 @@ void sofia_call_free(struct sofia_call *call)
 	free(call->parked);
 	free(call->sdp);
 	free(call->offer);
+	free(call->invite_text);
 	free(call);
 }
 
@@ -95,8 +97,14 @@ static void on_state_timer(evutil_socket_t fd, short what, void *context)
 
 	(void)fd;
 	(void)what;
+	log_debug(LOG_SIP_EVENTS, call->call.tunnel, call->call.remote_number,
+	          "call %s: the timer of %s ran out", call->call.call_id,
+	          call_state_name(call->call.state));
 	if (call->call.state == CALL_STATE_ENDED) {
+		sofia_dialog_forget(call);
 		sofia_call_free(call);
+	} else if (call->call.state == CALL_STATE_CANCELLING && call->is_cancel_owed) {
+		sofia_attempt_cancel(call);
 	} else if (call->call.state == CALL_STATE_LEAVING && !call->bye) {
 		sofia_call_limit_state(call);
 		sofia_call_send_bye(call);
@@ -140,6 +148,7 @@ static void owe_bye(struct sofia_call *call)
 	}
 	log_session(LOG_ERR, call->call.tunnel, call->call.remote_number,
 	            "BYE could not be sent; the carrier's timers must end this call");
+	call->call.is_end_estimated = true;
 	sofia_call_handle(call, CALL_EVENT_BYE_DONE);
 }
 
@@ -161,6 +170,7 @@ static void repeat_bye(struct sofia_call *call)
 
 	sofia_quote(call->call.cause, text, sizeof(text));
 	snprintf(reason, sizeof(reason), "SIP;text=%s", text);
+	bus_fault_point(call->line->sofia->bus, "sip-agent.before-bye");
 	call->bye = nta_outgoing_tcreate(call->leg, on_bye_response, call, NULL, SIP_METHOD_BYE,
 	                                 NULL,
 	                                 SIPTAG_REASON_STR(call->call.cause[0] ? reason : NULL),
@@ -200,6 +210,8 @@ static int on_bye_response(void *context, nta_outgoing_t *request, const sip_t *
 		if (status >= 300 && status != 481)
 			log_session(LOG_WARNING, call->call.tunnel, call->call.remote_number,
 			            "BYE was answered %d", status);
+		/* It ended before, without us. */
+		call->call.is_end_estimated = status >= 300;
 		sofia_call_handle(call, CALL_EVENT_BYE_DONE);
 	}
 	return 0;
@@ -207,8 +219,14 @@ static int on_bye_response(void *context, nta_outgoing_t *request, const sip_t *
 
 static void act(struct sofia_call *call, unsigned actions)
 {
-	if (actions & CALL_SEND_ACK)
+	struct sofia *sofia = call->line->sofia;
+
+	if (actions & CALL_SEND_ACK) {
+		bus_fault_point(sofia->bus, "sip-agent.before-ack");
 		sofia_call_send_ack(call);
+		call->is_acknowledged = true;
+		sofia_dialog_store(call);
+	}
 	if (actions & CALL_SEND_CANCEL)
 		sofia_call_send_cancel(call);
 	if (actions & CALL_SEND_ANSWER)
@@ -216,9 +234,52 @@ static void act(struct sofia_call *call, unsigned actions)
 	if (actions & CALL_SEND_REFUSAL)
 		sofia_call_send_refusal(call);
 	if (actions & CALL_REPORT)
-		call->line->sofia->events->call_changed(call->line->sofia->context, &call->call);
+		sofia->events->call_changed(sofia->context, &call->call);
 	if (actions & CALL_SEND_BYE)
 		sofia_call_send_bye(call);
+}
+
+static bool is_cancelling(enum call_state state)
+{
+	return state == CALL_STATE_CANCEL_OWED || state == CALL_STATE_CANCELLING;
+}
+
+static bool is_leaving(enum call_state state)
+{
+	return state == CALL_STATE_BYE_OWED || state == CALL_STATE_LEAVING;
+}
+
+static void count_debts(struct sofia_counters *counters, enum call_state was, enum call_state is)
+{
+	counters->cancels_owed += !is_cancelling(was) && is_cancelling(is);
+	counters->cancels_paid += is_cancelling(was) && !is_cancelling(is);
+	counters->byes_owed += !is_leaving(was) && is_leaving(is);
+	counters->byes_paid += is_leaving(was) && !is_leaving(is);
+}
+
+static void tell_change(struct sofia_call *call, enum call_state was, enum call_event event)
+{
+	const struct call *now = &call->call;
+
+	log_session(LOG_INFO, now->tunnel, now->remote_number, "call %s: %s -> %s%s%s",
+	            now->call_id, call_state_name(was), call_state_name(now->state),
+	            now->cause[0] ? ": " : "", now->cause);
+	log_debug(LOG_SIP_STATES, now->tunnel, now->remote_number, "call %s: %s -> %s (%s)",
+	          now->call_id, call_state_name(was), call_state_name(now->state),
+	          call_event_name(event));
+	bus_trace(call->line->sofia->bus, now->tunnel[0] ? now->tunnel : NULL, now->attempt,
+	          VPNSIP__TRACE_KIND__TRACE_STATE, NULL, false, "call %s -> %s (%s)%s%s",
+	          call_state_name(was), call_state_name(now->state), call_event_name(event),
+	          now->cause[0] ? ": " : "", now->cause);
+}
+
+/*
+ * Before anything is sent: what the peer knows of, a restart of ours must know of too. A call that begins to be billed
+ * was stored by those who could still refuse it.
+ */
+static bool is_stored_ahead(enum call_event event)
+{
+	return event == CALL_EVENT_ACCEPT || event == CALL_EVENT_GOOD_ANSWER;
 }
 
 void sofia_call_handle(struct sofia_call *call, enum call_event event)
@@ -227,21 +288,20 @@ void sofia_call_handle(struct sofia_call *call, enum call_event event)
 	unsigned actions = call_core_handle(&call->call, event,
 	                                    bus_wall_usec(call->line->sofia->bus));
 
+	log_debug(LOG_SIP_CALLS, call->call.tunnel, call->call.remote_number, "call %s: %s in %s%s",
+	          call->call.call_id, call_event_name(event), call_state_name(was),
+	          call->call.state == was && !actions ? " is ignored" : "");
 	if (call->call.state == was && !actions)
 		return;
-	log_session(LOG_INFO, call->call.tunnel, call->call.remote_number, "call %s: %s -> %s%s%s",
-	            call->call.call_id, call_state_name(was), call_state_name(call->call.state),
-	            call->call.cause[0] ? ": " : "", call->call.cause);
+	tell_change(call, was, event);
+	count_debts(&call->line->sofia->counters, was, call->call.state);
 	sofia_call_limit_state(call);
 	if (call->call.state == CALL_STATE_ANSWERED)
 		sofia_session_arm(call);
 	if (call->call.state == CALL_STATE_LEAVING || call->call.state == CALL_STATE_ENDED)
 		sofia_session_stop(call);
-	/*
-	 * Before anything is sent: what the peer knows of, a restart of ours must know of too. An
-	 * ACK changes nothing there.
-	 */
-	if (event != CALL_EVENT_ACK)
+	call->is_acknowledged |= event == CALL_EVENT_ACK;
+	if (!is_stored_ahead(event) || call->call.state == CALL_STATE_LEAVING)
 		sofia_dialog_store(call);
 	act(call, actions);
 }

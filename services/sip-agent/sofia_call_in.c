@@ -2,11 +2,14 @@
 /* Calls that are offered to us: the checks that need no decision, the 200, the refusals. */
 #include <arpa/inet.h>
 #include <sofia-sip/sip_extra.h>
+#include <sofia-sip/sip_util.h>
+#include <sofia-sip/tport.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "bus/bus.h"
 #include "services/common/log.h"
 #include "services/sip-agent/sofia_internal.h"
 
@@ -41,6 +44,7 @@ static void refuse(struct sofia_line *line, nta_incoming_t *request,
 	nta_incoming_treply(request, (int)refusal->sip_status, phrase ? phrase : "Refused",
 	                    SIPTAG_WARNING_STR(refusal->warning_code ? warning : NULL), TAG_END());
 	nta_incoming_destroy(request);
+	line->sofia->counters.requests_refused++;
 	log_session(LOG_NOTICE, NULL, number, "incoming call on line %s refused: %u %s",
 	            line->config->number, refusal->sip_status,
 	            refusal->warning_text ? refusal->warning_text : "");
@@ -164,6 +168,81 @@ static int on_ack_cancel(struct sofia_call *call, nta_incoming_t *request, const
 	return 0;
 }
 
+/*
+ * What a response to the INVITE, its session timer and its dialog are made of. A record is text: octets that are not ASCII
+ * (a display name) mean nothing here. NULL when it is too long; then a restart cannot answer it.
+ */
+static char *print_invite(const sip_t *sip)
+{
+	const sip_header_t *const headers[] = {
+		(const sip_header_t *)sip->sip_via,
+		(const sip_header_t *)sip->sip_record_route,
+		(const sip_header_t *)sip->sip_from,
+		(const sip_header_t *)sip->sip_to,
+		(const sip_header_t *)sip->sip_call_id,
+		(const sip_header_t *)sip->sip_cseq,
+		(const sip_header_t *)sip->sip_contact,
+		(const sip_header_t *)sip->sip_supported,
+		(const sip_header_t *)sip->sip_min_se,
+		(const sip_header_t *)sip->sip_session_expires,
+	};
+	char text[DIALOG_INVITE_SIZE], host[256];
+	su_home_t home[1] = {SU_HOME_INIT(home)};
+	size_t length;
+
+	url_e(host, sizeof(host), sip->sip_request->rq_url);
+	length = (size_t)snprintf(text, sizeof(text), "INVITE %s SIP/2.0\r\n", host);
+	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++)
+		for (const sip_header_t *header = headers[i]; header && length < sizeof(text);
+		     header = header->sh_next) {
+			const char *value = sip_header_as_string(home, header);
+
+			length += (size_t)snprintf(text + length, sizeof(text) - length,
+			                           "%s: %s\r\n", header->sh_class->hc_name,
+			                           value ? value : "");
+		}
+	if (length < sizeof(text))
+		length += (size_t)snprintf(text + length, sizeof(text) - length,
+		                           "Content-Length: 0\r\n\r\n");
+	su_home_deinit(home);
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c > '~')
+			*c = '?';
+	return length < sizeof(text) ? strdup(text) : NULL;
+}
+
+/* The transport that the INVITE came over. */
+static tport_t *find_transport(const struct sofia_line *line, const sip_t *sip)
+{
+	const char *name = sip_via_transport(sip->sip_via);
+	tport_t *transport = tport_primaries(nta_agent_tports(line->agent));
+
+	while (transport && name && strcasecmp(tport_name(transport)->tpn_proto, name) != 0)
+		transport = tport_next(transport);
+	return transport;
+}
+
+bool sofia_call_reopen_invite(struct sofia_call *call)
+{
+	struct sofia_line *line = call->line;
+
+	if (!call->invite_text || !call->invite_text[0] || !line->agent)
+		return false;
+	msg_t *message = msg_make(sip_default_mclass(), 0, call->invite_text, -1);
+	sip_t *sip = message ? sip_object(message) : NULL;
+	if (!sip || !sip->sip_request || !sip->sip_via || sip_sanity_check(sip) < 0) {
+		if (message)
+			msg_destroy(message);
+		return false;
+	}
+	call->request_terms = sofia_session_terms(sip);
+	call->incoming = nta_incoming_create(line->agent, call->leg, message, sip,
+	                                     NTATAG_TPORT(find_transport(line, sip)), TAG_END());
+	if (call->incoming)
+		nta_incoming_bind(call->incoming, on_ack_cancel, call);
+	return call->incoming != NULL;
+}
+
 static bool copy_header(char *text, size_t size, const sip_addr_t *address)
 {
 	su_home_t home[1] = {SU_HOME_INIT(home)};
@@ -214,7 +293,10 @@ static void offer_call(struct sofia_line *line, nta_incoming_t *request, const s
 	call->call.has_remote = true;
 	snprintf(call->call.call_id, sizeof(call->call.call_id), "%s", sip->sip_call_id->i_id);
 	snprintf(call->call.remote_number, sizeof(call->call.remote_number), "%s", number);
+	call->invite_text = print_invite(sip);
 	nta_incoming_bind(request, on_ack_cancel, call);
+	/* The 100 stops the carrier's repetitions: from here on the caller waits for us. */
+	sofia_dialog_store(call);
 	nta_incoming_treply(request, SIP_100_TRYING, TAG_END());
 	log_session(LOG_INFO, NULL, number, "call %s: offered to line %s, %u kbit/s",
 	            call->call.call_id, line->config->number, offer->bandwidth_kbit);
@@ -236,11 +318,14 @@ void sofia_call_invited(struct sofia_line *line, msg_t *message, sip_t *sip)
 	struct sdp_tunnel offer;
 	const struct sofia_call *known = sofia_call_by_id(line->sofia, sip->sip_call_id->i_id);
 
+	line->sofia->counters.invites_received++;
 	if (known || strlen(sip->sip_call_id->i_id) >= CALL_ID_SIZE) {
+		line->sofia->counters.requests_refused++;
 		nta_msg_treply(line->agent, message, 482, "Request Merged", TAG_END());
 		return;
 	}
 	if (count_offers(line->sofia) >= OFFERS_MAXIMUM) {
+		line->sofia->counters.requests_refused++;
 		nta_msg_treply(line->agent, message, SIP_503_SERVICE_UNAVAILABLE,
 		               SIPTAG_RETRY_AFTER_STR("10"), TAG_END());
 		return;
@@ -264,36 +349,77 @@ void sofia_call_invited(struct sofia_line *line, msg_t *message, sip_t *sip)
 		offer_call(line, request, sip, number, &offer);
 }
 
-enum sofia_outcome sofia_answer_call(struct sofia *sofia, const char *call_id, uint64_t attempt,
-                                     const char *tunnel, const struct sdp_tunnel *answer)
+/* The answer to the stored offer as text. */
+static bool write_answer(struct sofia_call *call, const struct sdp_tunnel *answer)
 {
-	struct sofia_call *call = sofia_call_by_id(sofia, call_id);
-
-	if (!call || call->call.direction != CALL_INCOMING)
-		return SOFIA_UNKNOWN;
-	if (call->call.state != CALL_STATE_OFFERED)
-		return call->call.attempt == attempt && call->call.state != CALL_STATE_ENDED &&
-		                       call->call.state != CALL_STATE_LEAVING
-		               ? SOFIA_DONE
-		               : SOFIA_GONE;
 	struct sdp_description offer;
 	struct sdp_tunnel checked;
 	struct sdp_problem problem;
 	char sdp[SDP_TEXT_SIZE];
 	size_t index;
+
 	if (!sdp_read(call->offer, strlen(call->offer), &offer, &problem) ||
 	    !sdp_check_offer(&offer, &checked, &index, &problem) ||
 	    !sdp_write(sdp, sizeof(sdp), &call->origin, answer, &offer, index))
-		return SOFIA_FAILED;
+		return false;
+	free(call->sdp);
 	call->sdp = strdup(sdp);
-	if (!call->sdp)
+	sofia_debug_text(LOG_SIP_MEDIA, &call->call, "answer built", sdp, strlen(sdp));
+	return call->sdp != NULL;
+}
+
+/* The record of the offer gives way to that of the attempt. */
+static bool store_answer(struct sofia_call *call)
+{
+	struct call offered = call->call;
+
+	offered.attempt = 0;
+	bool is_stored = sofia_dialog_store_ahead(call, CALL_STATE_ACCEPTED);
+	dialog_store_remove(call->line->sofia->state_directory, &offered);
+	return is_stored;
+}
+
+static enum sofia_outcome accept_call(struct sofia_call *call, uint64_t attempt, const char *tunnel,
+                                      const struct sdp_tunnel *answer)
+{
+	struct sofia *sofia = call->line->sofia;
+
+	if (attempt < sofia_attempt_of(sofia, tunnel))
+		return SOFIA_STALE;
+	if (!write_answer(call, answer))
 		return SOFIA_FAILED;
 	call->call.attempt = attempt;
 	call->call.local = *answer;
+	call->call.has_local = true;
 	snprintf(call->call.tunnel, sizeof(call->call.tunnel), "%s", tunnel);
-	sofia_call_handle(call, CALL_EVENT_ACCEPT);
+	sofia_attempt_note(sofia, tunnel, attempt);
+	if (store_answer(call)) {
+		sofia_call_handle(call, CALL_EVENT_ACCEPT);
+		sofia_loop_wake(sofia->loop);
+		return SOFIA_DONE;
+	}
+	call->refusal = (struct sofia_refusal){.sip_status = 503};
+	call_set_cause(&call->call, "refused by us: %s", sofia->store_failure);
+	sofia_call_handle(call, CALL_EVENT_REJECT);
 	sofia_loop_wake(sofia->loop);
-	return SOFIA_DONE;
+	return SOFIA_UNSTORED;
+}
+
+enum sofia_outcome sofia_answer_call(struct sofia *sofia, const char *call_id, uint64_t attempt,
+                                     const char *tunnel, const struct sdp_tunnel *answer)
+{
+	struct sofia_call *call = sofia_call_by_id(sofia, call_id);
+
+	log_debug(LOG_SIP_FUNCTION, tunnel, NULL, "sofia_answer_call %s attempt %llu", call_id,
+	          (unsigned long long)attempt);
+	if (!call || call->call.direction != CALL_INCOMING)
+		return SOFIA_UNKNOWN;
+	if (call->call.state == CALL_STATE_OFFERED)
+		return accept_call(call, attempt, tunnel, answer);
+	return call->call.attempt == attempt && call->call.state != CALL_STATE_ENDED &&
+	                       call->call.state != CALL_STATE_LEAVING
+	               ? SOFIA_DONE
+	               : SOFIA_GONE;
 }
 
 void sofia_call_send_answer(struct sofia_call *call)
@@ -303,12 +429,14 @@ void sofia_call_send_answer(struct sofia_call *call)
 
 	session_timer_answer(&call->request_terms, call->asked_sec, &answer, &call->timer);
 	sofia_session_print(&answer, expires, sizeof(expires));
+	bus_fault_point(call->line->sofia->bus, "sip-agent.before-200");
 	nta_incoming_treply(call->incoming, SIP_200_OK, SIPTAG_CONTACT_STR(call->line->contact),
 	                    SIPTAG_ALLOW_STR(SOFIA_ALLOW), SIPTAG_SUPPORTED_STR("timer"),
 	                    SIPTAG_REQUIRE_STR(answer.supports_timer ? "timer" : NULL),
 	                    SIPTAG_SESSION_EXPIRES_STR(expires),
 	                    SIPTAG_CONTENT_TYPE_STR("application/sdp"),
 	                    SIPTAG_PAYLOAD_STR(call->sdp), TAG_END());
+	bus_fault_point(call->line->sofia->bus, "sip-agent.after-200");
 	sofia_session_arm(call);
 }
 
@@ -343,7 +471,8 @@ void sofia_call_send_refusal(struct sofia_call *call)
 	if (!refusal.warning_text)
 		refusal.warning_text = "";
 	call->call.sip_status = refusal.sip_status;
-	refuse(call->line, call->incoming, &refusal, call->call.remote_number);
+	if (call->incoming)
+		refuse(call->line, call->incoming, &refusal, call->call.remote_number);
 	call->incoming = NULL;
 	call->refusal = (struct sofia_refusal){0};
 }

@@ -5,56 +5,84 @@
 #include <string.h>
 #include <strings.h>
 
+#include "bus/bus.h"
 #include "services/common/log.h"
 #include "services/sip-agent/sofia_internal.h"
 
 static int on_response(void *context, nta_outgoing_t *request, const sip_t *sip);
 
-static bool send_invite(struct sofia_call *call)
+void sofia_call_print_route(const struct sofia_line *line, char *route, size_t size)
+{
+	snprintf(route, size, "<%s;lr>", line->registrar);
+}
+
+/* The address without its angle brackets is the Request-URI. */
+void sofia_call_print_target(const struct sofia_call *call, char *target, size_t size)
+{
+	snprintf(target, size, "%.*s", (int)strcspn(call->remote_uri + 1, ">"),
+	         call->remote_uri + 1);
+}
+
+/*
+ * The record comes first: from the INVITE on there may be a call that only we can end. SOFIA_UNSTORED
+ * without it.
+ */
+static enum sofia_outcome send_invite(struct sofia_call *call)
 {
 	struct sofia_line *line = call->line;
+	struct bus *bus = line->sofia->bus;
 	char route[SOFIA_URI_SIZE + 8], identity[SOFIA_URI_SIZE + 32], expires[16], minimum[16];
+	char target[SOFIA_URI_SIZE], token[SOFIA_TOKEN_SIZE];
 
-	snprintf(route, sizeof(route), "<%s;lr>", line->registrar);
+	sofia_random_token(line->sofia, token, sizeof(token));
+	snprintf(call->branch, sizeof(call->branch), "z9hG4bK%s", token);
+	call->invite_cseq = nta_leg_get_seq(call->leg) + 1;
+	if (!sofia_dialog_store_ahead(call, CALL_STATE_CALLING))
+		return SOFIA_UNSTORED;
+	bus_fault_point(bus, "sip-agent.before-invite");
+	sofia_call_print_route(line, route, sizeof(route));
+	sofia_call_print_target(call, target, sizeof(target));
 	snprintf(identity, sizeof(identity), "P-Preferred-Identity: %s", line->identity);
 	snprintf(expires, sizeof(expires), "%u", call->asked_sec);
 	snprintf(minimum, sizeof(minimum), "%u", call->minimum_sec);
-	/* The address without its angle brackets is the Request-URI. */
-	char target[SOFIA_URI_SIZE];
-	snprintf(target, sizeof(target), "%.*s", (int)strcspn(call->remote_uri + 1, ">"),
-	         call->remote_uri + 1);
 	call->invite = nta_outgoing_tcreate(
 		call->leg, on_response, call, NULL, SIP_METHOD_INVITE, (url_string_t *)target,
-		NTATAG_PASS_100(1), SIPTAG_ROUTE_STR(route), SIPTAG_CONTACT_STR(line->contact),
-		SIPTAG_HEADER_STR(identity), SIPTAG_ALLOW_STR(SOFIA_ALLOW),
-		SIPTAG_SUPPORTED_STR("timer"), SIPTAG_SESSION_EXPIRES_STR(expires),
+		NTATAG_BRANCH_KEY(call->branch), NTATAG_PASS_100(1), SIPTAG_ROUTE_STR(route),
+		SIPTAG_CONTACT_STR(line->contact), SIPTAG_HEADER_STR(identity),
+		SIPTAG_ALLOW_STR(SOFIA_ALLOW), SIPTAG_SUPPORTED_STR("timer"),
+		SIPTAG_SESSION_EXPIRES_STR(expires),
 		SIPTAG_MIN_SE_STR(call->minimum_sec ? minimum : NULL), SOFIA_AUTH_TAGS(&call->auth),
 		SIPTAG_CONTENT_TYPE_STR("application/sdp"), SIPTAG_PAYLOAD_STR(call->sdp),
 		TAG_END());
-	if (call->invite)
-		call->invite_cseq = nta_outgoing_cseq(call->invite);
-	return call->invite != NULL;
+	if (!call->invite)
+		return SOFIA_FAILED;
+	line->sofia->counters.invites_sent++;
+	bus_fault_point(bus, "sip-agent.after-invite");
+	return SOFIA_DONE;
 }
 
-static struct sofia_call *call_of_attempt(struct sofia *sofia, const struct sofia_call_order *order,
-                                          bool *is_stale)
+/* Whether the order was carried out before or comes too late, and which. */
+static bool is_settled(const struct sofia *sofia, const struct sofia_call_order *order,
+                       enum sofia_outcome *outcome)
 {
-	*is_stale = false;
-	for (struct sofia_call *call = sofia->calls; call; call = call->next) {
-		if (strcmp(call->call.tunnel, order->tunnel) != 0)
-			continue;
-		if (call->call.attempt == order->attempt)
-			return call;
-		if (call->call.attempt > order->attempt)
-			*is_stale = true;
-	}
-	return NULL;
+	const uint64_t known = sofia_attempt_of(sofia, order->tunnel);
+
+	*outcome = order->attempt < known ? SOFIA_STALE : SOFIA_DONE;
+	if (order->attempt <= known)
+		return true;
+	for (size_t i = 0; i < SOFIA_HUNG_UP_MAXIMUM; i++)
+		if (sofia->hung_up[i] == order->attempt) {
+			*outcome = SOFIA_STALE;
+			return true;
+		}
+	return false;
 }
 
 static bool prepare(struct sofia_call *call, const struct sofia_call_order *order)
 {
 	struct sofia_line *line = call->line;
-	char host[INET_ADDRSTRLEN], token[SOFIA_TOKEN_SIZE], sdp[SDP_TEXT_SIZE];
+	char host[INET_ADDRSTRLEN], token[SOFIA_TOKEN_SIZE], sdp[SDP_TEXT_SIZE], sequence[32];
+	uint16_t first;
 	const char *domain = strchr(line->identity, '@');
 
 	inet_ntop(AF_INET, &line->address, host, sizeof(host));
@@ -68,41 +96,56 @@ static bool prepare(struct sofia_call *call, const struct sofia_call_order *orde
 	snprintf(call->remote_uri, sizeof(call->remote_uri), "<sip:%s%s", order->remote_number,
 	         domain);
 	call->call.local = order->offer;
+	call->call.has_local = true;
 	if (!sdp_write(sdp, sizeof(sdp), &call->origin, &order->offer, NULL, 0))
 		return false;
 	call->sdp = strdup(sdp);
+	sofia_debug_text(LOG_SIP_MEDIA, &call->call, "offer built", sdp, strlen(sdp));
 	sofia_random_token(line->sofia, token, 13);
+	bus_random(line->sofia->bus, &first, sizeof(first));
+	snprintf(sequence, sizeof(sequence), "%u INVITE", first + 1u);
 	call->leg = nta_leg_tcreate(
 		line->agent, sofia_call_request, call, SIPTAG_CALL_ID_STR(call->call.call_id),
-		SIPTAG_FROM_STR(call->local_uri), SIPTAG_TO_STR(call->remote_uri), TAG_END());
+		SIPTAG_FROM_STR(call->local_uri), SIPTAG_TO_STR(call->remote_uri),
+		SIPTAG_CSEQ_STR(sequence), TAG_END());
 	return call->sdp && call->leg && nta_leg_tag(call->leg, token);
+}
+
+static enum sofia_outcome place(struct sofia_line *line, const struct sofia_call_order *order)
+{
+	struct sofia_call *call = sofia_call_new(line, CALL_OUTGOING);
+	enum sofia_outcome outcome = SOFIA_FAILED;
+
+	if (!call)
+		return SOFIA_FAILED;
+	if (prepare(call, order))
+		outcome = send_invite(call);
+	if (outcome != SOFIA_DONE) {
+		sofia_dialog_forget(call);
+		sofia_call_free(call);
+		return outcome;
+	}
+	sofia_attempt_note(line->sofia, order->tunnel, order->attempt);
+	log_session(LOG_INFO, order->tunnel, order->remote_number, "call %s: INVITE sent",
+	            call->call.call_id);
+	sofia_call_begin(call);
+	sofia_loop_wake(line->sofia->loop);
+	return SOFIA_DONE;
 }
 
 enum sofia_outcome sofia_place_call(struct sofia *sofia, const struct sofia_call_order *order)
 {
 	struct sofia_line *line = sofia_line_by_number(sofia, order->local_number);
-	bool is_stale;
+	enum sofia_outcome outcome;
 
-	if (call_of_attempt(sofia, order, &is_stale))
-		return SOFIA_DONE;
-	if (is_stale)
-		return SOFIA_STALE;
+	log_debug(LOG_SIP_FUNCTION, order->tunnel, order->remote_number,
+	          "sofia_place_call attempt %llu from line %s", (unsigned long long)order->attempt,
+	          order->local_number);
+	if (is_settled(sofia, order, &outcome))
+		return outcome;
 	if (!line)
 		return SOFIA_UNKNOWN;
-	if (!line->agent)
-		return SOFIA_UNREADY;
-	struct sofia_call *call = sofia_call_new(line, CALL_OUTGOING);
-	if (!call)
-		return SOFIA_FAILED;
-	if (!prepare(call, order) || !send_invite(call)) {
-		sofia_call_free(call);
-		return SOFIA_FAILED;
-	}
-	log_session(LOG_INFO, order->tunnel, order->remote_number, "call %s: INVITE sent",
-	            call->call.call_id);
-	sofia_call_begin(call);
-	sofia_loop_wake(sofia->loop);
-	return SOFIA_DONE;
+	return line->agent ? place(line, order) : SOFIA_UNREADY;
 }
 
 void sofia_call_send_ack(struct sofia_call *call)
@@ -110,9 +153,10 @@ void sofia_call_send_ack(struct sofia_call *call)
 	char cseq[32];
 
 	snprintf(cseq, sizeof(cseq), "%u ACK", call->invite_cseq);
+	/* nta looks for the INVITE, and aborts without it, unless its branch is given: after a restart there is none. */
 	call->ack = nta_outgoing_tcreate(call->leg, NULL, NULL, NULL, SIP_METHOD_ACK, NULL,
-	                                 SIPTAG_CSEQ_STR(cseq), SOFIA_AUTH_TAGS(&call->auth),
-	                                 TAG_END());
+	                                 NTATAG_ACK_BRANCH(call->branch), SIPTAG_CSEQ_STR(cseq),
+	                                 SOFIA_AUTH_TAGS(&call->auth), TAG_END());
 	if (!call->ack)
 		log_session(LOG_ERR, call->call.tunnel, call->call.remote_number,
 		            "ACK cannot be sent");
@@ -123,8 +167,7 @@ void sofia_call_send_cancel(struct sofia_call *call)
 	nta_outgoing_tcancel(call->invite, NULL, NULL, TAG_END());
 }
 
-/* Keeps why the call failed: status, phrase and the Warning's text. */
-static void keep_refusal(struct sofia_call *call, int status, const sip_t *sip)
+void sofia_call_keep_refusal(struct sofia_call *call, int status, const sip_t *sip)
 {
 	call->call.sip_status = (unsigned)status;
 	const char *failure = sofia_local_failure(sip);
@@ -151,13 +194,13 @@ static bool is_wanted(const struct sofia_call *call)
 static bool repeat_invite(struct sofia_call *call, nta_outgoing_t *request, int status,
                           const sip_t *sip)
 {
+	struct sofia_line *line = call->line;
 	char why[SOFIA_CAUSE_SIZE];
 
 	if (!is_wanted(call) || !sip)
 		return false;
 	if (status == 401 || status == 407) {
-		if (!sofia_auth_challenged(&call->auth, call->line, request, sip, why,
-		                           sizeof(why))) {
+		if (!sofia_auth_challenged(&call->auth, line, request, sip, why, sizeof(why))) {
 			call_set_cause(&call->call, "%s", why);
 			return false;
 		}
@@ -169,17 +212,24 @@ static bool repeat_invite(struct sofia_call *call, nta_outgoing_t *request, int 
 		return false;
 	}
 	nta_outgoing_destroy(call->invite);
-	return send_invite(call);
+	call->invite = NULL;
+	if (send_invite(call) == SOFIA_DONE)
+		return true;
+	call_set_cause(&call->call, "the INVITE cannot be repeated: %s",
+	               line->sofia->store_failure);
+	return false;
 }
 
-/* The 200: its dialog, its session timer, its answer. */
-static enum call_event read_answer(struct sofia_call *call, const sip_t *sip)
+enum call_event sofia_call_read_answer(struct sofia_call *call, const sip_t *sip)
 {
 	static const char sdp_type[] = "application/sdp";
 	struct session_timer_terms terms = sofia_session_terms(sip);
 	struct sdp_description description;
 	struct sdp_problem problem;
 
+	if (sip->sip_payload)
+		sofia_debug_text(LOG_SIP_MEDIA, &call->call, "answer received",
+		                 sip->sip_payload->pl_data, sip->sip_payload->pl_len);
 	nta_leg_rtag(call->leg, sip->sip_to->a_tag);
 	nta_leg_client_route(call->leg, sip->sip_record_route, sip->sip_contact);
 	call->timer = session_timer_of_answer(&terms, call->asked_sec);
@@ -199,6 +249,19 @@ static enum call_event read_answer(struct sofia_call *call, const sip_t *sip)
 	return CALL_EVENT_GOOD_ANSWER;
 }
 
+/* An answered call that could not be stored would be lost with the process: it is ended at once. */
+static void answered(struct sofia_call *call, const sip_t *sip)
+{
+	enum call_event event = sofia_call_read_answer(call, sip);
+
+	if (event == CALL_EVENT_GOOD_ANSWER && is_wanted(call) &&
+	    !sofia_dialog_store_ahead(call, CALL_STATE_ANSWERED)) {
+		call_set_cause(&call->call, "%s", call->line->sofia->store_failure);
+		event = CALL_EVENT_BAD_ANSWER;
+	}
+	sofia_call_handle(call, event);
+}
+
 static int on_response(void *context, nta_outgoing_t *request, const sip_t *sip)
 {
 	struct sofia_call *call = context;
@@ -207,11 +270,12 @@ static int on_response(void *context, nta_outgoing_t *request, const sip_t *sip)
 	if (request != call->invite)
 		return 0;
 	if (status < 200) {
+		bus_fault_point(call->line->sofia->bus, "sip-agent.after-provisional");
 		sofia_call_handle(call, status == 100 ? CALL_EVENT_TRYING : CALL_EVENT_RINGING);
 	} else if (status < 300 && sip) {
-		sofia_call_handle(call, read_answer(call, sip));
+		answered(call, sip);
 	} else if (!repeat_invite(call, request, status, sip)) {
-		keep_refusal(call, status, sip);
+		sofia_call_keep_refusal(call, status, sip);
 		sofia_call_handle(call, CALL_EVENT_REFUSED);
 	}
 	return 0;

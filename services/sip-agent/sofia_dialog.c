@@ -12,8 +12,8 @@
 #include "services/common/log.h"
 #include "services/sip-agent/sofia_internal.h"
 
-/* CSeq numbers that may have been used since the record was written; gaps are legal (RFC 3261 section 12.2.1.1). */
-#define SEQUENCE_RESERVE 16
+/* CSeq numbers that may have been used since the record was written, also while the disk was full; gaps are legal (RFC 3261 section 12.2.1.1). */
+#define SEQUENCE_RESERVE 1000
 
 static bool has_dialog(const struct sofia_call *call)
 {
@@ -42,48 +42,111 @@ static void print_routes(su_home_t *home, const sip_route_t *route, char *text, 
 	}
 }
 
-/* From the leg, or from where the dialog is parked. */
-static bool fill_record(const struct sofia_call *call, struct dialog_record *record)
+static void print_party(char *text, size_t size, const char *uri, const char *tag)
+{
+	snprintf(text, size, "%s%s%s", uri, tag ? ";tag=" : "", tag ? tag : "");
+}
+
+/* Before an answer there is neither a route set nor a Contact: what the INVITE had says where it went. */
+static void fill_dialog(const struct sofia_call *call, struct dialog_record *record)
 {
 	const sip_route_t *route = NULL;
 	const sip_contact_t *target = NULL;
 	su_home_t home[1] = {SU_HOME_INIT(home)};
 
-	if (call->parked)
-		*record = *call->parked;
-	record->call = call->call;
-	record->origin = call->origin;
-	record->timer = call->timer;
-	record->peer_takes_update = call->peer_takes_update;
-	record->wan_address = call->line->address;
-	snprintf(record->sdp, sizeof(record->sdp), "%s", call->sdp ? call->sdp : "");
-	if (!call->leg)
-		return call->parked != NULL;
 	nta_leg_get_route(call->leg, &route, &target);
-	snprintf(record->local, sizeof(record->local), "%s;tag=%s", call->local_uri,
-	         nta_leg_get_tag(call->leg));
-	snprintf(record->remote, sizeof(record->remote), "%s;tag=%s", call->remote_uri,
-	         nta_leg_get_rtag(call->leg));
+	print_party(record->local, sizeof(record->local), call->local_uri,
+	            nta_leg_get_tag(call->leg));
+	print_party(record->remote, sizeof(record->remote), call->remote_uri,
+	            nta_leg_get_rtag(call->leg));
 	record->local_sequence = nta_leg_get_seq(call->leg);
 	record->remote_sequence = nta_leg_get_rseq(call->leg);
-	print_routes(home, route, record->routes, sizeof(record->routes));
+	if (call->call.direction == CALL_OUTGOING && !target) {
+		sofia_call_print_route(call->line, record->routes, sizeof(record->routes));
+		sofia_call_print_target(call, record->target, sizeof(record->target));
+	} else {
+		print_routes(home, route, record->routes, sizeof(record->routes));
+	}
 	if (target) {
 		const char *text = sip_header_as_string(home, (const sip_header_t *)target);
 
 		snprintf(record->target, sizeof(record->target), "%s", text ? text : "");
 	}
 	su_home_deinit(home);
-	return true;
+}
+
+/* From the leg, or from where the dialog is parked. */
+static bool fill_record(const struct sofia_call *call, struct dialog_record *record)
+{
+	if (call->parked)
+		*record = *call->parked;
+	record->call = call->call;
+	record->origin = call->origin;
+	record->timer = call->timer;
+	record->refreshed_at_usec = call->refreshed_at_wall_usec;
+	record->peer_takes_update = call->peer_takes_update;
+	record->wan_address = call->line->address;
+	record->invite_sequence = call->invite_cseq;
+	record->is_acknowledged = call->is_acknowledged;
+	snprintf(record->branch, sizeof(record->branch), "%s", call->branch);
+	snprintf(record->transport, sizeof(record->transport), "%s",
+	         call->line->config->transport == TRANSPORT_TCP ? "tcp" : "udp");
+	snprintf(record->sdp, sizeof(record->sdp), "%s", call->sdp ? call->sdp : "");
+	snprintf(record->invite, sizeof(record->invite), "%s",
+	         call->invite_text && !call->is_acknowledged ? call->invite_text : "");
+	if (call->leg)
+		fill_dialog(call, record);
+	return call->leg || call->parked || call->call.state == CALL_STATE_ENDED;
+}
+
+static bool write_record(struct sofia_call *call, const struct dialog_record *record,
+                         bool is_lasting)
+{
+	struct sofia *sofia = call->line->sofia;
+	char why[SOFIA_CAUSE_SIZE];
+
+	if (dialog_store_write(sofia->state_directory, record, is_lasting, why, sizeof(why))) {
+		if (sofia->store_failure[0])
+			log_line(LOG_NOTICE, "%s can be written again", sofia->state_directory);
+		sofia->store_failure[0] = '\0';
+		sofia->counters.store_writes++;
+		return true;
+	}
+	/* Once, and not for each refresh of each call. */
+	if (!sofia->store_failure[0])
+		log_session(LOG_ERR, call->call.tunnel, call->call.remote_number,
+		            "%s: no call is placed or answered, those that are up go on", why);
+	snprintf(sofia->store_failure, sizeof(sofia->store_failure), "%s", why);
+	sofia->counters.store_failures++;
+	return false;
 }
 
 void sofia_dialog_store(struct sofia_call *call)
 {
 	struct dialog_record record = {0};
 
-	if (call->call.state == CALL_STATE_ENDED && call->call.attempt)
-		dialog_store_remove(call->line->sofia->state_directory, call->call.attempt);
-	else if (has_dialog(call) && fill_record(call, &record))
-		dialog_store_write(call->line->sofia->state_directory, &record);
+	if (!fill_record(call, &record))
+		return;
+	/* An ended call is still told of after a restart; without room for that it must not look as if it were up. */
+	if (!write_record(call, &record, false) && call->call.state == CALL_STATE_ENDED)
+		sofia_dialog_forget(call);
+}
+
+bool sofia_dialog_store_ahead(struct sofia_call *call, enum call_state state)
+{
+	struct dialog_record record = {0};
+
+	if (!fill_record(call, &record))
+		return false;
+	record.call.state = state;
+	if (state != CALL_STATE_CALLING && !record.call.answered_at_usec)
+		record.call.answered_at_usec = bus_wall_usec(call->line->sofia->bus);
+	return write_record(call, &record, true);
+}
+
+void sofia_dialog_forget(struct sofia_call *call)
+{
+	dialog_store_remove(call->line->sofia->state_directory, &call->call);
 }
 
 bool sofia_dialog_reopen(struct sofia_call *call)
@@ -101,8 +164,8 @@ bool sofia_dialog_reopen(struct sofia_call *call)
 	                            SIPTAG_FROM_STR(record->local), SIPTAG_TO_STR(record->remote),
 	                            SIPTAG_CSEQ_STR(sequence),
 	                            NTATAG_REMOTE_CSEQ(record->remote_sequence), TAG_END());
-	/* The route set is in the order of sending, as a UAS keeps it. */
-	if (call->leg)
+	/* The route set is in the order of sending, as a UAS keeps it. An INVITE without answer has none. */
+	if (call->leg && strstr(record->remote, ";tag="))
 		nta_leg_server_route(call->leg,
 		                     record->routes[0] ? sip_record_route_make(home, record->routes)
 		                                       : NULL,
@@ -184,16 +247,63 @@ static struct sofia_call *revive(struct sofia_line *line, const struct dialog_re
 	call->origin = record->origin;
 	call->timer = record->timer;
 	call->peer_takes_update = record->peer_takes_update;
+	call->invite_cseq = record->invite_sequence;
+	call->is_acknowledged = record->is_acknowledged;
+	call->refreshed_at_wall_usec = record->refreshed_at_usec;
+	snprintf(call->branch, sizeof(call->branch), "%s", record->branch);
 	call->sdp = strdup(record->sdp);
+	call->invite_text = strdup(record->invite);
 	copy_uri(call->local_uri, sizeof(call->local_uri), record->local);
 	copy_uri(call->remote_uri, sizeof(call->remote_uri), record->remote);
 	call->parked = malloc(sizeof(*call->parked));
-	if (!call->sdp || !call->parked) {
+	if (!call->sdp || !call->invite_text || !call->parked) {
 		sofia_call_free(call);
 		return NULL;
 	}
 	*call->parked = *record;
 	return call;
+}
+
+/* The server transaction of an INVITE that we did not answer for good; without it nothing can be said to the caller. */
+static void settle_incoming(struct sofia_call *call, unsigned debts)
+{
+	if (!sofia_dialog_reopen(call) || !sofia_call_reopen_invite(call)) {
+		if (debts & CALL_SEND_ANSWER)
+			sofia_call_handle(call, CALL_EVENT_NO_ACK);
+		return;
+	}
+	if (debts & CALL_SEND_ANSWER) {
+		sofia_call_send_answer(call);
+	} else {
+		call->refusal = (struct sofia_refusal){.sip_status = 480};
+		sofia_call_send_refusal(call);
+	}
+}
+
+static void settle(struct sofia_call *call, unsigned debts)
+{
+	const uint64_t refreshed_at_usec = call->refreshed_at_wall_usec;
+
+	if (debts & CALL_SEND_CANCEL) {
+		call->line->sofia->counters.cancels_owed++;
+		sofia_attempt_cancel(call);
+	}
+	if (debts & (CALL_SEND_ANSWER | CALL_SEND_REFUSAL))
+		settle_incoming(call, debts);
+	if ((debts & CALL_SEND_ACK) && sofia_dialog_reopen(call))
+		sofia_call_send_ack(call);
+	if (debts & CALL_SEND_BYE) {
+		call->line->sofia->counters.byes_owed++;
+		sofia_call_send_bye(call);
+	}
+	if (!(debts & CALL_RESUME))
+		return;
+	if (sofia_dialog_reopen(call)) {
+		sofia_session_resume(call, refreshed_at_usec);
+	} else {
+		call_set_cause(&call->call, "after a restart: %s", call->line->cause);
+		sofia_call_handle(call, CALL_EVENT_LOST);
+	}
 }
 
 static void restore(void *context, const struct dialog_record *record)
@@ -206,29 +316,25 @@ static void restore(void *context, const struct dialog_record *record)
 		log_session(LOG_ERR, record->call.tunnel, record->call.remote_number,
 		            "a call of the last process cannot be taken up: line %s is gone",
 		            record->call.local_number);
-		dialog_store_remove(sofia->state_directory, record->call.attempt);
+		dialog_store_remove(sofia->state_directory, &record->call);
 		return;
 	}
-	if (!line->agent) {
+	if (!line->agent && call->call.state != CALL_STATE_ENDED) {
 		line->address = record->wan_address;
 		sofia_line_open(line);
 	}
-	log_session(LOG_NOTICE, record->call.tunnel, record->call.remote_number,
-	            "call %s taken up after a restart", record->call.call_id);
-	/* Our 200 and its ACK were the last process's: the refresh shows whether the call stands. */
-	if (call->call.state == CALL_STATE_ACCEPTED)
-		call_core_handle(&call->call, CALL_EVENT_ACK, 0);
-	if (call->call.state == CALL_STATE_BYE_OWED)
-		call_core_handle(&call->call, CALL_EVENT_NO_ACK, 0);
+	sofia->counters.calls_restored++;
+	sofia_attempt_note(sofia, call->call.tunnel, call->call.attempt);
+	const enum call_state was = call->call.state;
+	unsigned debts = call_core_restore(&call->call, record->is_acknowledged,
+	                                   bus_wall_usec(sofia->bus));
+	log_session(was == CALL_STATE_ENDED ? LOG_DEBUG : LOG_NOTICE, call->call.tunnel,
+	            call->call.remote_number, "call %s taken up after a restart: %s -> %s",
+	            call->call.call_id, call_state_name(was), call_state_name(call->call.state));
 	sofia_call_limit_state(call);
-	if (call->call.state == CALL_STATE_LEAVING) {
-		sofia_call_send_bye(call);
-	} else if (sofia_dialog_reopen(call)) {
-		sofia_session_resume(call);
-	} else {
-		call_set_cause(&call->call, "after a restart: %s", line->cause);
-		sofia_call_handle(call, CALL_EVENT_LOST);
-	}
+	if (was != CALL_STATE_ENDED)
+		settle(call, debts);
+	sofia_dialog_store(call);
 }
 
 void sofia_dialog_restore(struct sofia *sofia)

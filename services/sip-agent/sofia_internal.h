@@ -14,6 +14,7 @@ struct sofia_call;
 #include <sofia-sip/nta.h>
 #include <sofia-sip/nta_stateless.h>
 #include <sofia-sip/nta_tag.h>
+#include <sofia-sip/nta_tport.h>
 #include <sofia-sip/sip.h>
 #include <sofia-sip/sip_header.h>
 #include <sofia-sip/sip_status.h>
@@ -21,6 +22,7 @@ struct sofia_call;
 #include <sofia-sip/tport_tag.h>
 
 #include "services/common/config.h"
+#include "services/common/log.h"
 #include "services/sip-agent/dialog_store.h"
 #include "services/sip-agent/digest.h"
 #include "services/sip-agent/registration_core.h"
@@ -33,7 +35,29 @@ struct sofia_call;
 #define SOFIA_URI_SIZE   192
 #define SOFIA_CAUSE_SIZE 256
 
+/* An attempt that was hung up before its order to call came stays this long in mind. */
+#define SOFIA_HUNG_UP_MAXIMUM 32
+
 struct event;
+
+/* Since the start; told by `debug sip-agent stats`. */
+struct sofia_counters {
+	uint64_t invites_sent, invites_received;
+	uint64_t cancels_owed, cancels_paid; /* a debt is paid with the end of the INVITE */
+	uint64_t byes_owed, byes_paid;       /* and with the end of the call */
+	uint64_t stray_responses;            /* to requests that nobody remembers */
+	uint64_t requests_refused;           /* incoming, outside any dialog or call */
+	uint64_t orders_refused;
+	uint64_t store_writes, store_failures;
+	uint64_t messages_sent, messages_received;
+	uint64_t calls_restored;
+};
+
+/* The latest attempt of a tunnel: an earlier one is stale. */
+struct sofia_attempt {
+	char tunnel[CALL_TUNNEL_SIZE];
+	uint64_t number;
+};
 
 struct sofia {
 	struct sofia_loop *loop;
@@ -46,6 +70,12 @@ struct sofia {
 	struct sofia_line *lines; /* one per line of the configuration */
 	size_t line_count;
 	struct sofia_call *calls; /* list, newest first */
+	struct sofia_counters counters;
+	struct sofia_attempt *attempts;
+	size_t attempt_count;
+	uint64_t hung_up[SOFIA_HUNG_UP_MAXIMUM]; /* ring */
+	size_t hung_up_next;
+	char store_failure[SOFIA_CAUSE_SIZE]; /* of the last write; "" = it went well */
 };
 
 /*
@@ -92,9 +122,13 @@ struct sofia_call {
 	nta_outgoing_t *invite;       /* our INVITE */
 	nta_outgoing_t *ack;          /* kept: it repeats itself for a repeated 200 */
 	nta_outgoing_t *bye;
+	nta_outgoing_t *cancel;  /* of an attempt of the last process */
 	nta_outgoing_t *refresh; /* UPDATE or re-INVITE under way */
 	char local_uri[SOFIA_URI_SIZE], remote_uri[SOFIA_URI_SIZE];
 	uint32_t invite_cseq;
+	char branch[DIALOG_BRANCH_SIZE]; /* of our INVITE */
+	char *invite_text;      /* the peer's INVITE for the record, until it is acknowledged */
+	bool is_acknowledged;   /* ACK sent or received */
 	struct sofia_auth auth; /* of the INVITE; its ACK repeats it (RFC 3261 section 22.1) */
 	struct sofia_auth later_auth; /* of the BYE or refresh under way */
 	char *sdp;                    /* ours as sent */
@@ -104,10 +138,14 @@ struct sofia_call {
 	struct session_timer_terms request_terms; /* of the INVITE that offered the call */
 	unsigned asked_sec, minimum_sec;          /* our Session-Expires and Min-SE */
 	bool peer_takes_update;
-	bool was_too_brief;         /* a 422 was answered already */
-	uint64_t refreshed_at_usec; /* monotonic */
+	bool is_doubtful;   /* after a restart: whether the peer still has it is not known */
+	bool was_too_brief; /* a 422 was answered already */
+	uint64_t refreshed_at_usec;      /* monotonic */
+	uint64_t refreshed_at_wall_usec; /* the same for the record; 0 = not established */
 	struct event *state_event, *session_event;
-	unsigned bye_failures;        /* BYEs that could not leave the machine */
+	unsigned bye_failures;        /* BYEs or CANCELs that could not leave the machine */
+	unsigned cancels_unknown;     /* CANCELs that were answered 481 */
+	bool is_cancel_owed;          /* to be sent again when state_event runs out */
 	struct sofia_refusal refusal; /* for CALL_SEND_REFUSAL */
 };
 
@@ -157,6 +195,11 @@ bool sofia_auth_challenged(struct sofia_auth *auth, struct sofia_line *line,
 		SIPTAG_PROXY_AUTHORIZATION_STR(                                            \
 			(auth)->proxy_authorization[0] ? (auth)->proxy_authorization : NULL)
 
+/* sofia.c */
+/* The latest attempt of the tunnel that is known; 0 = none. */
+uint64_t sofia_attempt_of(const struct sofia *sofia, const char *tunnel);
+void sofia_attempt_note(struct sofia *sofia, const char *tunnel, uint64_t attempt);
+
 /* sofia_call.c */
 struct sofia_call *sofia_call_new(struct sofia_line *line, enum call_direction direction);
 struct sofia_call *sofia_call_by_id(struct sofia *sofia, const char *call_id);
@@ -178,8 +221,18 @@ int sofia_call_request(struct sofia_call *call, nta_leg_t *leg, nta_incoming_t *
                        const sip_t *sip);
 
 /* sofia_dialog.c */
-/* Brings the record on disk to the state of the call, or removes it with the call's end. */
+/*
+ * Brings the record on disk to the state of the call. A failure is logged once; the call goes on
+ * with the record that there is.
+ */
 void sofia_dialog_store(struct sofia_call *call);
+/*
+ * Writes the record, for good, as it is going to be in `state`: before anything is sent that begins
+ * it. False when it cannot be written: nothing may be begun then that could not be survived. The
+ * reason is in sofia->store_failure.
+ */
+bool sofia_dialog_store_ahead(struct sofia_call *call, enum call_state state);
+void sofia_dialog_forget(struct sofia_call *call);
 /* Makes the dialog of a parked call in the line's agent. False while there is none. */
 bool sofia_dialog_reopen(struct sofia_call *call);
 /* Takes up the calls that the last process left, at start. */
@@ -187,7 +240,21 @@ void sofia_dialog_restore(struct sofia *sofia);
 /* Moves the calls of the line to its present agent and hangs up; a call that has no dialog yet just ends. */
 void sofia_dialog_end_on_line(struct sofia_line *line, const char *cause);
 
+/* sofia_attempt.c: what is owed for an INVITE of the last process. */
+/* Sends the CANCEL of the recorded INVITE; repeated until it is answered. */
+void sofia_attempt_cancel(struct sofia_call *call);
+/* A response to an INVITE that no transaction waits for; consumes `message`. */
+void sofia_attempt_response(struct sofia_line *line, nta_agent_t *agent, msg_t *message,
+                            const sip_t *sip);
+
 /* sofia_call_out.c */
+/* The dialog, session timer and answer of a 2xx. */
+enum call_event sofia_call_read_answer(struct sofia_call *call, const sip_t *sip);
+/* Keeps why the call failed: status, phrase and the Warning's text. */
+void sofia_call_keep_refusal(struct sofia_call *call, int status, const sip_t *sip);
+/* The Route of a request outside any dialog, and the Request-URI of the INVITE. */
+void sofia_call_print_route(const struct sofia_line *line, char *route, size_t size);
+void sofia_call_print_target(const struct sofia_call *call, char *target, size_t size);
 void sofia_call_send_ack(struct sofia_call *call);
 void sofia_call_send_cancel(struct sofia_call *call);
 
@@ -195,13 +262,25 @@ void sofia_call_send_cancel(struct sofia_call *call);
 void sofia_call_invited(struct sofia_line *line, msg_t *message, sip_t *sip);
 void sofia_call_send_answer(struct sofia_call *call);
 void sofia_call_send_refusal(struct sofia_call *call);
+/* Makes the server transaction of the recorded INVITE anew. False when it cannot be. */
+bool sofia_call_reopen_invite(struct sofia_call *call);
+
+/* sofia_tap.c */
+/* Tells of the messages that pass: the user agent whose lines and calls they are looked up in; NULL = none. */
+void sofia_tap_open(struct sofia *sofia);
+/* Text of several lines, one log line each. */
+void sofia_debug_text(enum log_category category, const struct call *call, const char *what,
+                      const char *text, size_t size);
 
 /* sofia_session.c */
 /* Starts or restarts the session timer from now on. */
 void sofia_session_arm(struct sofia_call *call);
 void sofia_session_stop(struct sofia_call *call);
-/* After a restart: our refresh at once, which also tells whether the peer still has the call. */
-void sofia_session_resume(struct sofia_call *call);
+/*
+ * After a restart: our refresh at once, which also tells whether the peer still has the call. One
+ * whose timer ran out meanwhile is hung up. `refreshed_at_usec` is of the wall clock.
+ */
+void sofia_session_resume(struct sofia_call *call, uint64_t refreshed_at_usec);
 struct session_timer_terms sofia_session_terms(const sip_t *sip);
 /* Answers a re-INVITE or UPDATE in the dialog. */
 int sofia_session_request(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip);

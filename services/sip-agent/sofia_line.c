@@ -138,7 +138,8 @@ bool sofia_line_open(struct sofia_line *line)
 		/* the carrier speaks UDP however long a request is */
 		NTATAG_UDP_MTU(UDP_MTU_MAXIMUM), NTATAG_MAX_FORWARDS(70), NTATAG_CLIENT_RPORT(0),
 		NTATAG_USE_NAPTR(0), NTATAG_USE_SRV(0), NTATAG_MERGE_482(1), TPTAG_STUN_SERVER(0),
-		TPTAG_TOS(TOS_EXPEDITED_FORWARDING), TPTAG_LOG(sofia_log_wants_messages()),
+		TPTAG_TOS(TOS_EXPEDITED_FORWARDING),
+		TPTAG_LOG(1), /* each message passes sofia_tap.c */
 		TAG_END());
 	if (!line->agent) {
 		explain_open(line, host);
@@ -190,19 +191,19 @@ bool sofia_line_is_registrar(const struct sofia_line *line, const su_sockaddr_t 
 }
 
 /* Answers a request without keeping a transaction. */
-static void refuse_stateless(nta_agent_t *agent, msg_t *message, int status, const char *phrase)
+static void refuse_stateless(struct sofia_line *line, nta_agent_t *agent, msg_t *message,
+                             int status, const char *phrase)
 {
+	line->sofia->counters.requests_refused++;
 	nta_msg_treply(agent, message, status, phrase, SIPTAG_ALLOW_STR(SOFIA_ALLOW), TAG_END());
 }
 
-static void receive_response(nta_agent_t *agent, msg_t *message, const sip_t *sip)
+static void receive_response(struct sofia_line *line, nta_agent_t *agent, msg_t *message,
+                             const sip_t *sip)
 {
-	int status = sip->sip_status->st_status;
-
-	/* A 200 to an INVITE that nobody waits for any more would bill for ever. */
-	if (sip->sip_cseq && sip->sip_cseq->cs_method == sip_method_invite && status >= 200 &&
-	    status < 300)
-		nta_msg_ackbye(agent, message);
+	line->sofia->counters.stray_responses++;
+	if (sip->sip_cseq && sip->sip_cseq->cs_method == sip_method_invite)
+		sofia_attempt_response(line, agent, message, sip);
 	else
 		nta_msg_discard(agent, message);
 }
@@ -218,7 +219,7 @@ static int receive(struct sofia_line *line, nta_agent_t *agent, msg_t *message, 
 		return 0;
 	}
 	if (!sip->sip_request) {
-		receive_response(agent, message, sip);
+		receive_response(line, agent, message, sip);
 		return 0;
 	}
 	switch (sip->sip_request->rq_method) {
@@ -227,7 +228,7 @@ static int receive(struct sofia_line *line, nta_agent_t *agent, msg_t *message, 
 		break;
 	case sip_method_invite:
 		if (sip->sip_to->a_tag)
-			refuse_stateless(agent, message, SIP_481_NO_CALL);
+			refuse_stateless(line, agent, message, SIP_481_NO_CALL);
 		else
 			sofia_call_invited(line, message, sip);
 		break;
@@ -240,10 +241,10 @@ static int receive(struct sofia_line *line, nta_agent_t *agent, msg_t *message, 
 	case sip_method_cancel:
 	case sip_method_update:
 	case sip_method_prack:
-		refuse_stateless(agent, message, SIP_481_NO_CALL);
+		refuse_stateless(line, agent, message, SIP_481_NO_CALL);
 		break;
 	default:
-		refuse_stateless(agent, message, SIP_405_METHOD_NOT_ALLOWED);
+		refuse_stateless(line, agent, message, SIP_405_METHOD_NOT_ALLOWED);
 		break;
 	}
 	return 0;

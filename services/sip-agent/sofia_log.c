@@ -38,9 +38,13 @@ static bool is_secret(const char *text)
 static void write_line(void)
 {
 	line.text[line.length] = '\0';
-	if (line.length)
-		log_line(LOG_DEBUG, "sofia: %s",
-		         is_secret(line.text) ? "(credentials)" : line.text);
+	const char *text = is_secret(line.text) ? "(credentials)" : line.text;
+
+	if (line.length && log_level() >= LOG_DEBUG)
+		log_line(LOG_DEBUG, "sofia: %s", text);
+	else if (line.length)
+		log_debug(log_is_on(LOG_SIP_VERBOSE, NULL) ? LOG_SIP_VERBOSE : LOG_SIP_ERROR, NULL,
+		          NULL, "sofia: %s", text);
 	line.length = 0;
 }
 
@@ -58,19 +62,28 @@ static void take(void *stream, char const *format, va_list arguments)
 	}
 }
 
+static su_log_t *const logs[] = {su_log_default, nta_log, tport_log};
+static int level_in_force;
+
 void sofia_log_open(void)
 {
-	su_log_t *const logs[] = {su_log_default, nta_log, tport_log};
-
 	for (size_t i = 0; i < sizeof(logs) / sizeof(logs[0]); i++) {
 		su_log_init(logs[i]);
 		su_log_redirect(logs[i], take, NULL);
-		su_log_set_level(logs[i],
-		                 sofia_log_wants_messages() ? SOFIA_EVERYTHING : SOFIA_WARNINGS);
 	}
+	level_in_force = 0;
+	sofia_log_adjust();
 }
 
-bool sofia_log_wants_messages(void)
+void sofia_log_adjust(void)
 {
-	return log_level() >= LOG_DEBUG;
+	const int level = log_level() >= LOG_DEBUG || log_is_on(LOG_SIP_VERBOSE, NULL)
+	                          ? SOFIA_EVERYTHING
+	                          : SOFIA_WARNINGS;
+
+	if (level == level_in_force)
+		return;
+	level_in_force = level;
+	for (size_t i = 0; i < sizeof(logs) / sizeof(logs[0]); i++)
+		su_log_set_level(logs[i], (unsigned)level);
 }

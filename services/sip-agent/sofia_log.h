@@ -3,12 +3,10 @@
 #ifndef VPNSIP_SIP_SOFIA_LOG_H
 #define VPNSIP_SIP_SOFIA_LOG_H
 
-#include <stdbool.h>
-
-/** Takes over sofia's logs; its messages are written only when our log level is LOG_DEBUG. */
+/** Takes over sofia's logs: its warnings at `sip error`, everything at `sip verbose` or log level debug. */
 void sofia_log_open(void);
 
-/** Whether SIP messages are to be logged: the transports ask once, when they are opened. */
-bool sofia_log_wants_messages(void);
+/** Brings sofia's level to what is wanted now; the switches change at run time. */
+void sofia_log_adjust(void);
 
 #endif

@@ -9,9 +9,11 @@
 #include "services/common/log.h"
 #include "services/sip-agent/sofia_internal.h"
 
-#define USEC_PER_SEC 1000000ULL
+#define USEC_PER_SEC     1000000ULL
 /* A refresh that failed for a passing reason is tried again after this pause. */
-#define RETRY_SEC    5
+#define RETRY_SEC        5
+/* From a restart to the question whether the peer still has the call: the line is open by then. */
+#define RESUME_WAIT_USEC USEC_PER_SEC
 
 static bool has_item(const msg_list_t *list, const char *word)
 {
@@ -56,7 +58,9 @@ static int on_refresh_response(void *context, nta_outgoing_t *request, const sip
 static void send_refresh(struct sofia_call *call)
 {
 	char expires[64];
-	struct session_timer_terms terms = {call->timer.interval_sec, REFRESHER_UAC, 0, true};
+	struct session_timer_terms terms = {
+		call->timer.interval_sec, call->timer.is_refresher ? REFRESHER_UAC : REFRESHER_UAS,
+		0, true};
 
 	sofia_session_print(&terms, expires, sizeof(expires));
 	if (call->peer_takes_update)
@@ -91,6 +95,10 @@ static void schedule(struct sofia_call *call, uint64_t wait_usec)
 void sofia_session_arm(struct sofia_call *call)
 {
 	call->refreshed_at_usec = bus_mono_usec(call->line->sofia->bus);
+	call->refreshed_at_wall_usec = bus_wall_usec(call->line->sofia->bus);
+	log_debug(LOG_SIP_FEATURE, call->call.tunnel, call->call.remote_number,
+	          "session timer: %u s, %s refreshes", call->timer.interval_sec,
+	          call->timer.is_refresher ? "this side" : "the other side");
 	if (call->timer.interval_sec == 0)
 		return;
 	schedule(call, USEC_PER_SEC * (call->timer.is_refresher
@@ -98,11 +106,25 @@ void sofia_session_arm(struct sofia_call *call)
 	                                       : session_timer_expiry_sec(&call->timer)));
 }
 
-void sofia_session_resume(struct sofia_call *call)
+/*
+ * The timer went on while we were away. A clock that was set back meanwhile (a box without one of its own starts in the
+ * past) gives a whole interval.
+ */
+void sofia_session_resume(struct sofia_call *call, uint64_t refreshed_at_usec)
 {
+	struct sofia *sofia = call->line->sofia;
+	const uint64_t now = bus_wall_usec(sofia->bus);
+	const uint64_t away = refreshed_at_usec && now > refreshed_at_usec ? now - refreshed_at_usec
+	                                                                   : 0;
+	const uint64_t mono = bus_mono_usec(sofia->bus);
+
 	sofia_session_arm(call);
-	if (call->timer.is_refresher)
-		schedule(call, USEC_PER_SEC);
+	if (call->timer.interval_sec == 0)
+		return;
+	call->refreshed_at_wall_usec = now - away;
+	call->refreshed_at_usec = mono > away ? mono - away : 0;
+	call->is_doubtful = true;
+	schedule(call, RESUME_WAIT_USEC);
 }
 
 void sofia_session_stop(struct sofia_call *call)
@@ -127,7 +149,8 @@ static void on_session_timer(evutil_socket_t fd, short what, void *context)
 		               session_timer_expiry_sec(&call->timer));
 		sofia_call_handle(call, CALL_EVENT_LOST);
 	} else {
-		if (call->timer.is_refresher && !call->refresh) {
+		/* After a restart we ask also where the other side refreshes: its BYE may have met nobody. */
+		if ((call->timer.is_refresher || call->is_doubtful) && !call->refresh) {
 			sofia_auth_reset(&call->later_auth);
 			send_refresh(call);
 		}
@@ -159,6 +182,7 @@ static void refresh_accepted(struct sofia_call *call, nta_outgoing_t *request, c
 	call->timer = session_timer_of_answer(&terms, call->timer.interval_sec);
 	log_session(LOG_DEBUG, call->call.tunnel, call->call.remote_number,
 	            "session refreshed for %u s", call->timer.interval_sec);
+	call->is_doubtful = false;
 	sofia_session_arm(call);
 	sofia_dialog_store(call);
 }
@@ -229,7 +253,9 @@ static void accept_refresh(struct sofia_call *call, nta_incoming_t *request, con
 	                    SIPTAG_SESSION_EXPIRES_STR(expires),
 	                    SIPTAG_CONTENT_TYPE_STR(has_body ? "application/sdp" : NULL),
 	                    SIPTAG_PAYLOAD_STR(has_body ? call->sdp : NULL), TAG_END());
+	call->is_doubtful = false;
 	sofia_session_arm(call);
+	sofia_dialog_store(call);
 }
 
 static void refuse_change(struct sofia_call *call, nta_incoming_t *request)

@@ -401,9 +401,11 @@ static void an_outgoing_call_survives_a_restart(void **state)
 	answer(scene.received, 200, "", ANSWER);
 	expect("ACK ");
 	hang_up_answered();
-	/* and is forgotten with its end */
+	/* it is told of for as long as an ended call is, also after one more restart */
 	restart();
-	assert_null(only_call());
+	assert_non_null(only_call());
+	assert_int_equal(scene.call.state, CALL_STATE_ENDED);
+	assert_string_equal(scene.call.cause, "done");
 }
 
 static void an_incoming_call_survives_and_is_ended_by_the_other_side(void **state)
