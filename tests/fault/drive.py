@@ -257,8 +257,6 @@ class Run:
     def reach_message(self):
         """Orders the fault for the moment when the message passes in the state, and lets that moment come."""
         message = self.case.message
-        if not faults.are_available(self.target, self.case.service):
-            raise Missed("the services take no faults")
         self.lab.carrier.switch("ring", "1")  # as in the recording
         if message.state == "HOLDDOWN":
             self.lab.carrier.switch("reject", "503")
@@ -267,13 +265,13 @@ class Run:
             self.pings.stop(0)
             self.pings = None
         self.acted = time.time()
-        faults.order(self.target, self.case)
+        restarts = faults.order(self.target, self.case)
         if message.state == "RELEASING":
             self.order_hang_up()
         else:
             self.trigger()
         try:
-            wait_for(lambda: faults.was_injected(self.target, self.case), REACH_SECONDS, f"the {message.body} of the case")
+            wait_for(lambda: faults.was_injected(self.target, self.case, restarts), REACH_SECONDS, f"the {message.body} of the case")
         except LabError as late:
             raise Missed(str(late)) from None
         self.acted = time.time()

@@ -26,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lab")]
 sys.dont_write_bytecode = True
 
+import faults  # noqa: E402
 import matrix  # noqa: E402
 from drive import Bench, Result  # noqa: E402
 from vpnlab.namespaces import LabError, sweep  # noqa: E402
@@ -202,6 +203,7 @@ def arguments():
 
 def main():
     options = arguments()
+    faults.seed = options.seed
     cases = matrix.all_cases()
     if options.learn:
         import recording
