@@ -125,7 +125,9 @@ static void describe_library(struct bus *bus, struct bus_description *descriptio
 	inbox_depth(bus->inbox, &depth, &most);
 	bus_describe_counter(description, "events.sent", bus->sequence);
 	describe_peers(bus, description);
-	bus_describe_counter(description, "events.overflowed", bus->counters.overflowed_events);
+	bus_describe_counter(description, "events.overflowed",
+	                     bus->counters.overflowed_events +
+	                             transport_overflowed(bus->transport));
 	bus_describe_counter(description, "calls.in-flight", requests_count(bus));
 	bus_describe_counter(description, "calls.waiting", bus->waiting_count);
 	bus_describe_counter(description, "calls.shed", bus->counters.shed_calls);
@@ -137,6 +139,7 @@ static void describe_library(struct bus *bus, struct bus_description *descriptio
 	bus_describe_counter(description, "requests.shed", bus->counters.shed_requests);
 	bus_describe_counter(description, "inbox.depth", depth);
 	bus_describe_counter(description, "inbox.depth-max", most);
+	bus_describe_counter(description, "inbox.lag-usec", inbox_lag_usec(bus->inbox));
 	bus_describe_counter(description, "refused.peers", bus->counters.refused_peers);
 	bus_describe_counter(description, "refused.messages", bus->counters.refused_messages);
 	bus_describe_counter(description, "undecodable.messages",

@@ -9,13 +9,22 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "bus/bus.h"
+
 struct inbox {
 	pthread_mutex_t lock;
 	struct inbox_item *first, **end;
 	unsigned depth, most;
+	uint64_t first_put_usec;   /* when `first` was */
+	uint64_t taken_since_usec; /* the same of what is being taken. Loop only */
 	int wake_fd;
 	struct event *wake;
 };
+
+static uint64_t now_usec(void)
+{
+	return bus_system_environment.mono_usec(NULL);
+}
 
 static void take_all(struct inbox *inbox)
 {
@@ -26,6 +35,7 @@ static void take_all(struct inbox *inbox)
 	inbox->first = NULL;
 	inbox->end = &inbox->first;
 	inbox->depth = 0;
+	inbox->taken_since_usec = inbox->first_put_usec;
 	pthread_mutex_unlock(&inbox->lock);
 
 	for (; item != NULL; item = next) {
@@ -69,6 +79,8 @@ void inbox_put(struct inbox *inbox, struct inbox_item *item)
 	item->next = NULL;
 	pthread_mutex_lock(&inbox->lock);
 	was_empty = inbox->first == NULL;
+	if (was_empty)
+		inbox->first_put_usec = now_usec();
 	*inbox->end = item;
 	inbox->end = &item->next;
 	if (++inbox->depth > inbox->most)
@@ -85,6 +97,11 @@ void inbox_depth(struct inbox *inbox, unsigned *now, unsigned *most)
 	*now = inbox->depth;
 	*most = inbox->most;
 	pthread_mutex_unlock(&inbox->lock);
+}
+
+uint64_t inbox_lag_usec(const struct inbox *inbox)
+{
+	return now_usec() - inbox->taken_since_usec;
 }
 
 void inbox_close(struct inbox *inbox)

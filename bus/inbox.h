@@ -3,6 +3,8 @@
 #ifndef VPNSIP_BUS_INBOX_H
 #define VPNSIP_BUS_INBOX_H
 
+#include <stdint.h>
+
 struct event_base;
 struct inbox;
 
@@ -21,6 +23,9 @@ void inbox_put(struct inbox *inbox, struct inbox_item *item);
 
 /** How many items wait, and the most that ever did. */
 void inbox_depth(struct inbox *inbox, unsigned *now, unsigned *most);
+
+/** Loop only: how long ago the oldest of the items that are being taken was put; how late the loop is. */
+uint64_t inbox_lag_usec(const struct inbox *inbox);
 
 /** Takes what is left and leaves the event base. What is put later is never taken. */
 void inbox_close(struct inbox *inbox);

@@ -17,6 +17,7 @@
 #include "bus/transport_guard.h"
 
 #define PEER_COUNT     (VPNSIP__SERVICE__CLI + 1)
+#define BODY_COUNT     160 /* more than the highest field number of Envelope */
 #define HEARTBEAT_USEC 1000000
 #define SILENT_USEC    3000000
 
@@ -29,7 +30,8 @@ struct peer {
 	bool is_link_up[2]; /* by enum transport_channel */
 	Vpnsip__PeerHealth health;
 	uint64_t last_heard_usec;
-	uint64_t epoch; /* of the state that was delivered */
+	_Atomic uint64_t silent_since_usec; /* 0 = is heard, or not connected */
+	uint64_t epoch;                     /* of the state that was delivered */
 	uint64_t next_sequence;
 	bool is_synchronised;      /* events are delivered; else they wait for the snapshot */
 	uint64_t snapshot_request; /* under way; 0 = none */
@@ -67,6 +69,8 @@ struct bus {
 	struct call *doubles; /* sent twice on order: their replies are for nobody */
 	struct call *waiting; /* for a peer to appear, oldest first */
 	unsigned waiting_count;
+	unsigned unanswered
+		[BODY_COUNT]; /* calls of orders that may be shed, by field number of the body */
 	struct bus_request *open_requests;
 	unsigned open_request_count, open_request_most;
 	struct reply_cache *replies;

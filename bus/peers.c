@@ -76,6 +76,8 @@ static void set_health(struct bus *bus, Vpnsip__Service service, Vpnsip__PeerHea
 	if (peer->health == health)
 		return;
 	peer->health = health;
+	atomic_store(&peer->silent_since_usec,
+	             health == VPNSIP__PEER_HEALTH__PEER_SILENT ? peer->last_heard_usec : 0);
 	if (bus->handlers.peer != NULL)
 		bus->handlers.peer(bus->context, service, health);
 }

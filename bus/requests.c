@@ -34,8 +34,9 @@ struct call {
 	struct event *timer;
 	const char *refusal; /* it was not sent for this reason */
 	bool is_waiting;
-	bool is_double; /* see bus.doubles */
-	bool is_lost;   /* a fault has it, or its reply */
+	bool is_counted; /* in bus.unanswered */
+	bool is_double;  /* see bus.doubles */
+	bool is_lost;    /* a fault has it, or its reply */
 	struct transport_call *sent;
 	uint8_t *octets;
 	size_t size;
@@ -102,6 +103,7 @@ Vpnsip__Envelope *requests_outcome(struct bus *bus, Vpnsip__Service to, uint64_t
                                    enum bus_outcome *outcome)
 {
 	const char *name = bus_service_name(to);
+	uint64_t silent_since = atomic_load(&bus->peers[to].silent_since_usec);
 
 	switch (result) {
 	case TRANSPORT_REPLIED:
@@ -112,6 +114,12 @@ Vpnsip__Envelope *requests_outcome(struct bus *bus, Vpnsip__Service to, uint64_t
 		              "%s went away while it had %s", name, order->short_name);
 	case TRANSPORT_CANCELLED:
 		*outcome = BUS_TIMED_OUT;
+		if (silent_since != 0)
+			return failed(bus, to, request_id, VPNSIP__FAILURE_KIND__SYSTEM,
+			              "%s did not answer %s within %u ms: it has not been heard "
+			              "for %u s",
+			              name, order->short_name, timeout_msec,
+			              (unsigned)((bus_mono_usec(bus) - silent_since) / 1000000));
 		return failed(bus, to, request_id, VPNSIP__FAILURE_KIND__SYSTEM,
 		              "%s did not answer %s within %u ms", name, order->short_name,
 		              timeout_msec);
@@ -167,6 +175,8 @@ static void finish(struct call *call, enum bus_outcome outcome, Vpnsip__Envelope
 	uint64_t trace_before = bus->trace_id;
 
 	HASH_DEL(bus->calls, call);
+	if (call->is_counted)
+		bus->unanswered[envelope_field(call->order)->id]--;
 	if (call->is_waiting)
 		stop_waiting(call);
 	event_free(call->timer);
@@ -320,6 +330,24 @@ void requests_peer_appeared(struct bus *bus, Vpnsip__Service peer)
 	}
 }
 
+/** An order that begins something is not sent while too many such have no answer; NULL if it may be. */
+static const char *shed(struct call *call)
+{
+	const unsigned body = envelope_field(call->order)->id;
+	const unsigned limit = permission_of(body)->shed_above;
+	struct bus *bus = call->bus;
+
+	if (limit == 0)
+		return NULL;
+	if (bus->unanswered[body] >= limit) {
+		bus->counters.shed_calls++;
+		return "is not sent: too many wait for their answer";
+	}
+	bus->unanswered[body]++;
+	call->is_counted = true;
+	return NULL;
+}
+
 uint64_t bus_call(struct bus *bus, Vpnsip__Service to, const char *session,
                   const ProtobufCMessage *order, unsigned timeout_msec, bus_reply_fn *done,
                   void *context)
@@ -353,6 +381,8 @@ uint64_t bus_call(struct bus *bus, Vpnsip__Service to, const char *session,
 
 	call->refusal = call->octets == NULL ? "failed: out of memory"
 	                                     : requests_refusal(bus, to, order, call->size);
+	if (call->refusal == NULL)
+		call->refusal = shed(call);
 	if (call->refusal != NULL) {
 		bus_log(bus, LOG_ERR, "bus: %s to %s %s", order->descriptor->short_name,
 		        bus_service_name(to), call->refusal);

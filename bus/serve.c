@@ -11,6 +11,11 @@
 #include "bus/internal.h"
 #include "bus/permissions.h"
 
+/** Orders under way from which on none are begun: places are left for those that end something. */
+#define OPEN_LIMIT     (TRANSPORT_REQUEST_SLOTS - 3)
+/** And how late the loop may be. */
+#define LAG_LIMIT_USEC 1000000
+
 struct bus_request {
 	struct bus_request *prev, *next;
 	struct bus *bus;
@@ -326,6 +331,28 @@ static bool is_refused(struct bus *bus, struct bus_request *request)
 	return false;
 }
 
+/** Answers an order that begins something, when there is too much to do already; what ends something is always taken. */
+static bool is_shed(struct bus *bus, struct bus_request *request)
+{
+	const char *name = bus_body_name(request->order);
+	uint64_t lag = inbox_lag_usec(bus->inbox);
+
+	if (permission_of(request->order->body_case)->shed_above == 0)
+		return false;
+	if (bus->open_request_count <= OPEN_LIMIT && lag <= LAG_LIMIT_USEC)
+		return false;
+	bus->counters.shed_requests++;
+	if (lag > LAG_LIMIT_USEC)
+		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE,
+		         "%s is overloaded: %s waited %u ms", bus_service_name(bus->self), name,
+		         (unsigned)(lag / 1000));
+	else
+		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE,
+		         "%s is overloaded: %s found %u orders under way",
+		         bus_service_name(bus->self), name, bus->open_request_count - 1);
+	return true;
+}
+
 static void serve(struct bus *bus, const struct passage *passage, const uint8_t *octets,
                   size_t size)
 {
@@ -339,7 +366,7 @@ static void serve(struct bus *bus, const struct passage *passage, const uint8_t 
 		return;
 	}
 	tap_mirror(bus, VPNSIP__TAP_POINT__REQUEST_RECEIVED, request->order->source, octets, size);
-	if (is_refused(bus, request) || is_settled(bus, request))
+	if (is_refused(bus, request) || is_settled(bus, request) || is_shed(bus, request))
 		return;
 	if (!permission_of(request->order->body_case)->is_reading) {
 		const struct reply_key key = key_of(request->order);

@@ -84,6 +84,9 @@ int transport_dial(struct transport *transport, Vpnsip__Service peer,
 /** To all subscribers. Lost silently for those that are slow. */
 void transport_publish(struct transport *transport, const uint8_t *octets, size_t size);
 
+/** Events that found the queue to the loop full. */
+uint64_t transport_overflowed(const struct transport *transport);
+
 /** Sends a request to a dialled peer; handlers->reply(call_context) follows later. NULL when out of memory. */
 struct transport_call *transport_call(struct transport *transport, Vpnsip__Service peer,
                                       const uint8_t *octets, size_t size, void *call_context);

@@ -278,6 +278,7 @@ static void on_event_aio(void *context)
 		                                                         : NULL;
 		if (event == NULL) {
 			nng_msg_free(message); /* the receiver sees the gap in the sequence */
+			atomic_fetch_add(&link->transport->overflowed_events, 1);
 		} else {
 			event->item.take = take_event;
 			event->link = link;
@@ -357,6 +358,11 @@ void transport_publish(struct transport *transport, const uint8_t *octets, size_
 		return;
 	if (nng_sendmsg(listener->socket, message, NNG_FLAG_NONBLOCK) != 0)
 		nng_msg_free(message);
+}
+
+uint64_t transport_overflowed(const struct transport *transport)
+{
+	return atomic_load(&transport->overflowed_events);
 }
 
 static void *close_all(void *context)

@@ -52,6 +52,7 @@ struct transport {
 	struct transport_handlers handlers;
 	void *context;
 	bool is_stopped;
+	atomic_ullong overflowed_events;
 	struct listener listeners[2];
 	struct link links[SERVICE_COUNT][2];
 	struct transport_request slots[TRANSPORT_REQUEST_SLOTS];

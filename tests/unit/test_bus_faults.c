@@ -188,6 +188,12 @@ static void a_stopped_peer_is_silent_after_three_seconds(void **state)
 	kill(child, SIGSTOP);
 	assert_false(run_until(fixture->base, 1800, is_set, &watcher.is_silent));
 	assert_true(run_until(fixture->base, 3500, is_set, &watcher.is_silent));
+	order(&watcher, 200);
+	assert_true(run_until(fixture->base, 500, is_set, &watcher.reply.is_there));
+	assert_int_equal(watcher.reply.outcome, BUS_TIMED_OUT);
+	assert_non_null(strstr(watcher.reply.cause,
+	                       "tunnel-agent did not answer CheckTunnel within "
+	                       "200 ms: it has not been heard for"));
 	kill(child, SIGCONT);
 	assert_true(run_until(fixture->base, 2000, is_set, &watcher.is_up));
 	end_peer(child);
