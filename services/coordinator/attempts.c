@@ -7,8 +7,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* One fsync per block, not per call; a restart skips what is left of it. */
+/* Written down ahead; a restart skips what is left of it. */
 #define BLOCK 64
+
+/* Calls in a quick row share one fsync. */
+#define FRESH_USEC 1000000
 
 static int write_reserved(const struct attempts *attempts, uint64_t reserved)
 {
@@ -53,12 +56,21 @@ void attempts_skip(struct attempts *attempts, uint64_t given)
 		attempts->last = given;
 }
 
-uint64_t attempts_next(struct attempts *attempts)
+static int reserve(struct attempts *attempts, uint64_t now_usec)
 {
-	if (attempts->last >= attempts->reserved) {
-		if (write_reserved(attempts, attempts->last + BLOCK) != 0)
-			return 0;
-		attempts->reserved = attempts->last + BLOCK;
-	}
+	if (write_reserved(attempts, attempts->last + BLOCK) != 0)
+		return -1;
+	attempts->reserved = attempts->last + BLOCK;
+	attempts->written_usec = now_usec;
+	return 0;
+}
+
+uint64_t attempts_next(struct attempts *attempts, bool is_own_call, uint64_t now_usec)
+{
+	bool is_fresh = attempts->written_usec && now_usec - attempts->written_usec < FRESH_USEC;
+	bool has_numbers = attempts->last < attempts->reserved;
+
+	if ((!has_numbers || (is_own_call && !is_fresh)) && reserve(attempts, now_usec) != 0)
+		return 0;
 	return ++attempts->last;
 }

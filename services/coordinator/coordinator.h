@@ -14,8 +14,19 @@ struct debt {
 	char call_id[CALL_ID_SIZE];
 	uint64_t attempt;
 	enum step step;
-	bool is_in_flight;
+	uint64_t request; /* in flight; 0 = none */
 	struct debt *next;
+};
+
+/** An order of a session whose reply is awaited. */
+struct pending_step {
+	struct coordinator *coordinator;
+	struct session *session;
+	uint64_t attempt;
+	enum step step;
+	Vpnsip__Service to;
+	uint64_t request;
+	struct pending_step *next, *previous;
 };
 
 struct session_timers {
@@ -39,7 +50,14 @@ struct coordinator {
 	struct bus_timer *records_timer;
 	struct session_timers *session_timers;
 	struct line_timer *line_timers;
+	struct bus_timer *pace_timer;
+	struct bus_timer *compare_timer;    /* every 30 s */
+	struct bus_timer *look_again_timer; /* for the services in look_again */
+	struct bus_timer *away_timer;       /* tunnel-agent is not up */
+	unsigned look_again;
+	struct pending_step *pending;
 	struct debt *debts;
+	uint64_t debts_owed, debts_settled; /* since the start */
 	struct bus_timer *debt_timer;
 	struct bus_request *shutdown_request; /* answered when all is down, or by the timer */
 	struct bus_timer *shutdown_timer;
@@ -49,19 +67,22 @@ struct coordinator {
 void orders_send(struct coordinator *coordinator, struct session *session, enum step step);
 void orders_reject(struct coordinator *coordinator, const char *call_id, uint32_t sip_status,
                    const char *reason, uint32_t warning_code, const char *warning_text);
-void orders_hang_up(struct coordinator *coordinator, const char *call_id, const char *cause);
 void orders_register(struct coordinator *coordinator, const struct line *line, bool is_wanted);
 
+/** Forgets the replies of all orders under way. */
+void orders_cancel_all(struct coordinator *coordinator);
+
 /* debts.c */
+/** Orders it at once, and again each second until it is confirmed. Known ones are not doubled. */
 void debts_add(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,
                const char *call_id, enum step step);
 /** The debt timer ran out. `context` is the coordinator. */
 void debts_due(void *context);
 void debts_free(struct coordinator *coordinator);
-/** Sends one order of RELEASING; also used for a debt. `done` gets `context`. */
-void orders_send_release(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,
-                         const char *call_id, const char *cause, enum step step, bus_reply_fn *done,
-                         void *context);
+/** Sends one order of RELEASING; also used for a debt. `done` gets `context`. The request's id. */
+uint64_t orders_send_release(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,
+                             const char *call_id, const char *cause, enum step step,
+                             bus_reply_fn *done, void *context);
 
 /* records_attach.c: the call records beside the core. 0, or -1 after logging why. */
 int records_attach(struct coordinator *coordinator);
@@ -70,6 +91,19 @@ void records_detach(struct coordinator *coordinator);
 /* reports.c: what the other services say, as core events. */
 void reports_event(void *context, const Vpnsip__Envelope *event);
 void reports_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelope *snapshot);
+
+/* watch.c: the other services' health, and the comparisons that nobody asks for. */
+int watch_start(struct coordinator *coordinator);
+void watch_stop(struct coordinator *coordinator);
+void watch_peer(void *context, Vpnsip__Service peer, Vpnsip__PeerHealth health);
+void watch_look_again(struct coordinator *coordinator, Vpnsip__Service service);
+
+/* describe.c */
+void describe(void *context, struct bus_description *description);
+
+/* main.c */
+/** Answers ShutDown when nothing is left and nothing owed. */
+void shut_down_when_done(struct coordinator *coordinator);
 
 /* show.c: our own state as messages. */
 void show_session_changed(struct coordinator *coordinator, const struct session *session);

@@ -24,7 +24,9 @@ struct core *core_create(const struct config *config, const struct coordinator_p
 	core->lines = calloc(core->line_count ? core->line_count : 1, sizeof(*core->lines));
 	core->sessions = calloc(core->session_count ? core->session_count : 1,
 	                        sizeof(*core->sessions));
-	if (!core->lines || !core->sessions) {
+	core->holdings = calloc(core->session_count ? core->session_count : 1,
+	                        sizeof(*core->holdings));
+	if (!core->lines || !core->sessions || !core->holdings) {
 		core_destroy(core);
 		return NULL;
 	}
@@ -36,7 +38,11 @@ struct core *core_create(const struct config *config, const struct coordinator_p
 		session->core = core;
 		session->peer = &config->peers[i];
 		session->line = &core->lines[config->peers[i].line - config->lines];
+		session->held = &core->holdings[i];
+		session->state = SESSION_ADOPTING;
 		session->state_since_usec = port->mono_usec(port->context);
+		port->start_timer(port->context, session, false,
+		                  session_states[SESSION_ADOPTING].limit_msec);
 	}
 	if (config->is_enabled)
 		for (size_t i = 0; i < core->line_count; i++)
@@ -50,6 +56,7 @@ void core_destroy(struct core *core)
 		return;
 	free(core->lines);
 	free(core->sessions);
+	free(core->holdings);
 	free(core);
 }
 
@@ -94,6 +101,19 @@ static size_t count_busy_sessions(const struct core *core)
 	return count;
 }
 
+bool core_is_crowded(const struct core *core)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < core->session_count; i++) {
+		enum session_state state = core->sessions[i].state;
+
+		count += state == SESSION_CALLING || state == SESSION_RINGING ||
+		         state == SESSION_NEGOTIATING;
+	}
+	return count >= SETUPS_MAXIMUM;
+}
+
 const char *core_call_refusal(struct core *core, const struct session *session)
 {
 	const struct coordinator_port *port = core->port;
@@ -106,6 +126,8 @@ const char *core_call_refusal(struct core *core, const struct session *session)
 		return core->calls_barred;
 	if (!session->peer->is_enabled)
 		return "the peer is disabled";
+	if (core_missing_service(core))
+		return core->refusal;
 	if (session->line->state != LINE_STATE_REGISTERED)
 		return session->line->cause[0] ? session->line->cause
 		                               : "the line is not registered";
@@ -115,6 +137,10 @@ const char *core_call_refusal(struct core *core, const struct session *session)
 	    now_usec - core->call_times_usec[(core->call_count - limit) % CALLS_REMEMBERED] <
 	            HOUR_USEC)
 		return "the maximum number of calls per hour is reached";
+	if (core_is_crowded(core)) {
+		core->counters.triggers_shed++;
+		return "too many sessions are being set up";
+	}
 	return NULL;
 }
 
@@ -134,11 +160,12 @@ void core_step_finished(struct core *core, struct session *session, uint64_t att
 		.step = step,
 		.kind = result->kind,
 		.cause = result->cause,
+		.is_unanswered = result->is_unanswered,
 	};
-	(void)core;
 
 	if (!attempt || attempt != session->attempt)
 		return;
+	session->changed_usec = core->port->mono_usec(core->port->context);
 	if (result->is_done) {
 		session->finished |= BIT(step);
 		if (step == STEP_RESERVE_PORT)
@@ -227,22 +254,84 @@ static bool waiting_call_ended(struct core *core, const struct call_report *repo
 	return false;
 }
 
+static bool is_over(const struct call_report *report)
+{
+	return report->status == VPNSIP__CALL_STATUS__CALL_ENDED ||
+	       report->status == VPNSIP__CALL_STATUS__CALL_ENDING;
+}
+
+static void hold_call(struct held_call *call, const struct call_report *report)
+{
+	if (is_over(report)) {
+		call->is_present = false;
+		return;
+	}
+	if (strcmp(call->call_id, report->call_id) != 0)
+		memset(call, 0, sizeof(*call));
+	call->is_present = true;
+	snprintf(call->call_id, sizeof(call->call_id), "%s", report->call_id);
+	call->attempt = report->attempt;
+	call->direction = report->direction;
+	call->status = report->status;
+	call->is_restored = report->is_restored;
+	call->started_wall_usec = report->started_wall_usec;
+	if (report->local) {
+		call->has_local = true;
+		call->local = *report->local;
+	}
+	if (report->media) {
+		call->has_remote = true;
+		call->remote = *report->media;
+	}
+}
+
+/* Whose tunnel the call says it is; an offered one says it by its numbers. */
+static struct session *session_by_report(struct core *core, const struct call_report *report)
+{
+	if (report->tunnel && report->tunnel[0])
+		return core_session_by_tunnel(core, report->tunnel);
+	return core_session_by_number(core, report->remote_number);
+}
+
+/* While what runs is being read no call is a stray. Of two of one tunnel the older is. */
+static void call_found(struct session *session, const struct call_report *report)
+{
+	const struct coordinator_port *port = session->core->port;
+	struct held_call *call = &session->held->call;
+	bool is_same = !strcmp(call->call_id, report->call_id);
+
+	if (is_over(report) && !is_same)
+		return;
+	if (call->is_present && !is_same) {
+		bool is_newer = report->attempt > call->attempt;
+
+		port->hang_up_stray(port->context, is_newer ? call->call_id : report->call_id);
+		if (!is_newer)
+			return;
+	}
+	hold_call(call, report);
+}
+
 void core_call_changed(struct core *core, const struct call_report *report)
 {
-	bool is_over = report->status == VPNSIP__CALL_STATUS__CALL_ENDED ||
-	               report->status == VPNSIP__CALL_STATUS__CALL_ENDING;
+	struct session *adopting = session_by_report(core, report);
 	struct session *session = report->direction == VPNSIP__DIRECTION__OUTGOING
 	                                  ? session_by_attempt(core, report->attempt)
 	                                  : session_by_call(core, report->call_id);
 
-	if (session)
+	if (session) {
+		hold_call(&session->held->call, report);
 		own_call_changed(session, report);
-	else if (report->status == VPNSIP__CALL_STATUS__CALL_OFFERED)
+	} else if (report->status == VPNSIP__CALL_STATUS__CALL_OFFERED) {
 		call_offered(core, report);
-	else if (!is_over)
+	} else if (is_over(report) && waiting_call_ended(core, report)) {
+		return;
+	} else if (adopting && adopting->state == SESSION_ADOPTING) {
+		call_found(adopting, report);
+	} else if (!is_over(report)) {
+		core->counters.strays++;
 		core->port->hang_up_stray(core->port->context, report->call_id);
-	else
-		waiting_call_ended(core, report);
+	}
 }
 
 /*
@@ -269,6 +358,8 @@ void core_ike_changed(struct core *core, const char *tunnel, uint64_t attempt,
 
 	if (!session || !attempt)
 		return;
+	session->held->ike_attempt = attempt;
+	session->held->ike_status = status;
 	if (attempt == session->failed_attempt && status == VPNSIP__IKE_STATUS__IKE_FAILED &&
 	    cause && cause[0])
 		ike_explains_failure(session, cause);
@@ -295,7 +386,7 @@ static void tunnel_conditions(struct session *session, const struct tunnel_repor
 	const struct session_event dead = {.type = EVENT_PEER_DEAD,
 	                                   .cause = "nothing received for too long"};
 
-	if (session->state != SESSION_ESTABLISHED)
+	if (session_states[session->state].status != VPNSIP__SESSION_STATUS__SESSION_UP)
 		return;
 	if (report->is_idle ||
 	    (report->is_one_way && session->peer->ipsec_profile->releases_one_way))
@@ -311,6 +402,9 @@ void core_tunnel_changed(struct core *core, const struct tunnel_report *report)
 
 	if (!session)
 		return;
+	session->held->peer_attempt = report->attempt;
+	session->held->is_open = report->is_open;
+	session->held->has_sas = report->has_sas;
 	session->wants_peer = report->wants_peer;
 	session->last_received_usec = report->last_received_usec;
 	if (session->probe_sent_usec && session->last_received_usec > session->probe_sent_usec)
@@ -321,13 +415,19 @@ void core_tunnel_changed(struct core *core, const struct tunnel_report *report)
 		session_handle(session, &trigger);
 }
 
+/* Sessions whose SDP names an address that the line has not: all of them when it has none. */
 static void release_line(struct core *core, const struct line *line, const char *cause)
 {
 	const struct session_event lost = {.type = EVENT_LINE_LOST, .cause = cause};
 
-	for (size_t i = 0; i < core->session_count; i++)
-		if (core->sessions[i].line == line && core->sessions[i].attempt)
-			session_handle(&core->sessions[i], &lost);
+	for (size_t i = 0; i < core->session_count; i++) {
+		struct session *session = &core->sessions[i];
+		bool is_kept = line->is_wan_up &&
+		               address_is_equal(&session->local.address, &line->wan_address);
+
+		if (session->line == line && session->attempt && !is_kept)
+			session_handle(session, &lost);
+	}
 }
 
 static void line_wan_changed(struct core *core, struct line *line, bool is_up,
@@ -336,13 +436,13 @@ static void line_wan_changed(struct core *core, struct line *line, bool is_up,
 	bool had_wan = line->is_wan_up;
 	bool is_same = had_wan && is_up && !memcmp(address, &line->wan_address, sizeof(*address));
 
+	line->is_wan_known = true;
 	if (is_same)
 		return;
 	line->is_wan_up = is_up;
 	if (is_up)
 		line->wan_address = *address;
-	if (had_wan)
-		release_line(core, line, is_up ? "the WAN address changed" : cause);
+	release_line(core, line, is_up ? "the WAN address changed" : cause);
 	line_handle(line, is_up ? LINE_EVENT_WAN_UP : LINE_EVENT_WAN_DOWN, is_up ? NULL : cause);
 }
 
@@ -355,16 +455,22 @@ void core_wan_changed(struct core *core, const char *interface, bool is_up,
 }
 
 void core_registration_changed(struct core *core, const char *local_number,
-                               Vpnsip__RegistrationStatus status, const char *cause)
+                               Vpnsip__RegistrationStatus status,
+                               const struct sockaddr_storage *contact, const char *cause)
 {
 	const struct session_event trigger = {.type = EVENT_TRIGGER};
 	bool is_registered = status == VPNSIP__REGISTRATION_STATUS__REGISTERED;
 
-	for (size_t i = 0; i < core->line_count; i++)
-		if (!strcmp(core->lines[i].config->number, local_number))
-			line_handle(&core->lines[i],
-			            is_registered ? LINE_EVENT_REGISTERED : LINE_EVENT_UNREGISTERED,
-			            is_registered ? NULL : cause);
+	for (size_t i = 0; i < core->line_count; i++) {
+		struct line *line = &core->lines[i];
+
+		if (strcmp(line->config->number, local_number) != 0)
+			continue;
+		line->registration = status;
+		line->contact = *contact;
+		line_handle(line, is_registered ? LINE_EVENT_REGISTERED : LINE_EVENT_UNREGISTERED,
+		            is_registered ? NULL : cause);
+	}
 	for (size_t i = 0; is_registered && i < core->session_count; i++)
 		if (core->sessions[i].wants_peer && core->sessions[i].state == SESSION_READY)
 			session_handle(&core->sessions[i], &trigger);
@@ -373,8 +479,11 @@ void core_registration_changed(struct core *core, const char *local_number,
 void core_session_timeout(struct core *core, struct session *session, bool is_probe)
 {
 	const struct session_event event = {.type = is_probe ? EVENT_PROBE_TIMEOUT : EVENT_TIMEOUT};
-	(void)core;
+	char text[64];
 
+	snprintf(text, sizeof(text), "%s timer of %s ran out", is_probe ? "probe" : "state",
+	         session_states[session->state].name);
+	core->port->trace(core->port->context, session, VPNSIP__TRACE_KIND__TRACE_TIMER, text);
 	session_handle(session, &event);
 }
 
@@ -392,6 +501,8 @@ const char *core_operator_call(struct core *core, const char *remote_number)
 
 	if (!session)
 		return "no peer has this number";
+	if (session->state == SESSION_ADOPTING)
+		return "just started: what the other services hold is not known yet";
 	if (session->state != SESSION_READY && session->state != SESSION_HOLDDOWN)
 		return "the session is in use already";
 	refusal = core_call_refusal(core, session);
@@ -424,5 +535,8 @@ void core_shut_down(struct core *core)
 
 bool core_is_at_rest(const struct core *core)
 {
-	return count_busy_sessions(core) == 0;
+	for (size_t i = 0; i < core->session_count; i++)
+		if (core->sessions[i].attempt || core->sessions[i].state == SESSION_ADOPTING)
+			return false;
+	return true;
 }

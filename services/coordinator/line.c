@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "services/common/address.h"
 #include "services/common/log.h"
 #include "services/coordinator/core.h"
 
@@ -84,10 +85,21 @@ static void line_become(struct line *line, enum line_state next, const char *cau
 	port->start_line_timer(port->context, line,
 	                       timer < 0 ? 0 : line->core->config->timer_msec[timer]);
 	port->line_changed(port->context, line);
-	if (next == LINE_STATE_REGISTERING)
+	if (next == LINE_STATE_REGISTERING) {
 		port->register_line(port->context, line, true);
-	else if (had_registration && next != LINE_STATE_REGISTERED)
+	} else if (had_registration && next != LINE_STATE_REGISTERED) {
+		line->registration = VPNSIP__REGISTRATION_STATUS__REGISTRATION_STATUS_UNSPECIFIED;
 		port->register_line(port->context, line, false);
+	}
+}
+
+/* sip-agent may have kept the registration while we were away: it says so before the line wants it. */
+static void line_register(struct line *line, const char *cause)
+{
+	line_become(line, LINE_STATE_REGISTERING, cause);
+	if (line->registration == VPNSIP__REGISTRATION_STATUS__REGISTERED &&
+	    address_is_equal(&line->contact, &line->wan_address))
+		line_become(line, LINE_STATE_REGISTERED, NULL);
 }
 
 static void keep_cause(struct line *line, const char *cause)
@@ -108,7 +120,7 @@ void line_handle(struct line *line, enum line_event event, const char *cause)
 	case LINE_EVENT_ENABLED:
 		line_become(line, LINE_STATE_WAIT_WAN, NULL);
 		if (line->is_wan_up)
-			line_become(line, LINE_STATE_REGISTERING, NULL);
+			line_register(line, NULL);
 		break;
 	case LINE_EVENT_DISABLED:
 		line_become(line, LINE_STATE_DISABLED, cause);
@@ -116,7 +128,7 @@ void line_handle(struct line *line, enum line_event event, const char *cause)
 	case LINE_EVENT_WAN_UP:
 	case LINE_EVENT_TIMEOUT:
 		/* The order is declarative: repeating it does no harm, and a lost one is mended. */
-		line_become(line, LINE_STATE_REGISTERING, cause ? cause : line->cause);
+		line_register(line, cause ? cause : line->cause);
 		break;
 	case LINE_EVENT_WAN_DOWN:
 		if (line->state == LINE_STATE_WAIT_WAN)

@@ -7,6 +7,7 @@
 
 #include "coordinator.pb-c.h"
 #include "services/common/config.h"
+#include "sip_agent.pb-c.h"
 
 struct core;
 
@@ -34,8 +35,12 @@ struct line {
 	const struct config_line *config;
 	enum line_state state;
 	uint64_t state_since_usec;
+	bool is_wan_known; /* track-agent has told */
 	bool is_wan_up;
 	struct sockaddr_storage wan_address; /* valid while is_wan_up */
+	/* What sip-agent last said; REGISTERED means from `contact`. */
+	Vpnsip__RegistrationStatus registration;
+	struct sockaddr_storage contact;
 	char cause[256];
 	uint32_t ignored_events;
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,12 +22,24 @@ static void port_reject(void *context, const char *call_id, uint32_t sip_status,
 static void port_hang_up_stray(void *context, const char *call_id)
 {
 	log_line(LOG_WARNING, "call %s belongs to no session: hanging up", call_id);
-	orders_hang_up(context, call_id, "the call belongs to no session");
+	debts_add(context, "", 0, call_id, STEP_HANG_UP);
 }
 
 static void port_owe(void *context, const struct session *session, enum step step)
 {
 	debts_add(context, session->peer->tunnel, session->attempt, session->call_id, step);
+}
+
+static void port_disown(void *context, const char *tunnel, uint64_t attempt, enum step step)
+{
+	log_session(LOG_INFO, tunnel, NULL, "attempt %llu is over, but something is left: %s",
+	            (unsigned long long)attempt, step_name(step));
+	debts_add(context, tunnel, attempt, "", step);
+}
+
+static void port_look_again(void *context, Vpnsip__Service service)
+{
+	watch_look_again(context, service);
 }
 
 static void port_register_line(void *context, const struct line *line, bool is_wanted)
@@ -51,6 +64,11 @@ static void port_start_timer(void *context, struct session *session, bool is_pro
 	set_timer(is_probe ? timers->probe : timers->state, msec);
 }
 
+static void port_start_pace_timer(void *context, uint64_t msec)
+{
+	set_timer(((struct coordinator *)context)->pace_timer, msec);
+}
+
 static void port_start_line_timer(void *context, struct line *line, uint64_t msec)
 {
 	struct coordinator *coordinator = context;
@@ -60,12 +78,17 @@ static void port_start_line_timer(void *context, struct line *line, uint64_t mse
 
 static void shutdown_finished(struct coordinator *coordinator)
 {
-	if (!coordinator->shutdown_request)
-		return;
 	bus_done(coordinator->shutdown_request);
 	coordinator->shutdown_request = NULL;
 	bus_timer_stop(coordinator->shutdown_timer);
 	log_line(LOG_NOTICE, "shut down: no session is left, no calls until the next start");
+}
+
+void shut_down_when_done(struct coordinator *coordinator)
+{
+	if (coordinator->shutdown_request && core_is_at_rest(coordinator->core) &&
+	    !coordinator->debts)
+		shutdown_finished(coordinator);
 }
 
 static void port_session_changed(void *context, const struct session *session)
@@ -74,9 +97,8 @@ static void port_session_changed(void *context, const struct session *session)
 
 	/* First: what is known here is on the disk before anything is ordered of it. */
 	records_session_changed(coordinator->records, session);
-	show_session_changed(coordinator, session);
-	if (core_is_at_rest(session->core))
-		shutdown_finished(coordinator);
+	show_session_changed(context, session);
+	shut_down_when_done(context);
 }
 
 static void port_line_changed(void *context, const struct line *line)
@@ -102,9 +124,24 @@ static uint32_t port_random(void *context)
 	return value;
 }
 
-static uint64_t port_next_attempt(void *context)
+static uint64_t port_next_attempt(void *context, Vpnsip__Direction direction, char *why)
 {
-	return attempts_next(&((struct coordinator *)context)->attempts);
+	struct coordinator *coordinator = context;
+	uint64_t attempt = attempts_next(&coordinator->attempts,
+	                                 direction == VPNSIP__DIRECTION__OUTGOING,
+	                                 port_mono_usec(context));
+
+	if (!attempt)
+		snprintf(why, CAUSE_SIZE, "the attempt number cannot be written to %s: %s",
+		         coordinator->attempts.file, strerror(errno));
+	return attempt;
+}
+
+static void port_trace(void *context, const struct session *session, Vpnsip__TraceKind kind,
+                       const char *text)
+{
+	bus_trace(((struct coordinator *)context)->service->bus, session->peer->tunnel,
+	          session->attempt, kind, NULL, false, "%s", text);
 }
 
 static void state_timer_fired(void *context)
@@ -128,9 +165,23 @@ static void line_timer_fired(void *context)
 	core_line_timeout(timer->coordinator->core, timer->line);
 }
 
+/* What is owed is ordered on, as long as we live: but the operator must know. */
 static void shutdown_timer_fired(void *context)
 {
-	shutdown_finished(context);
+	struct coordinator *coordinator = context;
+	unsigned sessions = 0, debts = 0;
+
+	for (size_t i = 0; i < coordinator->core->session_count; i++)
+		sessions += coordinator->core->sessions[i].attempt != 0;
+	for (const struct debt *debt = coordinator->debts; debt; debt = debt->next)
+		debts++;
+	if (coordinator->shutdown_request)
+		bus_fail(
+			coordinator->shutdown_request, VPNSIP__FAILURE_KIND__SYSTEM,
+			"not everything is down yet: %u sessions are being released, %u orders are "
+			"not confirmed",
+			sessions, debts);
+	coordinator->shutdown_request = NULL;
 }
 
 /* The timers exist before the core, whose creation may already start one. */
@@ -190,6 +241,7 @@ static void stop(struct service_context *service)
 		bus_timer_free(coordinator->line_timers[i].timer);
 	bus_timer_free(coordinator->shutdown_timer);
 	bus_timer_free(coordinator->debt_timer);
+	watch_stop(coordinator);
 	if (coordinator->shutdown_request)
 		bus_fail(coordinator->shutdown_request, VPNSIP__FAILURE_KIND__SYSTEM, "stopping");
 	free(coordinator->session_timers);
@@ -212,8 +264,11 @@ static int start(struct service_context *service)
 		.reject = port_reject,
 		.hang_up_stray = port_hang_up_stray,
 		.owe = port_owe,
+		.disown = port_disown,
+		.look_again = port_look_again,
 		.register_line = port_register_line,
 		.start_timer = port_start_timer,
+		.start_pace_timer = port_start_pace_timer,
 		.start_line_timer = port_start_line_timer,
 		.session_changed = port_session_changed,
 		.line_changed = port_line_changed,
@@ -221,6 +276,7 @@ static int start(struct service_context *service)
 		.wall_usec = port_wall_usec,
 		.random = port_random,
 		.next_attempt = port_next_attempt,
+		.trace = port_trace,
 		.context = coordinator,
 	};
 	if (attempts_open(&coordinator->attempts, service->state_directory) != 0) {
@@ -228,7 +284,7 @@ static int start(struct service_context *service)
 		         coordinator->attempts.file, strerror(errno));
 		return -1;
 	}
-	if (create_timers(coordinator, service->config) != 0)
+	if (create_timers(coordinator, service->config) != 0 || watch_start(coordinator) != 0)
 		return -1;
 	coordinator->core = core_create(service->config, &coordinator->port);
 	if (!coordinator->core)
@@ -247,15 +303,14 @@ static void reply_refusal(struct bus_request *request, const char *refusal)
 
 static void shut_down(struct coordinator *coordinator, struct bus_request *request)
 {
-	uint64_t limit_msec = coordinator->service->config->timer_msec[TIMER_RELEASE] + 500;
+	uint64_t limit_msec = coordinator->service->config->timer_msec[TIMER_RELEASE] + 1000;
 
 	if (coordinator->shutdown_request)
 		bus_done(coordinator->shutdown_request);
 	coordinator->shutdown_request = request;
 	bus_timer_start(coordinator->shutdown_timer, limit_msec);
 	core_shut_down(coordinator->core);
-	if (core_is_at_rest(coordinator->core))
-		shutdown_finished(coordinator);
+	shut_down_when_done(coordinator);
 }
 
 static void handle_request(void *context, struct bus_request *request,
@@ -307,6 +362,8 @@ static const struct service coordinator_service = {
 			.request = handle_request,
 			.snapshot = show_snapshot,
 			.resync = reports_resync,
+			.peer = watch_peer,
+			.describe = describe,
 		},
 };
 

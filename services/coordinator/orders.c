@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "services/common/address.h"
 #include "services/common/log.h"
@@ -14,19 +15,14 @@
 #define OVERHEAD_GCM_BYTE 65
 #define OVERHEAD_CBC_BYTE 85
 
-struct pending_step {
-	struct coordinator *coordinator;
-	struct session *session;
-	uint64_t attempt;
-	enum step step;
-};
-
 static void step_replied(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
 {
 	struct pending_step *pending = context;
+	struct coordinator *coordinator = pending->coordinator;
 	struct media media = {0};
 	struct step_result result = {
 		.is_done = outcome == BUS_DONE,
+		.is_unanswered = outcome != BUS_DONE && outcome != BUS_FAILED,
 		.kind = VPNSIP__FAILURE_KIND__SYSTEM,
 		.cause = bus_cause(reply),
 	};
@@ -43,13 +39,17 @@ static void step_replied(void *context, enum bus_outcome outcome, const Vpnsip__
 	if ((pending->step == STEP_PLACE_CALL || pending->step == STEP_ANSWER_CALL) &&
 	    (outcome == BUS_FAILED || outcome == BUS_NOT_SENT))
 		records_refused(pending->coordinator->records, pending->attempt);
-	core_step_finished(pending->coordinator->core, pending->session, pending->attempt,
-	                   pending->step, &result);
+	DL_DELETE2(coordinator->pending, pending, previous, next);
+	core_step_finished(coordinator->core, pending->session, pending->attempt, pending->step,
+	                   &result);
+	/* Whether it was carried out shows in what the service holds. */
+	if (outcome == BUS_TIMED_OUT || outcome == BUS_LOST)
+		watch_look_again(coordinator, pending->to);
 	free(pending);
 }
 
 static struct pending_step *pending_step(struct coordinator *coordinator, struct session *session,
-                                         enum step step)
+                                         enum step step, Vpnsip__Service to)
 {
 	struct pending_step *pending = calloc(1, sizeof(*pending));
 
@@ -57,15 +57,34 @@ static struct pending_step *pending_step(struct coordinator *coordinator, struct
 		log_line(LOG_ERR, "out of memory");
 		abort();
 	}
-	*pending = (struct pending_step){coordinator, session, session->attempt, step};
+	*pending = (struct pending_step){.coordinator = coordinator,
+	                                 .session = session,
+	                                 .attempt = session->attempt,
+	                                 .step = step,
+	                                 .to = to};
+	DL_APPEND2(coordinator->pending, pending, previous, next);
 	return pending;
 }
 
 static void call(struct coordinator *coordinator, struct session *session, enum step step,
                  Vpnsip__Service to, const ProtobufCMessage *order)
 {
-	bus_call(coordinator->service->bus, to, session->peer->tunnel, order, LOCAL_TIMEOUT_MSEC,
-	         step_replied, pending_step(coordinator, session, step));
+	struct pending_step *pending = pending_step(coordinator, session, step, to);
+
+	pending->request = bus_call(coordinator->service->bus, to, session->peer->tunnel, order,
+	                            LOCAL_TIMEOUT_MSEC, step_replied, pending);
+}
+
+void orders_cancel_all(struct coordinator *coordinator)
+{
+	struct pending_step *pending, *next;
+
+	DL_FOREACH_SAFE2(coordinator->pending, pending, next, next)
+	{
+		bus_cancel(coordinator->service->bus, pending->request);
+		DL_DELETE2(coordinator->pending, pending, previous, next);
+		free(pending);
+	}
 }
 
 static void send_prepare_ike(struct coordinator *coordinator, struct session *session)
@@ -193,7 +212,9 @@ static void send_start_ike(struct coordinator *coordinator, struct session *sess
 	order.remote_number = session->peer->number;
 	order.local = &local;
 	order.remote = &remote;
-	order.initiate = session->local.role == VPNSIP__SETUP_ROLE__ACTIVE;
+	/* Whoever lost its IKE_SA begins the new one, whatever its role in the SDP is. */
+	order.is_resumed = session->is_ike_pending;
+	order.initiate = order.is_resumed || session->local.role == VPNSIP__SETUP_ROLE__ACTIVE;
 	order.pinned = pinned.message.fingerprints;
 	order.n_pinned = pinned.message.n_fingerprints;
 	call(coordinator, session, STEP_START_IKE, VPNSIP__SERVICE__IKE_AGENT, &order.base);
@@ -230,34 +251,45 @@ static void send_reject_call(struct coordinator *coordinator, struct session *se
 	call(coordinator, session, STEP_REJECT_CALL, VPNSIP__SERVICE__SIP_AGENT, &order.base);
 }
 
-void orders_send_release(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,
-                         const char *call_id, const char *cause, enum step step, bus_reply_fn *done,
-                         void *context)
+static Vpnsip__Service release_receiver(enum step step)
+{
+	switch (step) {
+	case STEP_STOP_IKE:
+		return VPNSIP__SERVICE__IKE_AGENT;
+	case STEP_REMOVE_TRANSLATION:
+	case STEP_REMOVE_SHAPER:
+		return VPNSIP__SERVICE__NAT_QOS_AGENT;
+	case STEP_CLEAR_PEER:
+		return VPNSIP__SERVICE__TUNNEL_AGENT;
+	default:
+		return VPNSIP__SERVICE__SIP_AGENT;
+	}
+}
+
+uint64_t orders_send_release(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,
+                             const char *call_id, const char *cause, enum step step,
+                             bus_reply_fn *done, void *context)
 {
 	Vpnsip__HangUp hang_up = VPNSIP__HANG_UP__INIT;
 	Vpnsip__StopIke stop_ike = VPNSIP__STOP_IKE__INIT;
 	Vpnsip__RemoveTranslation translation = VPNSIP__REMOVE_TRANSLATION__INIT;
 	Vpnsip__RemoveShaper shaper = VPNSIP__REMOVE_SHAPER__INIT;
 	Vpnsip__ClearPeer clear_peer = VPNSIP__CLEAR_PEER__INIT;
-	const ProtobufCMessage *order = &hang_up.base;
-	Vpnsip__Service to = VPNSIP__SERVICE__SIP_AGENT;
+	const ProtobufCMessage *const orders[STEP_COUNT] = {
+		[STEP_HANG_UP] = &hang_up.base,
+		[STEP_STOP_IKE] = &stop_ike.base,
+		[STEP_REMOVE_TRANSLATION] = &translation.base,
+		[STEP_REMOVE_SHAPER] = &shaper.base,
+		[STEP_CLEAR_PEER] = &clear_peer.base,
+	};
 
 	hang_up.call_id = (char *)call_id;
 	hang_up.attempt = attempt;
 	hang_up.cause = (char *)cause;
 	stop_ike.tunnel = translation.tunnel = shaper.tunnel = clear_peer.tunnel = (char *)tunnel;
 	stop_ike.attempt = translation.attempt = shaper.attempt = clear_peer.attempt = attempt;
-	if (step == STEP_STOP_IKE) {
-		order = &stop_ike.base;
-		to = VPNSIP__SERVICE__IKE_AGENT;
-	} else if (step == STEP_REMOVE_TRANSLATION || step == STEP_REMOVE_SHAPER) {
-		order = step == STEP_REMOVE_SHAPER ? &shaper.base : &translation.base;
-		to = VPNSIP__SERVICE__NAT_QOS_AGENT;
-	} else if (step == STEP_CLEAR_PEER) {
-		order = &clear_peer.base;
-		to = VPNSIP__SERVICE__TUNNEL_AGENT;
-	}
-	bus_call(coordinator->service->bus, to, tunnel, order, LOCAL_TIMEOUT_MSEC, done, context);
+	return bus_call(coordinator->service->bus, release_receiver(step), tunnel, orders[step],
+	                LOCAL_TIMEOUT_MSEC, done, context);
 }
 
 void orders_send(struct coordinator *coordinator, struct session *session, enum step step)
@@ -277,12 +309,16 @@ void orders_send(struct coordinator *coordinator, struct session *session, enum 
 		[STEP_REJECT_CALL] = send_reject_call,
 	};
 
-	if (senders[step])
+	struct pending_step *pending;
+
+	if (senders[step]) {
 		senders[step](coordinator, session);
-	else
-		orders_send_release(coordinator, session->peer->tunnel, session->attempt,
-		                    session->call_id, session->cause, step, step_replied,
-		                    pending_step(coordinator, session, step));
+		return;
+	}
+	pending = pending_step(coordinator, session, step, release_receiver(step));
+	pending->request = orders_send_release(coordinator, session->peer->tunnel, session->attempt,
+	                                       session->call_id, session->cause, step, step_replied,
+	                                       pending);
 }
 
 static void stray_replied(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
@@ -302,16 +338,6 @@ void orders_reject(struct coordinator *coordinator, const char *call_id, uint32_
 	order.reason = (char *)reason;
 	order.warning_code = warning_code;
 	order.warning_text = warning_text ? (char *)warning_text : "";
-	bus_call(coordinator->service->bus, VPNSIP__SERVICE__SIP_AGENT, NULL, &order.base,
-	         LOCAL_TIMEOUT_MSEC, stray_replied, NULL);
-}
-
-void orders_hang_up(struct coordinator *coordinator, const char *call_id, const char *cause)
-{
-	Vpnsip__HangUp order = VPNSIP__HANG_UP__INIT;
-
-	order.call_id = (char *)call_id;
-	order.cause = (char *)cause;
 	bus_call(coordinator->service->bus, VPNSIP__SERVICE__SIP_AGENT, NULL, &order.base,
 	         LOCAL_TIMEOUT_MSEC, stray_replied, NULL);
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <stdio.h>
 #include <string.h>
 
 #include "services/common/address.h"
@@ -8,9 +7,6 @@
 #include "services/coordinator/media.h"
 #include "services/coordinator/records.h"
 
-/* A session younger than this may be missing in a snapshot that was on its way before it. */
-#define SETTLED_USEC 2000000
-
 static struct coordinator *coordinator_of(void *context)
 {
 	return ((struct service_context *)context)->state;
@@ -18,7 +14,7 @@ static struct coordinator *coordinator_of(void *context)
 
 static void call_changed(struct coordinator *coordinator, const Vpnsip__CallChanged *call)
 {
-	struct media media;
+	struct media media, local;
 	struct call_report report = {
 		.call_id = call->call_id,
 		.attempt = call->attempt,
@@ -26,6 +22,9 @@ static void call_changed(struct coordinator *coordinator, const Vpnsip__CallChan
 		.local_number = call->local_number,
 		.remote_number = call->remote_number,
 		.status = call->status,
+		.tunnel = call->tunnel,
+		.is_restored = call->is_restored,
+		.started_wall_usec = call->started_at_usec,
 		.sip_status = call->sip_status,
 		.retry_after_sec = call->retry_after_sec,
 		.ended_by = call->ended_by,
@@ -35,6 +34,10 @@ static void call_changed(struct coordinator *coordinator, const Vpnsip__CallChan
 	if (call->remote) {
 		media_from_message(&media, call->remote);
 		report.media = &media;
+	}
+	if (call->local) {
+		media_from_message(&local, call->local);
+		report.local = &local;
 	}
 	records_call_changed(coordinator->records, call);
 	core_call_changed(coordinator->core, &report);
@@ -49,7 +52,8 @@ static void tunnel_changed(struct coordinator *coordinator, const Vpnsip__Tunnel
 		.is_idle = tunnel->is_idle,
 		.is_dead = tunnel->is_dead,
 		.is_one_way = tunnel->is_one_way,
-		.idle_since_usec = tunnel->idle_since_mono_usec,
+		.is_open = tunnel->is_open,
+		.has_sas = tunnel->n_sas > 0,
 		.last_received_usec = tunnel->last_received_mono_usec,
 	};
 
@@ -70,14 +74,29 @@ static void wan_changed(struct coordinator *coordinator, const Vpnsip__WanChange
 static void registration_changed(struct coordinator *coordinator,
                                  const Vpnsip__RegistrationChanged *registration)
 {
+	struct sockaddr_storage contact = {0};
+
+	address_from_bytes(registration->contact_address, &contact);
 	core_registration_changed(coordinator->core, registration->local_number,
-	                          registration->status, registration->cause);
+	                          registration->status, &contact, registration->cause);
 }
 
 static void ike_changed(struct coordinator *coordinator, const Vpnsip__IkeChanged *ike)
 {
 	records_ike_changed(coordinator->records, ike);
 	core_ike_changed(coordinator->core, ike->tunnel, ike->attempt, ike->status, ike->cause);
+}
+
+static void nat_qos_told(struct coordinator *coordinator,
+                         Vpnsip__TranslationStatus *const *translations, size_t translation_count,
+                         Vpnsip__ShaperStatus *const *shapers, size_t shaper_count)
+{
+	core_forget(coordinator->core, VPNSIP__SERVICE__NAT_QOS_AGENT);
+	for (size_t i = 0; i < translation_count; i++)
+		core_translation_found(coordinator->core, translations[i]->tunnel,
+		                       translations[i]->attempt, translations[i]->is_installed);
+	for (size_t i = 0; i < shaper_count; i++)
+		core_shaper_found(coordinator->core, shapers[i]->tunnel, shapers[i]->attempt);
 }
 
 void reports_event(void *context, const Vpnsip__Envelope *event)
@@ -100,128 +119,89 @@ void reports_event(void *context, const Vpnsip__Envelope *event)
 	case VPNSIP__ENVELOPE__BODY_WAN_CHANGED:
 		wan_changed(coordinator, event->wan_changed);
 		break;
+	case VPNSIP__ENVELOPE__BODY_NAT_QOS_CHANGED:
+		nat_qos_told(coordinator, event->nat_qos_changed->translations,
+		             event->nat_qos_changed->n_translations,
+		             event->nat_qos_changed->shapers, event->nat_qos_changed->n_shapers);
+		break;
 	default:
 		break;
 	}
 }
 
-static bool is_settled(const struct coordinator *coordinator, const struct session *session)
+/* Does sip-agent want to have the line registered, and from the right address? */
+static bool is_registration_ordered(const struct line *line, const Vpnsip__SipSnapshot *snapshot)
 {
-	uint64_t now_usec = bus_mono_usec(coordinator->service->bus);
+	for (size_t i = 0; i < snapshot->n_registrations; i++) {
+		const Vpnsip__RegistrationChanged *told = snapshot->registrations[i];
+		struct sockaddr_storage contact = {0};
 
-	return session->attempt && now_usec - session->state_since_usec > SETTLED_USEC;
+		if (strcmp(told->local_number, line->config->number) != 0)
+			continue;
+		return told->status != VPNSIP__REGISTRATION_STATUS__NOT_REGISTERED &&
+		       address_from_bytes(told->contact_address, &contact) &&
+		       address_is_equal(&contact, &line->wan_address);
+	}
+	return false;
 }
 
-static bool is_current(struct coordinator *coordinator, const char *tunnel, uint64_t attempt)
+static void compare_lines(struct coordinator *coordinator, const Vpnsip__SipSnapshot *snapshot)
 {
-	const struct session *session = core_session_by_tunnel(coordinator->core, tunnel);
+	struct core *core = coordinator->core;
 
-	return session && session->attempt == attempt;
-}
+	for (size_t i = 0; i < core->line_count; i++) {
+		const struct line *line = &core->lines[i];
+		bool is_wanted = line->state == LINE_STATE_REGISTERING ||
+		                 line->state == LINE_STATE_REGISTERED;
 
-/* What no session of ours owns is taken down: after our own restart nothing else would end it. */
-static void disown(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,
-                   enum step step)
-{
-	if (attempt && !is_current(coordinator, tunnel, attempt))
-		debts_add(coordinator, tunnel, attempt, "", step);
-}
-
-static bool is_live(const Vpnsip__CallChanged *call)
-{
-	return call->status != VPNSIP__CALL_STATUS__CALL_ENDED &&
-	       call->status != VPNSIP__CALL_STATUS__CALL_ENDING;
+		if (is_wanted && !is_registration_ordered(line, snapshot))
+			orders_register(coordinator, line, true);
+	}
 }
 
 static void resync_sip(struct coordinator *coordinator, const Vpnsip__SipSnapshot *snapshot)
 {
-	struct core *core = coordinator->core;
-
 	records_sip_snapshot(coordinator->records, snapshot);
-	for (size_t i = 0; i < core->line_count; i++)
-		if (core->lines[i].state == LINE_STATE_REGISTERING ||
-		    core->lines[i].state == LINE_STATE_REGISTERED)
-			orders_register(coordinator, &core->lines[i], true);
+	compare_lines(coordinator, snapshot);
 	for (size_t i = 0; i < snapshot->n_registrations; i++)
 		registration_changed(coordinator, snapshot->registrations[i]);
-	for (size_t i = 0; i < snapshot->n_calls; i++)
+	for (size_t i = 0; i < snapshot->n_calls; i++) {
+		attempts_skip(&coordinator->attempts, snapshot->calls[i]->attempt);
 		call_changed(coordinator, snapshot->calls[i]);
-	for (size_t i = 0; i < core->session_count; i++) {
-		struct session *session = &core->sessions[i];
-		bool is_known = false;
-
-		for (size_t j = 0; j < snapshot->n_calls; j++)
-			is_known |= is_live(snapshot->calls[j]) &&
-			            !strcmp(snapshot->calls[j]->call_id, session->call_id);
-		if (session->call_id[0] && !is_known && is_settled(coordinator, session)) {
-			const struct call_report lost = {
-				.call_id = session->call_id,
-				.attempt = session->attempt,
-				.direction = session->direction,
-				.status = VPNSIP__CALL_STATUS__CALL_ENDED,
-				.cause = "sip-agent does not know the call any more",
-			};
-
-			core_call_changed(core, &lost);
-		}
 	}
 }
 
 static void resync_ike(struct coordinator *coordinator, const Vpnsip__IkeSnapshot *snapshot)
 {
-	struct core *core = coordinator->core;
-
 	for (size_t i = 0; i < snapshot->n_sessions; i++) {
-		const Vpnsip__IkeChanged *ike = snapshot->sessions[i];
-
-		ike_changed(coordinator, ike);
-		disown(coordinator, ike->tunnel, ike->attempt, STEP_STOP_IKE);
-	}
-	for (size_t i = 0; i < core->session_count; i++) {
-		struct session *session = &core->sessions[i];
-		bool is_known = false;
-
-		for (size_t j = 0; j < snapshot->n_sessions; j++)
-			is_known |= snapshot->sessions[j]->attempt == session->attempt;
-		if (session_has_finished(session, BIT(STEP_START_IKE)) && !is_known &&
-		    is_settled(coordinator, session))
-			core_ike_changed(core, session->peer->tunnel, session->attempt,
-			                 VPNSIP__IKE_STATUS__IKE_ENDED,
-			                 "ike-agent does not know the session any more");
+		attempts_skip(&coordinator->attempts, snapshot->sessions[i]->attempt);
+		ike_changed(coordinator, snapshot->sessions[i]);
 	}
 }
 
 static void resync_tunnels(struct coordinator *coordinator, const Vpnsip__TunnelSnapshot *snapshot)
 {
 	for (size_t i = 0; i < snapshot->n_tunnels; i++) {
-		const Vpnsip__TunnelChanged *tunnel = snapshot->tunnels[i];
-		struct session *session = core_session_by_tunnel(coordinator->core, tunnel->tunnel);
-
-		tunnel_changed(coordinator, tunnel);
-		disown(coordinator, tunnel->tunnel, tunnel->attempt, STEP_CLEAR_PEER);
-		if (session && session_has_finished(session, BIT(STEP_SET_PEER)) &&
-		    tunnel->attempt != session->attempt && is_settled(coordinator, session))
-			core_ike_changed(coordinator->core, tunnel->tunnel, session->attempt,
-			                 VPNSIP__IKE_STATUS__IKE_ENDED,
-			                 "tunnel-agent does not know the session any more");
+		attempts_skip(&coordinator->attempts, snapshot->tunnels[i]->attempt);
+		tunnel_changed(coordinator, snapshot->tunnels[i]);
 	}
 }
 
 static void resync_nat_qos(struct coordinator *coordinator, const Vpnsip__NatQosSnapshot *snapshot)
 {
 	for (size_t i = 0; i < snapshot->n_translations; i++)
-		disown(coordinator, snapshot->translations[i]->tunnel,
-		       snapshot->translations[i]->attempt, STEP_REMOVE_TRANSLATION);
+		attempts_skip(&coordinator->attempts, snapshot->translations[i]->attempt);
 	for (size_t i = 0; i < snapshot->n_shapers; i++)
-		disown(coordinator, snapshot->shapers[i]->tunnel, snapshot->shapers[i]->attempt,
-		       STEP_REMOVE_SHAPER);
+		attempts_skip(&coordinator->attempts, snapshot->shapers[i]->attempt);
+	nat_qos_told(coordinator, snapshot->translations, snapshot->n_translations,
+	             snapshot->shapers, snapshot->n_shapers);
 }
 
 void reports_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelope *snapshot)
 {
 	struct coordinator *coordinator = coordinator_of(context);
 
-	(void)peer;
+	core_forget(coordinator->core, peer);
 	switch (snapshot->body_case) {
 	case VPNSIP__ENVELOPE__BODY_SIP_SNAPSHOT:
 		resync_sip(coordinator, snapshot->sip_snapshot);
@@ -242,4 +222,5 @@ void reports_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelope 
 	default:
 		break;
 	}
+	core_surveyed(coordinator->core, peer);
 }

@@ -14,6 +14,15 @@
 	(BIT(EVENT_OPERATOR_RELEASE) | BIT(EVENT_CALL_FAILED) | BIT(EVENT_CALL_ENDED) | \
 	 BIT(EVENT_LINE_LOST) | BIT(EVENT_TIMEOUT))
 #define EVENTS_CROSSING (BIT(EVENT_CALL_OFFERED) | BIT(EVENT_PROBE_TIMEOUT))
+/* While the session is shown as up. */
+#define EVENTS_RUNNING                                                                           \
+	(EVENTS_CROSSING | BIT(EVENT_IKE_DOWN) | BIT(EVENT_TUNNEL_IDLE) | BIT(EVENT_PEER_DEAD) | \
+	 BIT(EVENT_COMPARED) | BIT(EVENT_UNWATCHED))
+/* sip-agent keeps an answered call over its own death; nothing else that is on its way up survives one. */
+#define NEEDS_IN_CALL (OWNERS & ~BIT(VPNSIP__SERVICE__SIP_AGENT))
+
+/* An owner that was not heard of for so long after our start is taken to hold nothing. */
+#define ADOPTION_LIMIT_MSEC 15000
 
 const struct session_state_description session_states[SESSION_STATE_COUNT] = {
 	[SESSION_READY] =
@@ -32,7 +41,9 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
 			.name = "CALLING",
 			.status = VPNSIP__SESSION_STATUS__CALLING,
 			.accepts = EVENTS_STEP | EVENTS_ENDING | BIT(EVENT_CALL_RINGING) |
-                                   BIT(EVENT_CALL_ANSWERED) | BIT(EVENT_CALL_OFFERED),
+                                   BIT(EVENT_CALL_ANSWERED) | BIT(EVENT_CALL_OFFERED) |
+                                   BIT(EVENT_SERVICE_LOST),
+			.needs = OWNERS,
 			.may_become = BIT(SESSION_RINGING) | BIT(SESSION_NEGOTIATING) |
                                       BIT(SESSION_RELEASING),
 			.timer = TIMER_ANSWER,
@@ -44,7 +55,9 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
 			.status = VPNSIP__SESSION_STATUS__RINGING,
 			.accepts = EVENTS_STEP | EVENTS_ENDING | BIT(EVENT_CALL_ANSWERED) |
                                    BIT(EVENT_CALL_OFFERED) | BIT(EVENT_CALL_CONFIRMED) |
-                                   BIT(EVENT_IKE_UP) | BIT(EVENT_IKE_DOWN),
+                                   BIT(EVENT_IKE_UP) | BIT(EVENT_IKE_DOWN) |
+                                   BIT(EVENT_SERVICE_LOST),
+			.needs = OWNERS,
 			.may_become = BIT(SESSION_NEGOTIATING) | BIT(SESSION_RELEASING),
 			.timer = TIMER_RINGING,
 			.handle = session_ringing_handle,
@@ -55,7 +68,8 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
 			.status = VPNSIP__SESSION_STATUS__NEGOTIATING_IKE,
 			.accepts = EVENTS_STEP | EVENTS_ENDING | EVENTS_CROSSING |
                                    BIT(EVENT_CALL_CONFIRMED) | BIT(EVENT_IKE_UP) |
-                                   BIT(EVENT_IKE_DOWN),
+                                   BIT(EVENT_IKE_DOWN) | BIT(EVENT_SERVICE_LOST),
+			.needs = NEEDS_IN_CALL,
 			.may_become = BIT(SESSION_ESTABLISHED) | BIT(SESSION_RELEASING),
 			.timer = TIMER_IKE,
 			.handle = session_negotiating_handle,
@@ -65,9 +79,8 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
 			.name = "SESSION_UP",
 			.status = VPNSIP__SESSION_STATUS__SESSION_UP,
 			.accepts = EVENTS_STEP | (EVENTS_ENDING & ~BIT(EVENT_TIMEOUT)) |
-                                   EVENTS_CROSSING | BIT(EVENT_IKE_DOWN) | BIT(EVENT_TUNNEL_IDLE) |
-                                   BIT(EVENT_PEER_DEAD),
-			.may_become = BIT(SESSION_RELEASING),
+                                   EVENTS_RUNNING,
+			.may_become = BIT(SESSION_RELEASING) | BIT(SESSION_MENDING),
 			.timer = -1,
 			.handle = session_established_handle,
 		},
@@ -93,6 +106,28 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
 			.timer = TIMER_HOLDDOWN,
 			.handle = session_holddown_handle,
 		},
+	[SESSION_ADOPTING] =
+		{
+			.name = "ADOPTING",
+			.status = VPNSIP__SESSION_STATUS__READY_TO_CONNECT,
+			.accepts = BIT(EVENT_SURVEYED) | BIT(EVENT_TIMEOUT) |
+                                   BIT(EVENT_CALL_OFFERED) | BIT(EVENT_OPERATOR_RELEASE),
+			.may_become = BIT(SESSION_READY) | BIT(SESSION_HOLDDOWN) |
+                                      BIT(SESSION_ESTABLISHED) | BIT(SESSION_MENDING) |
+                                      BIT(SESSION_RELEASING),
+			.timer = -1,
+			.limit_msec = ADOPTION_LIMIT_MSEC,
+			.handle = session_adopting_handle,
+		},
+	[SESSION_MENDING] =
+		{
+			.name = "MENDING",
+			.status = VPNSIP__SESSION_STATUS__SESSION_UP,
+			.accepts = EVENTS_STEP | EVENTS_ENDING | EVENTS_RUNNING | BIT(EVENT_IKE_UP),
+			.may_become = BIT(SESSION_ESTABLISHED) | BIT(SESSION_RELEASING),
+			.timer = TIMER_IKE,
+			.handle = session_mending_handle,
+		},
 };
 
 const char *session_event_name(enum session_event_type type)
@@ -116,6 +151,10 @@ const char *session_event_name(enum session_event_type type)
 		[EVENT_LINE_LOST] = "line-lost",
 		[EVENT_TIMEOUT] = "timeout",
 		[EVENT_PROBE_TIMEOUT] = "probe-timeout",
+		[EVENT_SURVEYED] = "surveyed",
+		[EVENT_COMPARED] = "compared",
+		[EVENT_SERVICE_LOST] = "service-lost",
+		[EVENT_UNWATCHED] = "unwatched",
 	};
 
 	return names[type];
@@ -146,6 +185,21 @@ const char *step_name(enum step step)
 	return names[step];
 }
 
+static void tell_event(const struct session *session, const struct session_event *event)
+{
+	const char *tunnel = session->peer->tunnel, *number = session->peer->number;
+	const char *name = session_event_name(event->type);
+	const char *state = session_states[session->state].name;
+	bool is_step = event->type == EVENT_STEP_DONE || event->type == EVENT_STEP_FAILED;
+
+	log_debug(LOG_EVENT, tunnel, number, "%s%s%s in %s%s%s", name, is_step ? " " : "",
+	          is_step ? step_name(event->step) : "", state,
+	          event->cause && event->cause[0] ? ": " : "", event->cause ? event->cause : "");
+	if (event->type == EVENT_STEP_FAILED)
+		log_debug(LOG_ERRORS, tunnel, number, "%s failed in %s: %s", step_name(event->step),
+		          state, event->cause ? event->cause : "");
+}
+
 void session_handle(struct session *session, const struct session_event *event)
 {
 	const struct session_state_description *state = &session_states[session->state];
@@ -157,22 +211,26 @@ void session_handle(struct session *session, const struct session_event *event)
 		            "ignored %s in %s", session_event_name(event->type), state->name);
 		return;
 	}
+	tell_event(session, event);
 	state->handle(session, event);
 }
 
 static uint64_t state_timer_msec(const struct session *session)
 {
-	int timer = session_states[session->state].timer;
+	const struct session_state_description *state = &session_states[session->state];
 
-	return timer < 0 ? 0 : session->core->config->timer_msec[timer];
+	return state->timer < 0 ? state->limit_msec
+	                        : session->core->config->timer_msec[state->timer];
 }
 
 /* `logging`: session up, session down, and each attempt that failed, once; the rest is for the curious. */
-static int transition_level(const struct session *session, enum session_state next)
+static int transition_level(enum session_state from, enum session_state to, bool logs_sessions)
 {
-	bool is_milestone = next == SESSION_ESTABLISHED || next == SESSION_RELEASING;
-
-	return is_milestone && session->core->config->logs_sessions ? LOG_NOTICE : LOG_INFO;
+	if (from == SESSION_ADOPTING && to == SESSION_READY)
+		return LOG_DEBUG;
+	if (to != SESSION_ESTABLISHED && to != SESSION_RELEASING && to != SESSION_MENDING)
+		return LOG_INFO;
+	return logs_sessions ? LOG_NOTICE : LOG_INFO;
 }
 
 void session_become(struct session *session, enum session_state next, const char *cause)
@@ -180,16 +238,22 @@ void session_become(struct session *session, enum session_state next, const char
 	const struct coordinator_port *port = session->core->port;
 	const struct session_state_description *from = &session_states[session->state];
 	const struct session_state_description *to = &session_states[next];
+	char text[2 * CAUSE_SIZE];
 
 	if (!(from->may_become & BIT(next))) {
 		log_session(LOG_ERR, session->peer->tunnel, session->peer->number,
 		            "bug: %s may not become %s", from->name, to->name);
 		return;
 	}
-	log_session(transition_level(session, next), session->peer->tunnel, session->peer->number,
-	            "%s -> %s: %s", from->name, to->name, cause);
+	snprintf(text, sizeof(text), "%s -> %s: %s", from->name, to->name, cause);
+	log_session(transition_level(session->state, next, session->core->config->logs_sessions),
+	            session->peer->tunnel, session->peer->number, "%s", text);
+	port->trace(port->context, session, VPNSIP__TRACE_KIND__TRACE_STATE, text);
 	session->state = next;
-	session->state_since_usec = port->mono_usec(port->context);
+	session->changed_usec = port->mono_usec(port->context);
+	/* Mending is not seen from outside: the session is up since it was. */
+	if (from->status != to->status)
+		session->state_since_usec = session->changed_usec;
 	port->start_timer(port->context, session, false, state_timer_msec(session));
 	port->session_changed(port->context, session);
 }
@@ -200,6 +264,7 @@ void session_order(struct session *session, enum step step)
 
 	session->ordered |= BIT(step);
 	session->finished &= ~BIT(step);
+	session->changed_usec = port->mono_usec(port->context);
 	port->order(port->context, session, step);
 }
 
@@ -223,19 +288,25 @@ static void session_forget_attempt(struct session *session)
 	session->retry_after_sec = 0;
 	session->probe_sent_usec = 0;
 	session->is_glare = false;
+	session->is_ike_pending = false;
 }
 
-/* Common start of an attempt. False when no attempt number could be had. */
+/* Common start of an attempt. False when no attempt number could be had: it is said once, the trigger comes each second. */
 static bool session_open_attempt(struct session *session, Vpnsip__Direction direction)
 {
 	const struct coordinator_port *port = session->core->port;
-	uint64_t attempt = port->next_attempt(port->context);
+	char why[CAUSE_SIZE] = "";
+	uint64_t attempt = port->next_attempt(port->context, direction, why);
 
 	if (attempt == 0) {
-		snprintf(session->cause, sizeof(session->cause),
-		         "the attempt number cannot be written to the state folder");
-		log_session(LOG_ERR, session->peer->tunnel, session->peer->number, "%s",
-		            session->cause);
+		session->core->counters.triggers_refused++;
+		log_debug(LOG_ERRORS, session->peer->tunnel, session->peer->number, "%s", why);
+		if (strcmp(session->cause, why) != 0) {
+			snprintf(session->cause, sizeof(session->cause), "%s", why);
+			log_session(LOG_ERR, session->peer->tunnel, session->peer->number,
+			            "no attempt can begin: %s", why);
+			port->session_changed(port->context, session);
+		}
 		return false;
 	}
 	session_forget_attempt(session);
@@ -265,14 +336,13 @@ void session_begin_outgoing(struct session *session, const char *cause)
 	session_order_preparation(session);
 }
 
-void session_begin_incoming(struct session *session, const char *call_id, const struct media *offer)
+bool session_begin_incoming(struct session *session, const char *call_id, const struct media *offer)
 {
 	const struct coordinator_port *port = session->core->port;
 
 	if (!session_open_attempt(session, VPNSIP__DIRECTION__INCOMING)) {
-		port->reject(port->context, call_id, 500, "Server Internal Error", 399,
-		             "no attempt number");
-		return;
+		port->reject(port->context, call_id, 503, "Service Unavailable", 0, NULL);
+		return false;
 	}
 	snprintf(session->call_id, sizeof(session->call_id), "%s", call_id);
 	session->call_status = VPNSIP__CALL_STATUS__CALL_OFFERED;
@@ -287,6 +357,7 @@ void session_begin_incoming(struct session *session, const char *call_id, const 
 	                              : VPNSIP__SETUP_ROLE__ACTIVE;
 	session_become(session, SESSION_RINGING, "call offered");
 	session_order_preparation(session);
+	return true;
 }
 
 static bool call_is_open(const struct session *session)
@@ -322,9 +393,11 @@ void session_release(struct session *session, bool holds_down, const char *forma
 	vsnprintf(session->cause, sizeof(session->cause), format, arguments);
 	va_end(arguments);
 	session->holds_down_next = holds_down && session->direction == VPNSIP__DIRECTION__OUTGOING;
-	if (session->state != SESSION_ESTABLISHED) {
+	if (session_states[session->state].status != VPNSIP__SESSION_STATUS__SESSION_UP) {
 		session->failed++;
 		session->failed_attempt = session->attempt;
+		log_debug(LOG_ERRORS, session->peer->tunnel, session->peer->number, "%s",
+		          session->cause);
 	}
 	session->probe_sent_usec = 0;
 	port->start_timer(port->context, session, true, 0);

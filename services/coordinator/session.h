@@ -12,10 +12,12 @@
 
 #include "coordinator.pb-c.h"
 #include "ike_agent.pb-c.h"
+#include "service.pb-c.h"
 #include "services/common/config.h"
 #include "sip_agent.pb-c.h"
 
 struct core;
+struct holdings;
 struct line;
 
 #define BIT(number)          (1u << (number))
@@ -31,6 +33,8 @@ enum session_state {
 	SESSION_ESTABLISHED,
 	SESSION_RELEASING,
 	SESSION_HOLDDOWN,
+	SESSION_ADOPTING, /* just started: what the other services hold is being read */
+	SESSION_MENDING, /* was up and lacks something that is being made again; shown as SESSION_UP */
 	SESSION_STATE_COUNT
 };
 
@@ -60,6 +64,8 @@ enum step {
 /* What IKE packets need to travel, and what payload needs on top of it. */
 #define STEPS_IKE_PATH  (BIT(STEP_INSTALL_TRANSLATION) | BIT(STEP_SET_PEER))
 #define STEPS_PATH      (STEPS_IKE_PATH | BIT(STEP_INSTALL_SHAPER))
+/* What holds while SESSION_UP is shown. */
+#define STEPS_RUNNING   (STEPS_PATH | BIT(STEP_START_IKE) | BIT(STEP_OPEN_TUNNEL))
 #define STEPS_RELEASING                                                   \
 	(BIT(STEP_HANG_UP) | BIT(STEP_REJECT_CALL) | BIT(STEP_STOP_IKE) | \
 	 BIT(STEP_REMOVE_TRANSLATION) | BIT(STEP_REMOVE_SHAPER) | BIT(STEP_CLEAR_PEER))
@@ -83,6 +89,10 @@ enum session_event_type {
 	EVENT_LINE_LOST,     /* the WAN address went or changed */
 	EVENT_TIMEOUT,       /* the state's timer */
 	EVENT_PROBE_TIMEOUT, /* nothing heard of the peer since the probe */
+	EVENT_SURVEYED,      /* the snapshots of all owners have been read */
+	EVENT_COMPARED,      /* a snapshot was compared with the session: `held` and `missing` */
+	EVENT_SERVICE_LOST,  /* a service that the state needs went away or fell silent */
+	EVENT_UNWATCHED,     /* tunnel-agent is away for too long: nobody sees an idle tunnel */
 	SESSION_EVENT_COUNT
 };
 
@@ -109,7 +119,11 @@ struct call_report {
 	Vpnsip__Direction direction;
 	const char *local_number, *remote_number;
 	Vpnsip__CallStatus status;
-	const struct media *media; /* NULL while unknown */
+	const struct media *media; /* of the other side; NULL while unknown */
+	const struct media *local; /* NULL while unknown */
+	const char *tunnel;        /* NULL or "" while no session has it */
+	bool is_restored;          /* sip-agent was restarted during the call */
+	uint64_t started_wall_usec;
 	uint32_t sip_status;
 	uint32_t retry_after_sec;
 	Vpnsip__EndedBy ended_by;
@@ -118,9 +132,11 @@ struct call_report {
 
 struct session_event {
 	enum session_event_type type;
-	enum step step;                 /* of EVENT_STEP_* */
-	Vpnsip__FailureKind kind;       /* of EVENT_STEP_FAILED */
-	const char *cause;              /* of failures and ends; may be NULL */
+	enum step step;           /* of EVENT_STEP_* */
+	Vpnsip__FailureKind kind; /* of EVENT_STEP_FAILED */
+	const char *cause;        /* of failures and ends; may be NULL */
+	bool is_unanswered;       /* of EVENT_STEP_FAILED: the service did not say so itself */
+	unsigned held, missing;   /* of EVENT_COMPARED: sets of steps */
 	const struct call_report *call; /* of EVENT_CALL_* */
 };
 
@@ -145,6 +161,11 @@ struct session {
 	Vpnsip__CallStatus call_status; /* last one that was acted upon */
 	Vpnsip__IkeStatus ike_status;
 	unsigned ordered, finished; /* sets of steps of this attempt */
+	uint64_t changed_usec;      /* last order, reply or change of state */
+	struct holdings *held;      /* what the other services hold under this tunnel's name */
+	bool is_ike_pending;        /* it was up and a new IKE_SA is wanted */
+	bool is_unwanted;           /* ended by the operator before it was adopted */
+	unsigned own_faults; /* calls that failed by a service of ours since the session was last up */
 	struct media local, remote;
 	uint32_t negotiated_kbit;
 	bool is_acknowledged;
@@ -181,16 +202,28 @@ struct coordinator_port {
 	/** A step of RELEASING was not confirmed in time: order it again until it is. Called before the attempt is forgotten. */
 	void (*owe)(void *context, const struct session *session, enum step step);
 	void (*register_line)(void *context, const struct line *line, bool is_wanted);
+	/** What no session owns any more, or not yet again after our start: to be removed, and repeated until it is. */
+	void (*disown)(void *context, const char *tunnel, uint64_t attempt, enum step step);
+	/** A comparison met something that was still moving: ask this service for its snapshot again soon. */
+	void (*look_again)(void *context, Vpnsip__Service service);
 	/** One state timer and one probe timer per session; 0 stops it. Fires core_session_timeout(). */
 	void (*start_timer)(void *context, struct session *session, bool is_probe, uint64_t msec);
+	/** Fires core_resume_next(). */
+	void (*start_pace_timer)(void *context, uint64_t msec);
 	void (*start_line_timer)(void *context, struct line *line, uint64_t msec);
 	void (*session_changed)(void *context, const struct session *session);
 	void (*line_changed)(void *context, const struct line *line);
 	uint64_t (*mono_usec)(void *context);
 	uint64_t (*wall_usec)(void *context);
 	uint32_t (*random)(void *context);
-	/** A number never given before, also not before the last restart. 0 when it cannot be written down: no call then. */
-	uint64_t (*next_attempt)(void *context);
+	/**
+	 * A number never given before, also not before the last restart. 0 and a sentence in `why` (CAUSE_SIZE) when it cannot be
+	 * written down: no call then. Answering needs no writing while numbers are left that were written down before.
+	 */
+	uint64_t (*next_attempt)(void *context, Vpnsip__Direction direction, char *why);
+	/** A moment for `vpnsip trace`. */
+	void (*trace)(void *context, const struct session *session, Vpnsip__TraceKind kind,
+	              const char *text);
 	void *context;
 };
 
@@ -199,7 +232,9 @@ struct session_state_description {
 	Vpnsip__SessionStatus status;
 	unsigned accepts;    /* set of events */
 	unsigned may_become; /* set of states */
+	unsigned needs;      /* set of services whose loss ends the attempt */
 	int timer;           /* enum timer_name, or -1 */
+	uint64_t limit_msec; /* of a state whose limit is nobody's to choose; 0 = none */
 	void (*handle)(struct session *session, const struct session_event *event);
 };
 
@@ -220,8 +255,12 @@ void session_order(struct session *session, enum step step);
 /** True when all steps of the set are finished. */
 bool session_has_finished(const struct session *session, unsigned steps);
 
+/** To READY_TO_CONNECT, and on at once if a packet waits. */
+void session_rest(struct session *session, const char *cause);
+
 void session_begin_outgoing(struct session *session, const char *cause);
-void session_begin_incoming(struct session *session, const char *call_id,
+/** False when it could not begin: the call is refused then. */
+bool session_begin_incoming(struct session *session, const char *call_id,
                             const struct media *offer);
 
 /**
@@ -229,6 +268,18 @@ void session_begin_incoming(struct session *session, const char *call_id,
  */
 void session_release(struct session *session, bool holds_down, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/** Whether a failure by a service of ours bars own calls: not the first that cost a call, and none before. */
+bool session_blames_itself(struct session *session);
+
+/**
+ * Something of a running session is missing: `missing` is ordered again (all at once, IKE paced). MENDING until everything stands.
+ */
+void session_mend(struct session *session, unsigned missing, const char *cause);
+/** In MENDING: orders what can be ordered now; SESSION_UP when nothing is missing any more. */
+void session_advance_mending(struct session *session);
+/** The new IKE_SA of a session that waits for one, if its path stands. False when there is nothing to begin. */
+bool session_resume_ike(struct session *session);
 
 /** RELEASING is over: the waiting call, hold-down, or rest. */
 void session_finish_release(struct session *session);
@@ -241,5 +292,7 @@ void session_negotiating_handle(struct session *session, const struct session_ev
 void session_established_handle(struct session *session, const struct session_event *event);
 void session_releasing_handle(struct session *session, const struct session_event *event);
 void session_holddown_handle(struct session *session, const struct session_event *event);
+void session_adopting_handle(struct session *session, const struct session_event *event);
+void session_mending_handle(struct session *session, const struct session_event *event);
 
 #endif

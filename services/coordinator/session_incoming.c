@@ -90,7 +90,11 @@ void session_consider_offer(struct session *session, const struct call_report *c
 	else if (session->core->is_shutting_down || !session->line->is_wan_up)
 		refuse(session, call->call_id, 480, "Temporarily Unavailable", 0,
 		       "the line is down or shutting down");
-	else if (call->media->bandwidth_kbit < peer->minimum_bandwidth_kbit)
+	else if (core_is_crowded(session->core)) {
+		session->core->counters.offers_shed++;
+		refuse(session, call->call_id, 503, "Service Unavailable", 0,
+		       "too many sessions are being set up");
+	} else if (call->media->bandwidth_kbit < peer->minimum_bandwidth_kbit)
 		refuse(session, call->call_id, 488, "Not Acceptable Here", 370,
 		       "below configured minimum bandwidth");
 	else if (pin_differs(peer, call->media))
@@ -164,6 +168,7 @@ void session_advance_incoming(struct session *session)
 	if (!session_has_finished(session, needed))
 		return;
 	if (!is_ordered(session, STEP_ANSWER_CALL)) {
+		session->core->counters.calls_answered++;
 		session_order(session, STEP_ANSWER_CALL);
 		return;
 	}

@@ -18,11 +18,13 @@ static void ready_trigger(struct session *session, const char *cause)
 		session_begin_outgoing(session, cause);
 		return;
 	}
+	session->core->counters.triggers_refused++;
 	/* The trigger comes again each second: say it once. */
 	if (strcmp(session->cause, refusal) != 0) {
 		snprintf(session->cause, sizeof(session->cause), "%s", refusal);
 		log_session(LOG_WARNING, session->peer->tunnel, session->peer->number,
 		            "%s, but no call is placed: %s", cause, refusal);
+		log_debug(LOG_ERRORS, session->peer->tunnel, session->peer->number, "%s", refusal);
 		session->core->port->session_changed(session->core->port->context, session);
 	}
 }
@@ -52,6 +54,7 @@ static void place_call_when_prepared(struct session *session)
 		return;
 	}
 	core_count_call(session->core);
+	session->core->counters.calls_placed++;
 	session_order(session, STEP_PLACE_CALL);
 }
 
@@ -111,6 +114,13 @@ static void own_call_answered(struct session *session, const struct call_report 
 	session_order(session, STEP_SET_PEER);
 }
 
+bool session_blames_itself(struct session *session)
+{
+	bool was_placed = session->ordered & BIT(STEP_PLACE_CALL);
+
+	return was_placed && session->own_faults++ > 0;
+}
+
 /* What ends an attempt in CALLING, RINGING and NEGOTIATING_IKE alike. */
 static void attempt_ended(struct session *session, const struct session_event *event)
 {
@@ -119,7 +129,12 @@ static void attempt_ended(struct session *session, const struct session_event *e
 	switch (event->type) {
 	case EVENT_STEP_FAILED:
 		session_refuse_offer_for(session, event->kind, cause);
-		session_release(session, true, "%s", cause);
+		session_release(session, !event->is_unanswered || session_blames_itself(session),
+		                "%s", cause);
+		break;
+	case EVENT_SERVICE_LOST:
+		session_refuse_offer_for(session, VPNSIP__FAILURE_KIND__SYSTEM, cause);
+		session_release(session, session_blames_itself(session), "%s", cause);
 		break;
 	case EVENT_OPERATOR_RELEASE:
 		session_release(session, false, "%s", cause);
@@ -214,6 +229,7 @@ void session_establish_when_complete(struct session *session)
 	session->established++;
 	session->holddown_msec = 0;
 	session->glare_count = 0;
+	session->own_faults = 0;
 	snprintf(cause, sizeof(cause), "IKE and IPsec are up, %u kbit/s", session->negotiated_kbit);
 	session_become(session, SESSION_ESTABLISHED, cause);
 	session_order(session, STEP_OPEN_TUNNEL);

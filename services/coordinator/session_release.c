@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The states of a running, ending and resting session: SESSION_UP, RELEASING, HOLDDOWN. */
+/* The states of an ending and resting session: RELEASING, HOLDDOWN. */
 #include <stdio.h>
 #include <string.h>
 
@@ -8,47 +8,6 @@
 #include "services/coordinator/core.h"
 #include "services/coordinator/offer.h"
 #include "services/coordinator/session.h"
-
-void session_established_handle(struct session *session, const struct session_event *event)
-{
-	const char *cause = event->cause ? event->cause : "";
-
-	switch (event->type) {
-	case EVENT_STEP_FAILED:
-		/* A probe that cannot be asked leaves the decision to its timer. */
-		if (event->step != STEP_PROBE_PEER)
-			session_release(session, true, "%s", cause);
-		break;
-	case EVENT_TUNNEL_IDLE:
-		session_release(session, false, "idle for %g s",
-		                session->peer->ipsec_profile->idle_msec / 1000.0);
-		break;
-	case EVENT_PEER_DEAD:
-		session_release(session, false, "peer dead: %s", cause);
-		break;
-	case EVENT_IKE_DOWN:
-		session_release(session, false, "IKE ended: %s", cause);
-		break;
-	case EVENT_CALL_FAILED:
-	case EVENT_CALL_ENDED:
-		session_release(session, false, "%s", cause[0] ? cause : "the other side hung up");
-		break;
-	case EVENT_OPERATOR_RELEASE:
-		session_release(session, false, "%s", cause);
-		break;
-	case EVENT_LINE_LOST:
-		session_release(session, false, "the line was lost: %s", cause);
-		break;
-	case EVENT_CALL_OFFERED:
-		session_probe_for(session, event->call);
-		break;
-	case EVENT_PROBE_TIMEOUT:
-		session_finish_probe(session);
-		break;
-	default:
-		break;
-	}
-}
 
 /* Busy answers that look like crossing calls: the lower number tries again at once, the higher waits to be called. */
 static uint64_t glare_msec(const struct session *session)
@@ -79,7 +38,7 @@ static uint64_t next_holddown_msec(struct session *session)
 	return wait_msec;
 }
 
-static void session_rest(struct session *session, const char *cause)
+void session_rest(struct session *session, const char *cause)
 {
 	const struct session_event trigger = {.type = EVENT_TRIGGER};
 
@@ -128,12 +87,12 @@ void session_finish_release(struct session *session)
 	memset(&session->remote, 0, sizeof(session->remote));
 	session->ended_at_wall_usec = port->wall_usec(port->context);
 	if (waiting.is_present && is_serving) {
-		session_begin_incoming(session, waiting.call_id, &waiting.offer);
-		return;
-	}
-	if (waiting.is_present)
+		if (session_begin_incoming(session, waiting.call_id, &waiting.offer))
+			return;
+	} else if (waiting.is_present) {
 		port->reject(port->context, waiting.call_id, 480, "Temporarily Unavailable", 0,
 		             NULL);
+	}
 	if (session->holds_down_next && is_serving)
 		session_hold_down(session);
 	else

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* A coordinator's core in a world of its own: one line, one peer, virtual time, and a port that writes down what is wanted. */
+/* A coordinator's core in a world of its own: one line, its peers, virtual time, and a port that writes down what is wanted. */
 #ifndef VPNSIP_TEST_COORDINATOR_WORLD_H
 #define VPNSIP_TEST_COORDINATOR_WORLD_H
 
@@ -19,7 +19,8 @@
 struct world {
 	struct config config;
 	struct config_line line;
-	struct config_peer peer;
+	struct config_peer peer;   /* the first */
+	struct config_peer *peers; /* when there are several */
 	struct config_ike_profile ike;
 	struct config_ipsec_profile ipsec;
 	struct coordinator_port port;
@@ -30,13 +31,22 @@ struct world {
 	unsigned owed;
 	uint32_t rejected; /* last SIP status sent for a call that no session took */
 	unsigned rejections, strays, registrations, deregistrations;
+	unsigned disowned; /* set of steps */
+	uint64_t disowned_attempt;
+	unsigned looks_again; /* set of services */
+	uint64_t pace_timer_msec;
+	const char *attempt_obstacle; /* why no number can be had */
+	unsigned orders;              /* of all sessions */
 	uint64_t state_timer_msec, probe_timer_msec, line_timer_msec;
 };
 
 static void fake_order(void *context, struct session *session, enum step step)
 {
-	(void)session;
-	((struct world *)context)->ordered |= BIT(step);
+	struct world *world = context;
+
+	world->orders++;
+	if (session == world->session)
+		world->ordered |= BIT(step);
 }
 
 static void fake_reject(void *context, const char *call_id, uint32_t status, const char *reason,
@@ -59,6 +69,31 @@ static void fake_owe(void *context, const struct session *session, enum step ste
 {
 	(void)session;
 	((struct world *)context)->owed |= BIT(step);
+}
+
+static void fake_disown(void *context, const char *tunnel, uint64_t attempt, enum step step)
+{
+	struct world *world = context;
+
+	(void)tunnel;
+	world->disowned |= BIT(step);
+	world->disowned_attempt = attempt;
+}
+
+static void fake_look_again(void *context, Vpnsip__Service service)
+{
+	((struct world *)context)->looks_again |= BIT(service);
+}
+
+static void fake_pace_timer(void *context, uint64_t msec)
+{
+	((struct world *)context)->pace_timer_msec = msec;
+}
+
+static void fake_trace(void *context, const struct session *session, Vpnsip__TraceKind kind,
+                       const char *text)
+{
+	(void)context, (void)session, (void)kind, (void)text;
 }
 
 static void fake_register(void *context, const struct line *line, bool is_wanted)
@@ -108,9 +143,15 @@ static uint32_t fake_random(void *context)
 	return 123;
 }
 
-static uint64_t fake_attempt(void *context)
+static uint64_t fake_attempt(void *context, Vpnsip__Direction direction, char *why)
 {
-	return ((struct world *)context)->next_attempt++;
+	struct world *world = context;
+
+	(void)direction;
+	if (!world->attempt_obstacle)
+		return world->next_attempt++;
+	snprintf(why, CAUSE_SIZE, "%s", world->attempt_obstacle);
+	return 0;
 }
 
 static void world_fill_config(struct world *world, const char *own_number)
@@ -145,13 +186,24 @@ static void world_fill_config(struct world *world, const char *own_number)
 		world->config.timer_msec[i] = timer_definitions[i].default_msec;
 }
 
-static struct world *world_create(const char *own_number)
+/* Just started: nothing is known of the other services. With several peers their tunnels are vsip2, vsip3 ... */
+static struct world *world_start(const char *own_number, size_t peer_count)
 {
 	struct world *world = calloc(1, sizeof(*world));
-	struct sockaddr_storage wan;
 
 	log_set_level(-1);
 	world_fill_config(world, own_number);
+	if (peer_count > 1) {
+		world->peers = calloc(peer_count, sizeof(*world->peers));
+		for (size_t i = 0; i < peer_count; i++) {
+			world->peers[i] = world->peer;
+			world->peers[i].if_id = (uint32_t)i + 2;
+			assert_true(asprintf(&world->peers[i].tunnel, "vsip%zu", i + 2) > 0);
+			assert_true(asprintf(&world->peers[i].number, "03888%05zu", i) > 0);
+		}
+		world->config.peers = world->peers;
+		world->config.peer_count = peer_count;
+	}
 	world->now_usec = 1000000000;
 	world->next_attempt = 7;
 	world->port = (struct coordinator_port){
@@ -159,8 +211,11 @@ static struct world *world_create(const char *own_number)
 		.reject = fake_reject,
 		.hang_up_stray = fake_hang_up_stray,
 		.owe = fake_owe,
+		.disown = fake_disown,
+		.look_again = fake_look_again,
 		.register_line = fake_register,
 		.start_timer = fake_timer,
+		.start_pace_timer = fake_pace_timer,
 		.start_line_timer = fake_line_timer,
 		.session_changed = fake_session_changed,
 		.line_changed = fake_line_changed,
@@ -168,20 +223,62 @@ static struct world *world_create(const char *own_number)
 		.wall_usec = fake_mono,
 		.random = fake_random,
 		.next_attempt = fake_attempt,
+		.trace = fake_trace,
 		.context = world,
 	};
 	world->core = core_create(&world->config, &world->port);
 	world->session = &world->core->sessions[0];
-	address_parse("198.51.100.10", &wan);
+	return world;
+}
+
+static const Vpnsip__Service surveyed_services[] = {
+	VPNSIP__SERVICE__SIP_AGENT, VPNSIP__SERVICE__IKE_AGENT, VPNSIP__SERVICE__TUNNEL_AGENT,
+	VPNSIP__SERVICE__TRACK_AGENT, VPNSIP__SERVICE__NAT_QOS_AGENT};
+#define SURVEYED_COUNT (sizeof(surveyed_services) / sizeof(*surveyed_services))
+
+static void world_services_up(struct world *world)
+{
+	for (size_t i = 0; i < SURVEYED_COUNT; i++)
+		core_service_changed(world->core, surveyed_services[i],
+		                     VPNSIP__PEER_HEALTH__PEER_UP);
+}
+
+static void world_wan(struct world *world, const char *address)
+{
+	struct sockaddr_storage wan;
+
+	address_parse(address, &wan);
 	core_wan_changed(world->core, "wan0", true, &wan, "");
-	core_registration_changed(world->core, own_number, VPNSIP__REGISTRATION_STATUS__REGISTERED,
-	                          "");
+}
+
+static void world_register(struct world *world, Vpnsip__RegistrationStatus status,
+                           const char *cause)
+{
+	core_registration_changed(world->core, world->line.number, status,
+	                          &world->core->lines[0].wan_address, cause);
+}
+
+/* At rest: all services are up and hold nothing, the line is registered. */
+static struct world *world_create(const char *own_number)
+{
+	struct world *world = world_start(own_number, 1);
+
+	world_services_up(world);
+	for (size_t i = 0; i < SURVEYED_COUNT; i++)
+		core_surveyed(world->core, surveyed_services[i]);
+	world_wan(world, "198.51.100.10");
+	world_register(world, VPNSIP__REGISTRATION_STATUS__REGISTERED, "");
 	return world;
 }
 
 static void world_destroy(struct world *world)
 {
 	core_destroy(world->core);
+	for (size_t i = 0; world->peers && i < world->config.peer_count; i++) {
+		free(world->peers[i].tunnel);
+		free(world->peers[i].number);
+	}
+	free(world->peers);
 	free(world);
 }
 
@@ -294,6 +391,10 @@ static void world_to_state(struct world *world, enum session_state state, bool i
 {
 	if (state == SESSION_READY)
 		return;
+	if (state == SESSION_ADOPTING) {
+		world->session->state = SESSION_ADOPTING;
+		return;
+	}
 	if (state == SESSION_RELEASING) {
 		(is_incoming ? walk_incoming : walk_outgoing)(world, SESSION_NEGOTIATING);
 		core_operator_release(world->core, PEER, false, "test");
@@ -301,6 +402,9 @@ static void world_to_state(struct world *world, enum session_state state, bool i
 		walk_outgoing(world, SESSION_CALLING);
 		core_session_timeout(world->core, world->session, false);
 		finish_ordered(world);
+	} else if (state == SESSION_MENDING) {
+		(is_incoming ? walk_incoming : walk_outgoing)(world, SESSION_ESTABLISHED);
+		session_mend(world->session, BIT(STEP_START_IKE), "test");
 	} else {
 		(is_incoming ? walk_incoming : walk_outgoing)(world, state);
 	}

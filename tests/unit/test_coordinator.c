@@ -22,6 +22,7 @@ enum {
 	CALL = SESSION_CALLING,
 	RING = SESSION_RINGING,
 	NEGO = SESSION_NEGOTIATING,
+	MEND = SESSION_MENDING,
 	RELE = SESSION_RELEASING,
 	REST = SESSION_READY,
 };
@@ -30,15 +31,17 @@ enum {
 /* The next state for each event, own call; the columns are enum session_event_type. The failed step is one that matters. */
 /* clang-format off */
 static const int expected_outgoing[SESSION_STATE_COUNT][SESSION_EVENT_COUNT] = {
-	/*                 trigger      release      stepfail     answered     confirmed    ended        ikedown      dead         timeout
-	                          opcall       stepdone     ringing      offered      failed       ikeup        idle         linelost     probe */
-	[SESSION_READY]       = { CALL, CALL,  _,    _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    _,    _    },
-	[SESSION_CALLING]     = { _,    _,     RELE, SAME, RELE, RING, NEGO, SAME, _,    RELE, RELE, _,    _,    _,    _,    RELE, RELE, _    },
-	[SESSION_RINGING]     = { _,    _,     RELE, SAME, RELE, _,    NEGO, SAME, SAME, RELE, RELE, SAME, RELE, _,    _,    RELE, RELE, _    },
-	[SESSION_NEGOTIATING] = { _,    _,     RELE, SAME, RELE, _,    _,    SAME, SAME, RELE, RELE, SAME, RELE, _,    _,    RELE, RELE, SAME },
-	[SESSION_ESTABLISHED] = { _,    _,     RELE, SAME, RELE, _,    _,    SAME, _,    RELE, RELE, _,    RELE, RELE, RELE, RELE, _,    SAME },
-	[SESSION_RELEASING]   = { _,    _,     _,    SAME, SAME, _,    _,    SAME, _,    SAME, SAME, _,    _,    _,    _,    _,    REST, _    },
-	[SESSION_HOLDDOWN]    = { _,    CALL,  REST, _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    REST, _    },
+	/*                 trigger      release      stepfail     answered     confirmed    ended        ikedown      dead         timeout      surveyed    lost
+	                          opcall       stepdone     ringing      offered      failed       ikeup        idle         linelost     probe       compared    unwatched */
+	[SESSION_READY]       = { CALL, CALL,  _,    _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _ },
+	[SESSION_CALLING]     = { _,    _,     RELE, SAME, RELE, RING, NEGO, SAME, _,    RELE, RELE, _,    _,    _,    _,    RELE, RELE, _,    _,    _,    RELE, _ },
+	[SESSION_RINGING]     = { _,    _,     RELE, SAME, RELE, _,    NEGO, SAME, SAME, RELE, RELE, SAME, RELE, _,    _,    RELE, RELE, _,    _,    _,    RELE, _ },
+	[SESSION_NEGOTIATING] = { _,    _,     RELE, SAME, RELE, _,    _,    SAME, SAME, RELE, RELE, SAME, RELE, _,    _,    RELE, RELE, SAME, _,    _,    RELE, _ },
+	[SESSION_ESTABLISHED] = { _,    _,     RELE, SAME, RELE, _,    _,    SAME, _,    RELE, RELE, _,    RELE, RELE, RELE, RELE, _,    SAME, _,    SAME, _,    RELE },
+	[SESSION_RELEASING]   = { _,    _,     _,    SAME, SAME, _,    _,    SAME, _,    SAME, SAME, _,    _,    _,    _,    _,    REST, _,    _,    _,    _,    _ },
+	[SESSION_HOLDDOWN]    = { _,    CALL,  REST, _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    REST, _,    _,    _,    _,    _ },
+	[SESSION_ADOPTING]    = { _,    _,     SAME, _,    _,    _,    _,    SAME, _,    _,    _,    _,    _,    _,    _,    _,    REST, _,    REST, _,    _,    _ },
+	[SESSION_MENDING]     = { _,    _,     RELE, SAME, RELE, _,    _,    SAME, _,    RELE, RELE, SAME, SAME, RELE, RELE, RELE, RELE, SAME, _,    SAME, _,    RELE },
 };
 /* clang-format on */
 #undef _
@@ -96,7 +99,8 @@ static void every_state_meets_every_event(void **unused)
 	for (enum session_state state = 0; state < SESSION_STATE_COUNT; state++)
 		for (enum session_event_type type = 0; type < SESSION_EVENT_COUNT; type++) {
 			check_pair(state, type, false);
-			if (state >= SESSION_RINGING && state <= SESSION_RELEASING)
+			if ((state >= SESSION_RINGING && state <= SESSION_RELEASING) ||
+			    state == SESSION_MENDING)
 				check_pair(state, type, true);
 		}
 }
@@ -113,7 +117,7 @@ static void tables_are_closed(void **unused)
 		assert_int_equal(description->may_become >> SESSION_STATE_COUNT, 0);
 		/* Only rest and the running session, guarded by idle and peer-dead, may last for ever. */
 		if (state != SESSION_READY && state != SESSION_ESTABLISHED)
-			assert_true(description->timer >= 0);
+			assert_true(description->timer >= 0 || description->limit_msec > 0);
 	}
 }
 
@@ -333,19 +337,17 @@ static void unregistered_line_fails_without_hold_down(void **unused)
 	struct world *world = world_create(OWN_LOW);
 	(void)unused;
 
-	core_registration_changed(world->core, OWN_LOW, VPNSIP__REGISTRATION_STATUS__REGISTERING,
-	                          "no answer from the registrar");
+	world_register(world, VPNSIP__REGISTRATION_STATUS__REGISTERING,
+	               "no answer from the registrar");
 	trigger(world);
 	assert_int_equal(world->session->state, SESSION_READY);
 	assert_string_equal(world->session->cause, "no answer from the registrar");
 	/* The trigger is a level: registration alone lets the call go out. */
-	core_registration_changed(world->core, OWN_LOW, VPNSIP__REGISTRATION_STATUS__REGISTERED,
-	                          "");
+	world_register(world, VPNSIP__REGISTRATION_STATUS__REGISTERED, "");
 	assert_int_equal(world->session->state, SESSION_CALLING);
 	/* Losing the registration never ends a session. */
 	walk_outgoing(world, SESSION_CALLING);
-	core_registration_changed(world->core, OWN_LOW, VPNSIP__REGISTRATION_STATUS__REGISTERING,
-	                          "x");
+	world_register(world, VPNSIP__REGISTRATION_STATUS__REGISTERING, "x");
 	assert_int_equal(world->session->state, SESSION_CALLING);
 	world_destroy(world);
 }
@@ -353,14 +355,12 @@ static void unregistered_line_fails_without_hold_down(void **unused)
 static void changed_wan_address_releases_and_registers_anew(void **unused)
 {
 	struct world *world = world_create(OWN_LOW);
-	struct sockaddr_storage other;
 	unsigned registrations;
 	(void)unused;
 
 	walk_outgoing(world, SESSION_ESTABLISHED);
 	registrations = world->registrations;
-	address_parse("198.51.100.11", &other);
-	core_wan_changed(world->core, "wan0", true, &other, "");
+	world_wan(world, "198.51.100.11");
 	assert_int_equal(world->session->state, SESSION_RELEASING);
 	assert_true(world->ordered & BIT(STEP_HANG_UP));
 	assert_int_equal(world->registrations, registrations + 1);
@@ -455,6 +455,8 @@ static void every_line_state_meets_every_event(void **unused)
 			int expected = expected_line[state][event];
 
 			line->state = state;
+			line->registration =
+				VPNSIP__REGISTRATION_STATUS__REGISTRATION_STATUS_UNSPECIFIED;
 			line_handle(line, event, "test");
 			assert_int_equal(line->state, expected < 0 ? (int)state : expected);
 			assert_int_equal(line->ignored_events, expected < 0);
