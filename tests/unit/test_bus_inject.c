@@ -13,8 +13,8 @@
 
 #include "bus/internal.h"
 
-#define ORDER_MSEC 400
-#define DELAY_MSEC 150
+#define ORDER_MSEC 800
+#define DELAY_MSEC 400
 
 #define POINT(name)  VPNSIP__FAULT_POINT__##name
 #define ACTION(name) VPNSIP__FAULT_ACTION__FAULT_##name
@@ -222,7 +222,7 @@ static void run_order_case(struct scene *scene, const struct order_case *row)
 	reset(scene);
 	set_fault(scene, row->where, fault);
 	order(scene, 'a');
-	run_until(scene->fixture->base, 40, NULL, NULL); /* calls have no order among themselves */
+	run_until(scene->fixture->base, 20, NULL, NULL); /* calls have no order among themselves */
 	order(scene, 'b');
 	assert_true(run_until(scene->fixture->base, ORDER_MSEC + 800, two_ended, scene));
 	run_until(scene->fixture->base, 20, NULL, NULL);
