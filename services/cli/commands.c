@@ -48,6 +48,12 @@ const struct command commands[] = {
 	SHOW("track [NUMBER]", "track objects, their probes and routes", TRACK_AGENT, track),
 	SHOW("interface [NAME] [brief]", "tunnels and WAN interfaces, counters, drops, SAs",
              TUNNEL_AGENT | TRACK_AGENT, interface),
+	{
+		.pattern = "show calls",
+		.help = "call records: the last 50, or all since a time",
+		.options = "since number limit csv",
+		.run = command_show_calls,
+	},
 	SHOW("timers", "every timer with its value, default and meaning", COORDINATOR, timers),
 	SHOW_STATUS("services", "the six services: health, process, configuration", services),
 	SHOW_STATUS("running-config", "the configuration that the services loaded", config),

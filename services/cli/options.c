@@ -21,6 +21,8 @@ enum {
 const struct option_of_command command_options[] = {
 	{"since", "TIME",
          "only what began since then: 2026-01-31, \"2026-01-31 14:00\", 90m, 2h, 7d", '\0'},
+	{"number", "NUMBER", "only calls with this remote number", '\0'},
+	{"limit", "N", "the last so many", '\0'},
 	{"csv", NULL, "comma-separated values instead of text", '\0'},
 	{"peer", "SERVICE", "only messages from or to this service", '\0'},
 	{"session", "SESSION", "only messages of this session (name of its tunnel)", '\0'},
