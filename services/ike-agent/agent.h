@@ -25,9 +25,11 @@ struct ike_agent {
 	struct session_table *sessions; /* NULL once the agent is leaving */
 	struct engine_host host;
 	unsigned packets_in_flight; /* SendIkePacket called, not answered */
+	uint64_t packets_sent, packets_delivered;
+	uint64_t tunnel_agent_epoch; /* of its last snapshot; 0 = none yet */
 	struct drop_counter crowded, congested, unanswered;
 	struct event *rekey_timer;
-	uint32_t *rekeys; /* if_ids whose SAs tunnel-agent lost, one is served a tick */
+	uint32_t *rekeys; /* if_ids that want SAs of tunnel-agent, one is served a tick */
 	size_t rekey_count, rekey_capacity;
 };
 
@@ -38,6 +40,7 @@ void agent_take_order(void *context, struct bus_request *request, const Vpnsip__
 void agent_take_event(void *context, const Vpnsip__Envelope *event);
 void agent_take_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelope *snapshot);
 void agent_give_snapshot(void *context, struct bus_request *request);
+void agent_describe(void *context, struct bus_description *description);
 
 /** Fills the functions through which the engine reaches the bus. */
 void agent_init_host(struct ike_agent *agent);
@@ -51,6 +54,13 @@ void agent_publish(struct ike_agent *agent, const struct ike_session *session);
 void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact);
 /** Ends the session's IKE_SAs with a DELETE each and forgets it. */
 void agent_end_session(struct ike_agent *agent, struct ike_session *session);
+
+/** Tells the trace and, when switched on, the debug log of an IKE message; `remote` is who sent it or is to have it. */
+void agent_note_packet(struct ike_agent *agent, uint32_t if_id, bool is_incoming,
+                       const struct sockaddr_storage *remote, const uint8_t *packet, size_t size);
+
+/** The status' name as in the messages: "IKE_UP". */
+const char *agent_status_name(enum ike_state state);
 
 /** Counts an IKE packet of the tunnel that was lost; without a living session there it is a late one, no loss. */
 void agent_count_drop(struct ike_agent *agent, uint32_t if_id, struct drop_counter *counter);

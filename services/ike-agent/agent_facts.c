@@ -33,6 +33,36 @@ static void describe(const struct ike_session *session, Vpnsip__IkeChanged *mess
 	message->up_since_mono_usec = session->up_since_usec;
 }
 
+const char *agent_status_name(enum ike_state state)
+{
+	return protobuf_c_enum_descriptor_get_value(&vpnsip__ike_status__descriptor,
+	                                            (int)statuses[state])
+	        ->name;
+}
+
+/** The moments in the life of a session's IKE_SAs and children, for the trace and the debug log. */
+static void note_fact(struct ike_agent *agent, const struct ike_session *session,
+                      const struct engine_fact *fact)
+{
+	static const char *const texts[] = {
+		[ENGINE_SA_BEGUN] = "IKE_SA begun",
+		[ENGINE_SA_REPLACED] = "IKE_SA rekeyed",
+		[ENGINE_SA_GONE] = "IKE_SA gone",
+		[ENGINE_CHILD_UP] = "child up",
+		[ENGINE_CHILD_REKEYED] = "child rekeyed",
+		[ENGINE_CHILD_GONE] = "child gone",
+		[ENGINE_CAUSE] = "fault",
+		[ENGINE_INITIATION_FAILED] = "initiation failed",
+	};
+	const char *detail = fact->cause[0] ? fact->cause : fact->esp_proposal;
+
+	bus_trace(agent->service->bus, session->tunnel, session->attempt,
+	          VPNSIP__TRACE_KIND__TRACE_IKE, NULL, !fact->is_initiator, "%s, IKE_SA %u%s%s",
+	          texts[fact->kind], fact->sa, detail[0] ? ": " : "", detail);
+	log_debug(LOG_IKE, session->tunnel, session->remote_number, "%s, IKE_SA %u%s%s",
+	          texts[fact->kind], fact->sa, detail[0] ? ": " : "", detail);
+}
+
 static void log_state(const struct ike_session *session)
 {
 	const char *tunnel = session->tunnel, *number = session->remote_number;
@@ -67,13 +97,17 @@ void agent_publish(struct ike_agent *agent, const struct ike_session *session)
 	describe(session, &message);
 	bus_touch_state(agent->service->bus);
 	bus_publish(agent->service->bus, session->tunnel, &message.base);
+	bus_trace(agent->service->bus, session->tunnel, session->attempt,
+	          VPNSIP__TRACE_KIND__TRACE_STATE, NULL, false, "%s%s%s%s",
+	          agent_status_name(session->state), session->cause[0] ? " (" : "", session->cause,
+	          session->cause[0] ? ")" : "");
 	log_state(session);
 }
 
 void agent_end_session(struct ike_agent *agent, struct ike_session *session)
 {
 	for (size_t i = 0; i < session->sa_count; i++)
-		engine_end_sa(session->sas[i].sa, true);
+		engine_end_sa(session->sas[i].sa, !session->sas[i].is_superseded);
 	engine_retire_session(session->if_id, session->attempt);
 	session_table_remove(agent->sessions, session->if_id);
 }
@@ -92,12 +126,13 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 			engine_end_sa(fact->sa, true);
 		return;
 	}
+	note_fact(agent, session, fact);
 	ike_session_apply(session, fact, bus_mono_usec(agent->service->bus), &outcome);
 	if (outcome.stray[0])
 		log_session(LOG_WARNING, session->tunnel, session->remote_number,
 		            "another IKE_SA on the session's port failed: %s", outcome.stray);
 	if (outcome.superseded)
-		engine_end_sa(outcome.superseded, false);
+		engine_supersede_sa(outcome.superseded);
 	if (outcome.unwanted)
 		engine_end_sa(outcome.unwanted, true);
 	if (outcome.is_over)

@@ -137,6 +137,7 @@ static void start(struct ike_agent *agent, struct bus_request *request,
 
 	if (!peer)
 		return;
+	bus_fault_point(agent->service->bus, "ike-agent.before-start");
 	if (!address_from_proto(order->local, &engine_session.local) ||
 	    !address_from_proto(order->remote, &engine_session.remote)) {
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "StartIke without addresses");
@@ -200,7 +201,7 @@ static void probe(struct ike_agent *agent, struct bus_request *request,
 		return;
 	}
 	for (size_t i = 0; i < session->sa_count; i++)
-		if (session->sas[i].is_up)
+		if (session->sas[i].is_up && !session->sas[i].is_superseded)
 			engine_probe_sa(session->sas[i].sa);
 	bus_done(request);
 }
@@ -212,6 +213,9 @@ static void deliver(struct ike_agent *agent, struct bus_request *request,
 
 	if (address_from_proto(order->remote, &remote) &&
 	    engine_deliver(order->if_id, &remote, order->packet.data, order->packet.len)) {
+		agent->packets_delivered++;
+		agent_note_packet(agent, order->if_id, true, &remote, order->packet.data,
+		                  order->packet.len);
 		bus_done(request);
 		return;
 	}

@@ -10,6 +10,7 @@
 #include "services/common/address.h"
 #include "services/common/log.h"
 #include "services/ike-agent/agent.h"
+#include "services/ike-agent/ike_message.h"
 
 #define PACKETS_IN_FLIGHT_MAX 256
 #define PACKET_TIMEOUT_MSEC   1000
@@ -32,6 +33,22 @@ void agent_count_drop(struct ike_agent *agent, uint32_t if_id, struct drop_count
 	count = ++counter->count;
 	if ((count & (count - 1)) == 0)
 		log_line(LOG_WARNING, "IKE packets dropped, %s: %u", counter->reason, count);
+}
+
+void agent_note_packet(struct ike_agent *agent, uint32_t if_id, bool is_incoming,
+                       const struct sockaddr_storage *remote, const uint8_t *packet, size_t size)
+{
+	const struct ike_session *session = session_table_find(agent->sessions, if_id);
+	char text[IKE_MESSAGE_TEXT_SIZE], outside[ADDRESS_TEXT_SIZE];
+
+	if (!session)
+		return;
+	ike_message_describe(packet, size, text);
+	address_format_port(remote, outside);
+	bus_trace(agent->service->bus, session->tunnel, session->attempt,
+	          VPNSIP__TRACE_KIND__TRACE_IKE, outside, is_incoming, "%s", text);
+	log_debug(LOG_IKE, session->tunnel, session->remote_number, "%s %s: %s",
+	          is_incoming ? "from" : "to", outside, text);
 }
 
 /** For the log lines of a call. The configuration never changes, so any thread may ask. */
@@ -92,6 +109,9 @@ static void call_send(void *context)
 		return;
 	}
 	agent->packets_in_flight++;
+	agent->packets_sent++;
+	agent_note_packet(agent, posted->if_id, false, &posted->remote, posted->packet,
+	                  posted->size);
 	address_to_proto(&posted->remote, &remote);
 	order.if_id = posted->if_id;
 	order.remote = &remote;
@@ -189,6 +209,8 @@ static bool host_install_sa(void *context, const struct engine_sa *sa,
 	                          order, SA_TIMEOUT_MSEC, &outcome);
 	snprintf(why, why_size, "%s", bus_cause(reply));
 	bus_free_envelope(reply);
+	if (outcome == BUS_DONE)
+		bus_fault_point(agent->service->bus, "ike-agent.child-installed");
 	return outcome == BUS_DONE;
 }
 
@@ -244,6 +266,17 @@ void agent_init_host(struct ike_agent *agent)
 	agent->unanswered.reason = "tunnel-agent did not take them";
 }
 
+/** Makes a child for what tunnel-agent misses: in place of the one it lost, or the first of an IKE_SA that has none. */
+static void replace_sas(struct ike_agent *agent, uint32_t if_id)
+{
+	const struct ike_session *session = session_table_find(agent->sessions, if_id);
+
+	engine_rekey_missing(if_id);
+	for (size_t i = 0; session && i < session->sa_count; i++)
+		if (session->sas[i].is_up && !session->sas[i].is_superseded)
+			engine_make_child(session->sas[i].sa);
+}
+
 static void rekey_next(evutil_socket_t fd, short what, void *context)
 {
 	struct ike_agent *agent = context;
@@ -254,7 +287,7 @@ static void rekey_next(evutil_socket_t fd, short what, void *context)
 		event_del(agent->rekey_timer);
 		return;
 	}
-	engine_rekey_missing(agent->rekeys[0]);
+	replace_sas(agent, agent->rekeys[0]);
 	memmove(agent->rekeys, agent->rekeys + 1, --agent->rekey_count * sizeof(*agent->rekeys));
 }
 
@@ -287,14 +320,17 @@ static void queue_rekey(struct ike_agent *agent, uint32_t if_id)
 		event_add(agent->rekey_timer, &tick);
 }
 
+/** `is_new_start`: tunnel-agent was restarted, so that it may not know the attempt yet. Else no attempt is an end. */
 static void take_tunnel(struct ike_agent *agent, const Vpnsip__TunnelChanged *tunnel,
-                        uint64_t reported_mono_usec)
+                        uint64_t reported_mono_usec, bool is_new_start)
 {
 	struct ike_session *session = session_table_find(agent->sessions, tunnel->if_id);
 	struct engine_sa_usage usage[SAS_PER_TUNNEL_MAX];
 	size_t count = 0;
 
-	if (!session || session->attempt != tunnel->attempt || session->state != IKE_STATE_UP)
+	if (!session || session->state != IKE_STATE_UP)
+		return;
+	if (session->attempt != tunnel->attempt && !(is_new_start && tunnel->attempt == 0))
 		return;
 	for (; count < tunnel->n_sas && count < SAS_PER_TUNNEL_MAX; count++) {
 		const Vpnsip__SaStatus *sa = tunnel->sas[count];
@@ -307,25 +343,33 @@ static void take_tunnel(struct ike_agent *agent, const Vpnsip__TunnelChanged *tu
 			.last_used_mono_usec = sa->last_used_mono_usec,
 		};
 	}
-	if (engine_note_usage(tunnel->if_id, usage, count, reported_mono_usec) == 0)
-		return;
-	log_session(LOG_INFO, session->tunnel, session->remote_number,
-	            "tunnel-agent lost the SAs: rekeying");
-	queue_rekey(agent, tunnel->if_id);
+	if (engine_note_usage(tunnel->if_id, usage, count, reported_mono_usec) > 0) {
+		log_session(LOG_INFO, session->tunnel, session->remote_number,
+		            "tunnel-agent lost the SAs: rekeying");
+		queue_rekey(agent, tunnel->if_id);
+	} else if (tunnel->wants_sa) {
+		queue_rekey(agent, tunnel->if_id);
+	}
 }
 
 void agent_take_event(void *context, const Vpnsip__Envelope *event)
 {
 	if (event->body_case == VPNSIP__ENVELOPE__BODY_TUNNEL_CHANGED)
-		take_tunnel(ike_agent_of(context), event->tunnel_changed, event->sent_mono_usec);
+		take_tunnel(ike_agent_of(context), event->tunnel_changed, event->sent_mono_usec,
+		            false);
 }
 
 void agent_take_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelope *snapshot)
 {
+	struct ike_agent *agent = ike_agent_of(context);
+	bool is_new_start;
+
 	(void)peer;
 	if (snapshot->body_case != VPNSIP__ENVELOPE__BODY_TUNNEL_SNAPSHOT)
 		return;
+	is_new_start = agent->tunnel_agent_epoch && agent->tunnel_agent_epoch != snapshot->epoch;
+	agent->tunnel_agent_epoch = snapshot->epoch;
 	for (size_t i = 0; i < snapshot->tunnel_snapshot->n_tunnels; i++)
-		take_tunnel(ike_agent_of(context), snapshot->tunnel_snapshot->tunnels[i],
-		            snapshot->sent_mono_usec);
+		take_tunnel(agent, snapshot->tunnel_snapshot->tunnels[i], snapshot->sent_mono_usec,
+		            is_new_start);
 }

@@ -4,9 +4,15 @@
 
 #include <processing/jobs/callback_job.h>
 #include <sa/ikev2/tasks/ike_dpd.h>
+#include <sa/task.h>
 
 /* After a hard limit whoever noticed it makes a new child; an IKE_SA that stays without one carries nothing. */
 #define CHILDLESS_SEC 3
+
+/* What the peer sent before it changed over to another IKE_SA's child has arrived by then. */
+#define SUPERSEDED_SEC 5
+
+#define CHILDREN_MAX 4
 
 static job_requeue_t initiate(struct charon_session *session)
 {
@@ -86,6 +92,97 @@ void engine_end_sa(uint32_t sa, bool tells_peer)
 	lib->processor->queue_job(lib->processor,
 	                          (job_t *)callback_job_create(tells_peer ? delete_sa : drop_sa,
 	                                                       (void *)(uintptr_t)sa, NULL, NULL));
+}
+
+/** What stop_sending() is to remove once the IKE_SA is checked in again. */
+struct outbound_sa {
+	uint32_t if_id, spi;
+};
+
+static size_t list_outbound(ike_sa_t *ike_sa, struct outbound_sa list[CHILDREN_MAX])
+{
+	enumerator_t *children = ike_sa->create_child_sa_enumerator(ike_sa);
+	child_sa_t *child;
+	size_t count = 0;
+
+	while (count < CHILDREN_MAX && children->enumerate(children, &child))
+		list[count++] = (struct outbound_sa){
+			.if_id = child->get_if_id(child, FALSE),
+			.spi = ntohl(child->get_spi(child, FALSE)),
+		};
+	children->destroy(children);
+	return count;
+}
+
+static job_requeue_t stop_sending(void *sa)
+{
+	ike_sa_manager_t *manager = charon->ike_sa_manager;
+	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uintptr_t)sa);
+	struct outbound_sa list[CHILDREN_MAX];
+	size_t count;
+
+	if (!ike_sa)
+		return JOB_REQUEUE_NONE;
+	count = list_outbound(ike_sa, list);
+	manager->checkin(manager, ike_sa);
+	for (size_t i = 0; i < count; i++)
+		charon_remove_outbound(list[i].if_id, list[i].spi);
+	return JOB_REQUEUE_NONE;
+}
+
+void engine_supersede_sa(uint32_t sa)
+{
+	void *data = (void *)(uintptr_t)sa;
+
+	lib->processor->queue_job(lib->processor,
+	                          (job_t *)callback_job_create(stop_sending, data, NULL, NULL));
+	lib->scheduler->schedule_job(lib->scheduler,
+	                             (job_t *)callback_job_create(drop_sa, data, NULL, NULL),
+	                             SUPERSEDED_SEC);
+}
+
+static bool is_making_child(ike_sa_t *ike_sa)
+{
+	static const task_queue_t queues[] = {TASK_QUEUE_ACTIVE, TASK_QUEUE_PASSIVE,
+	                                      TASK_QUEUE_QUEUED};
+	bool is_found = false;
+
+	for (size_t i = 0; i < countof(queues); i++) {
+		enumerator_t *tasks = ike_sa->create_task_enumerator(ike_sa, queues[i]);
+		task_t *task;
+
+		while (tasks->enumerate(tasks, &task))
+			is_found |= task->get_type(task) == TASK_CHILD_CREATE;
+		tasks->destroy(tasks);
+	}
+	return is_found;
+}
+
+static job_requeue_t make_child(void *sa)
+{
+	ike_sa_manager_t *manager = charon->ike_sa_manager;
+	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uintptr_t)sa);
+	struct charon_session *session = charon_session_of(ike_sa);
+	child_init_args_t arguments = {};
+
+	if (!ike_sa)
+		return JOB_REQUEUE_NONE;
+	if (session && ike_sa->get_state(ike_sa) == IKE_ESTABLISHED &&
+	    ike_sa->get_child_count(ike_sa) == 0 && !is_making_child(ike_sa) &&
+	    ike_sa->initiate(ike_sa, session->child_cfg->get_ref(session->child_cfg), &arguments) ==
+	            DESTROY_ME)
+		manager->checkin_and_destroy(manager, ike_sa);
+	else
+		manager->checkin(manager, ike_sa);
+	charon_session_release(session);
+	return JOB_REQUEUE_NONE;
+}
+
+void engine_make_child(uint32_t sa)
+{
+	lib->processor->queue_job(
+		lib->processor,
+		(job_t *)callback_job_create(make_child, (void *)(uintptr_t)sa, NULL, NULL));
 }
 
 static job_requeue_t probe_sa(void *sa)

@@ -4,9 +4,14 @@
 
 #include <malloc.h>
 #include <plugins/plugin_feature.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <time.h>
 
 #include "services/common/log.h"
 #include "services/ike-agent/abi_probe.h"
+
+#define LEAVE_LIMIT_MSEC 600
 
 #define NAMESPACE "ike-agent"
 #define PLUGINS   "nonce openssl kdf pem"
@@ -148,12 +153,35 @@ bool engine_open(const struct config *config, const struct config_keyring *keyri
 	return true;
 }
 
+static sem_t has_left;
+
+/** Ends the process unless the engine has left in time. */
+static void *leave_anyway(void *unused)
+{
+	struct timespec limit;
+
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_nsec += LEAVE_LIMIT_MSEC * 1000000l;
+	limit.tv_sec += limit.tv_nsec / 1000000000;
+	limit.tv_nsec %= 1000000000;
+	if (sem_timedwait(&has_left, &limit) != 0) {
+		log_line(LOG_NOTICE, "left without waiting for libcharon's threads");
+		_exit(EXIT_SUCCESS);
+	}
+	return NULL;
+}
+
 void engine_close(void)
 {
+	pthread_t watch;
+	bool is_watched;
+
 	if (!is_open)
 		return;
 	is_open = false;
 	charon_engine.is_leaving = true;
+	sem_init(&has_left, 0, 0);
+	is_watched = pthread_create(&watch, NULL, leave_anyway, NULL) == 0;
 	if (charon) {
 		charon->bus->remove_listener(charon->bus, &charon_listener);
 		lib->credmgr->remove_set(lib->credmgr, &charon_credentials);
@@ -163,4 +191,8 @@ void engine_close(void)
 	libcharon_deinit();
 	charon_responses_free();
 	library_deinit();
+	sem_post(&has_left);
+	if (is_watched)
+		pthread_join(watch, NULL);
+	sem_destroy(&has_left);
 }

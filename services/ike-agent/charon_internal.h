@@ -78,6 +78,9 @@ extern backend_t charon_backend;
 extern listener_t charon_listener;
 extern credential_set_t charon_credentials;
 
+/** Removes the outbound SA from tunnel-agent ahead of its child. Blocks at most 2 s. */
+void charon_remove_outbound(uint32_t if_id, uint32_t spi);
+
 kernel_ipsec_t *charon_kernel_ipsec_create(void);
 kernel_net_t *charon_kernel_net_create(void);
 socket_t *charon_socket_create(void);

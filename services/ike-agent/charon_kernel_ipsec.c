@@ -11,7 +11,7 @@
 #include <sys/random.h>
 
 #define BUCKETS            256
-#define REKEY_INTERVAL_SEC 10 /* between two attempts to replace a missing SA */
+#define REKEY_INTERVAL_SEC 2 /* between two attempts to replace a missing SA */
 
 struct installed_sa {
 	struct installed_sa *next;
@@ -355,6 +355,23 @@ METHOD(kernel_ipsec_t, del_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_sa_i
 	return SUCCESS;
 }
 
+void charon_remove_outbound(uint32_t if_id, uint32_t spi)
+{
+	struct installed_sa **link, *sa;
+
+	pthread_mutex_lock(&mutex);
+	link = &buckets[if_id % BUCKETS];
+	while (*link && ((*link)->if_id != if_id || (*link)->spi != spi || (*link)->is_inbound))
+		link = &(*link)->next;
+	sa = *link;
+	if (sa)
+		*link = sa->next;
+	pthread_mutex_unlock(&mutex);
+	if (sa && !charon_engine.is_leaving)
+		charon_engine.host->remove_sa(charon_engine.host->context, if_id, false, spi);
+	free_sa(sa);
+}
+
 METHOD(kernel_ipsec_t, succeed, status_t, kernel_ipsec_t *this)
 {
 	return SUCCESS;
@@ -430,6 +447,22 @@ void engine_rekey_missing(uint32_t if_id)
 		expire(sa->spi, sa->destination, false);
 	}
 	pthread_mutex_unlock(&mutex);
+}
+
+struct engine_counts engine_count(void)
+{
+	ike_sa_manager_t *manager = charon->ike_sa_manager;
+	struct engine_counts counts = {
+		.ike_sas = manager->get_count(manager),
+		.half_open = manager->get_half_open_count(manager, NULL, FALSE),
+	};
+
+	pthread_mutex_lock(&mutex);
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct installed_sa *sa = buckets[i]; sa; sa = sa->next)
+			(*(sa->is_inbound ? &counts.inbound_sas : &counts.outbound_sas))++;
+	pthread_mutex_unlock(&mutex);
+	return counts;
 }
 
 bool engine_expire(uint32_t if_id, uint32_t spi, bool is_hard)

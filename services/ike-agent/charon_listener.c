@@ -161,7 +161,9 @@ static bool child_updown(listener_t *this, ike_sa_t *ike_sa, child_sa_t *child_s
 	bool is_answering_auth;
 
 	if (!up) {
-		charon_end_if_childless(ike_sa->get_unique_id(ike_sa));
+		fact = fact_of(ike_sa, ENGINE_CHILD_GONE);
+		report(&fact);
+		charon_end_if_childless(fact.sa);
 		return TRUE;
 	}
 	fact = fact_of(ike_sa, ENGINE_CHILD_UP);

@@ -82,6 +82,16 @@ static void forget_sa(struct ike_session *session, struct ike_sa_entry *entry)
 	*entry = session->sas[--session->sa_count];
 }
 
+/** How many IKE_SAs the session stands on. */
+static size_t count_in_force(const struct ike_session *session)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < session->sa_count; i++)
+		count += !session->sas[i].is_superseded;
+	return count;
+}
+
 /** The IKE_SA that makes room for another: the oldest of those that are not up, or NULL. */
 static struct ike_sa_entry *oldest_pending(struct ike_session *session)
 {
@@ -123,19 +133,16 @@ static void begin(struct ike_session *session, const struct engine_fact *fact, u
 }
 
 /**
- * Of two IKE_SAs that are up, the one to drop: the older. Only when both sides began while the other was at it do they
- * need a rule that gives the same result on both: the IKE_SA that the lower number began stays.
+ * Of two IKE_SAs that are up the newer stays. Only when both sides began while the other was at it do they need a rule that
+ * gives the same result on both: the IKE_SA that the lower number began stays.
  */
-static const struct ike_sa_entry *loser(const struct ike_session *session,
-                                        const struct ike_sa_entry *older,
-                                        const struct ike_sa_entry *newer)
+static bool is_older_kept(const struct ike_session *session, const struct ike_sa_entry *older,
+                          const struct ike_sa_entry *newer)
 {
 	bool has_crossed = older->is_initiator != newer->is_initiator &&
 	                   newer->begun_usec < older->up_usec;
 
-	if (has_crossed && older->is_initiator == session->is_lower)
-		return newer;
-	return older;
+	return has_crossed && older->is_initiator == session->is_lower;
 }
 
 static void child_up(struct ike_session *session, const struct engine_fact *fact, uint64_t now_usec,
@@ -147,12 +154,15 @@ static void child_up(struct ike_session *session, const struct engine_fact *fact
 		return;
 	entry->is_up = true;
 	entry->up_usec = now_usec;
-	for (size_t i = 0; i < session->sa_count; i++) {
-		const struct ike_sa_entry *other = &session->sas[i];
+	for (size_t i = 0; i < session->sa_count && !outcome->superseded; i++) {
+		struct ike_sa_entry *other = &session->sas[i];
+		struct ike_sa_entry *lost;
 
-		if (other == entry || !other->is_up)
+		if (other == entry || !other->is_up || other->is_superseded)
 			continue;
-		outcome->superseded = loser(session, other, entry)->sa;
+		lost = is_older_kept(session, other, entry) ? entry : other;
+		lost->is_superseded = true;
+		outcome->superseded = lost->sa;
 	}
 	move(session, IKE_EVENT_CHILD_UP, outcome);
 	if (session->state != IKE_STATE_UP || outcome->superseded == fact->sa)
@@ -184,7 +194,9 @@ static void replace(struct ike_session *session, const struct engine_fact *fact,
 		old = find_sa(session, fact->sa);
 	}
 	old->sa = fact->successor;
-	if (session->state != IKE_STATE_UP)
+	if (old->is_superseded)
+		outcome->superseded = old->sa;
+	if (session->state != IKE_STATE_UP || old->is_superseded)
 		return;
 	session->initiator_spi = fact->initiator_spi;
 	session->responder_spi = fact->responder_spi;
@@ -202,7 +214,9 @@ static void gone(struct ike_session *session, const struct engine_fact *fact,
 		return;
 	last = *entry;
 	forget_sa(session, entry);
-	if (session->sa_count > 0) {
+	if (last.is_superseded)
+		return;
+	if (count_in_force(session) > 0) {
 		/* Should what is pending not come up, this is why the session ended. */
 		memcpy(last.is_up ? session->cause : outcome->stray, last.cause,
 		       sizeof(session->cause));
@@ -251,11 +265,13 @@ void ike_session_apply(struct ike_session *session, const struct engine_fact *fa
 		snprintf(session->esp_proposal, sizeof(session->esp_proposal), "%s",
 		         fact->esp_proposal);
 		break;
+	case ENGINE_CHILD_GONE:
+		break; /* the IKE_SA makes another, or ends */
 	case ENGINE_CAUSE:
 		note_cause(session, fact);
 		break;
 	case ENGINE_INITIATION_FAILED:
-		if (session->sa_count > 0)
+		if (count_in_force(session) > 0)
 			break;
 		memcpy(session->cause, fact->cause, sizeof(session->cause));
 		move(session, IKE_EVENT_REFUSED, outcome);

@@ -4,7 +4,7 @@
  *
  * A session may have several IKE_SAs at once: a rekey's successor, a new one of a peer whose ike-agent was restarted,
  * two begun by both sides at the same instant, and what strangers try on the session's port. It is down when its
- * last IKE_SA is gone.
+ * last IKE_SA is gone; one that was superseded does not keep it up.
  */
 #ifndef VPNSIP_IKE_CORE_H
 #define VPNSIP_IKE_CORE_H
@@ -35,7 +35,8 @@ enum ike_event {
 struct ike_sa_entry {
 	uint32_t sa;
 	bool is_initiator;
-	bool is_up; /* authenticated, with a child */
+	bool is_up;         /* authenticated, with a child */
+	bool is_superseded; /* another one is up in its place; it goes soon and counts no more */
 	bool is_proven;
 	uint64_t begun_usec, up_usec;
 	enum engine_cause_rank rank;
@@ -64,7 +65,7 @@ struct ike_session {
 struct ike_outcome {
 	bool is_changed;               /* publish the session */
 	bool is_over;                  /* FAILED or ENDED was entered: retire it */
-	uint32_t superseded;           /* drop this IKE_SA without a word; 0 = none */
+	uint32_t superseded;           /* let this IKE_SA go without a word; 0 = none */
 	uint32_t unwanted;             /* end this IKE_SA with a DELETE; 0 = none */
 	char stray[ENGINE_CAUSE_SIZE]; /* why an IKE_SA failed that was not the session's last; "" = none */
 };

@@ -82,6 +82,7 @@ enum engine_fact_kind {
 	ENGINE_SA_GONE,      /* the IKE_SA does not exist any more */
 	ENGINE_CHILD_UP,     /* authenticated, and its first child SA is installed */
 	ENGINE_CHILD_REKEYED,
+	ENGINE_CHILD_GONE,       /* without a successor */
 	ENGINE_CAUSE,            /* something went wrong with the IKE_SA */
 	ENGINE_INITIATION_FAILED /* no IKE_SA came of engine_initiate() */
 };
@@ -137,7 +138,10 @@ struct engine_host {
 bool engine_open(const struct config *config, const struct config_keyring *keyring,
                  const struct engine_host *host, char *why, size_t why_size);
 
-/** Stops the threads. Tells the peers nothing and leaves the installed SAs alone. */
+/**
+ * Stops the threads. Tells the peers nothing and leaves the installed SAs alone. Should a thread not come back in time (it may
+ * wait for tunnel-agent), the process ends here and now: there is nothing left to be saved.
+ */
 void engine_close(void);
 
 /** The session may exist: IKE packets for it are answered. False with a sentence in `why`. */
@@ -151,6 +155,15 @@ void engine_retire_session(uint32_t if_id, uint64_t attempt);
 
 /** Ends an IKE_SA and its children at once; `tells_peer` sends a DELETE (once, not awaited). */
 void engine_end_sa(uint32_t sa, bool tells_peer);
+
+/**
+ * Another IKE_SA has this one's place: it sends nothing through its children any more, still receives for some seconds what
+ * the peer sent before it changed over too, and then goes without a word.
+ */
+void engine_supersede_sa(uint32_t sa);
+
+/** Makes a child SA on an established IKE_SA that has none and makes none. */
+void engine_make_child(uint32_t sa);
 
 /** Sends an empty INFORMATIONAL request on an established IKE_SA (RFC 7296 section 2.4); others are left alone. */
 void engine_probe_sa(uint32_t sa);
@@ -168,6 +181,14 @@ size_t engine_note_usage(uint32_t if_id, const struct engine_sa_usage *usage, si
 
 /** Rekeys those child SAs that the last engine_note_usage() found missing. */
 void engine_rekey_missing(uint32_t if_id);
+
+/** What stands in the engine now. */
+struct engine_counts {
+	unsigned ike_sas, half_open;
+	unsigned inbound_sas, outbound_sas; /* believed to be installed in tunnel-agent */
+};
+
+struct engine_counts engine_count(void);
 
 /** The inbound or outbound SA reached its soft (rekey) or hard (delete) limit. False if it is not known. */
 bool engine_expire(uint32_t if_id, uint32_t spi, bool is_hard);

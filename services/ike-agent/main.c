@@ -104,6 +104,7 @@ static const struct service ike_agent = {
 			.request = agent_take_order,
 			.snapshot = agent_give_snapshot,
 			.resync = agent_take_resync,
+			.describe = agent_describe,
 		},
 };
 

@@ -48,6 +48,7 @@ struct router {
 	struct bus *coordinator, *tunnel;
 	Vpnsip__IkeStatus status;
 	char cause[256];
+	bool is_resumed; /* said with StartIke */
 	uint64_t attempt, initiator_spi;
 	uint64_t up_at_usec;
 	struct held_sa sas[8];
@@ -59,6 +60,7 @@ struct router {
 	bool is_deaf;     /* packets to it are lost */
 	bool is_stuck;    /* its tunnel-agent answers no order about SAs */
 	bool is_slow;     /* its tunnel-agent answers no order to send */
+	bool is_peerless; /* its tunnel-agent knows no attempt (yet) */
 	struct bus_request *stuck[64];
 	size_t stuck_count;
 };
@@ -175,23 +177,48 @@ static inline void answer_stuck(struct router *router)
 		bus_done(router->stuck[--router->stuck_count]);
 }
 
+/** A TunnelChanged and what it points to. */
+struct tunnel_status {
+	Vpnsip__TunnelChanged message;
+	Vpnsip__SaStatus sas[8], *pointers[8];
+};
+
+static inline void fill_tunnel(const struct router *router, struct tunnel_status *status)
+{
+	Vpnsip__TunnelChanged *tunnel = &status->message;
+
+	vpnsip__tunnel_changed__init(tunnel);
+	for (size_t i = 0; i < router->sa_count; i++) {
+		vpnsip__sa_status__init(&status->sas[i]);
+		status->sas[i].spi = router->sas[i].spi;
+		status->sas[i].direction = router->sas[i].direction;
+		status->pointers[i] = &status->sas[i];
+	}
+	tunnel->tunnel = "vsip7";
+	tunnel->if_id = IF_ID;
+	tunnel->attempt = router->is_peerless ? 0 : router->attempt;
+	tunnel->sas = status->pointers;
+	tunnel->n_sas = router->sa_count;
+}
+
 static inline void publish_tunnel(struct router *router)
 {
-	Vpnsip__TunnelChanged tunnel = VPNSIP__TUNNEL_CHANGED__INIT;
-	Vpnsip__SaStatus sas[8], *pointers[8];
+	struct tunnel_status status;
 
-	for (size_t i = 0; i < router->sa_count; i++) {
-		vpnsip__sa_status__init(&sas[i]);
-		sas[i].spi = router->sas[i].spi;
-		sas[i].direction = router->sas[i].direction;
-		pointers[i] = &sas[i];
-	}
-	tunnel.tunnel = "vsip7";
-	tunnel.if_id = IF_ID;
-	tunnel.attempt = router->attempt;
-	tunnel.sas = pointers;
-	tunnel.n_sas = router->sa_count;
-	bus_publish(router->tunnel, "vsip7", &tunnel.base);
+	fill_tunnel(router, &status);
+	bus_publish(router->tunnel, "vsip7", &status.message.base);
+}
+
+static inline void give_tunnels(void *context, struct bus_request *request)
+{
+	Vpnsip__TunnelSnapshot snapshot = VPNSIP__TUNNEL_SNAPSHOT__INIT;
+	struct tunnel_status status;
+	Vpnsip__TunnelChanged *tunnels[] = {&status.message};
+
+	fill_tunnel(context, &status);
+	snapshot.tunnels = tunnels;
+	snapshot.n_tunnels = 1;
+	bus_reply(request, &snapshot.base);
 }
 
 /* --- coordinator --- */
@@ -225,7 +252,8 @@ static inline void take_resync(void *context, Vpnsip__Service peer,
 		take_ike(context, snapshot->ike_snapshot->sessions[i]);
 }
 
-static const struct bus_handlers tunnel_handlers = {.request = take_tunnel_order};
+static const struct bus_handlers tunnel_handlers = {.request = take_tunnel_order,
+                                                    .snapshot = give_tunnels};
 static const struct bus_handlers coordinator_handlers = {.event = take_event,
                                                          .resync = take_resync};
 
@@ -290,6 +318,7 @@ static inline struct answer start(struct pair *pair, int index, uint64_t attempt
 	order.local = &local;
 	order.remote = &remote;
 	order.initiate = is_initiator;
+	order.is_resumed = router->is_resumed;
 	order.pinned = pins;
 	order.n_pinned = pin ? 1 : 0;
 	router->attempt = attempt;
@@ -419,6 +448,29 @@ static inline void make_directory(const struct pair *pair, const struct router *
 	chmod(path, 02750);
 }
 
+static inline void open_tunnel_agent(struct pair *pair, struct router *router)
+{
+	struct fixture fixture = {.base = pair->base};
+
+	snprintf(fixture.run_directory, sizeof(fixture.run_directory), "%s", router->directory);
+	router->tunnel = open_bus_with(&fixture,
+	                               (struct bus_options){.self = TUNNEL_AGENT,
+	                                                    .calls = BUS_SERVICE(IKE_AGENT),
+	                                                    .handlers = &tunnel_handlers,
+	                                                    .context = router});
+}
+
+/** It loses its SAs and knows no attempt until somebody tells it. */
+static inline void restart_tunnel_agent(struct pair *pair, int index)
+{
+	struct router *router = &pair->routers[index];
+
+	bus_close(router->tunnel);
+	router->sa_count = 0;
+	router->is_peerless = true;
+	open_tunnel_agent(pair, router);
+}
+
 static inline void open_router(struct pair *pair, int index, const char *key)
 {
 	struct router *router = &pair->routers[index];
@@ -434,11 +486,7 @@ static inline void open_router(struct pair *pair, int index, const char *key)
 	make_directory(pair, router, "tunnel-agent");
 	write_configuration(pair, index, key);
 	snprintf(fixture.run_directory, sizeof(fixture.run_directory), "%s", router->directory);
-	router->tunnel = open_bus_with(&fixture,
-	                               (struct bus_options){.self = TUNNEL_AGENT,
-	                                                    .calls = BUS_SERVICE(IKE_AGENT),
-	                                                    .handlers = &tunnel_handlers,
-	                                                    .context = router});
+	open_tunnel_agent(pair, router);
 	router->coordinator =
 		open_bus_with(&fixture, (struct bus_options){.self = COORDINATOR,
 	                                                     .subscribes = BUS_SERVICE(IKE_AGENT),

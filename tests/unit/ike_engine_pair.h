@@ -43,6 +43,8 @@ enum message_kind {
 	REMOVE,
 	INITIATE,
 	END_SA,
+	SUPERSEDE,
+	MAKE_CHILD,
 	EXPIRE,
 	LEAVE,
 	REFUSE,
@@ -192,11 +194,17 @@ static inline void obey(const struct message *message, int index)
 	case END_SA:
 		engine_end_sa(message->number, message->flag);
 		break;
+	case SUPERSEDE:
+		engine_supersede_sa(message->number);
+		break;
+	case MAKE_CHILD:
+		engine_make_child(message->number);
+		break;
 	case EXPIRE:
 		engine_expire(IF_ID, message->number, message->flag);
 		break;
 	case REFUSE:
-		refuses_sa = true;
+		refuses_sa = !message->flag;
 		break;
 	case USAGE:
 		if (engine_note_usage(IF_ID, message->usage, message->usage_count,
@@ -312,8 +320,10 @@ static inline void take_fact(struct side *side, const struct engine_fact *fact)
 	if (outcome.stray[0])
 		memcpy(side->stray, outcome.stray, sizeof(side->stray));
 	if (outcome.superseded) {
+		message.kind = SUPERSEDE;
 		message.number = outcome.superseded;
 		order(side, &message);
+		message.kind = END_SA;
 	}
 	if (outcome.unwanted) {
 		message.number = outcome.unwanted;
@@ -422,6 +432,22 @@ static inline void start_side(int index, const struct variant *variant, bool is_
 	}
 	side->channel = channels[0];
 	close(channels[1]);
+}
+
+/** The engine of this side dies and is started anew; it knows nothing, tunnel-agent keeps the SAs of both its lives. */
+static inline void restart_side(int index, const struct variant *variant, bool is_initiator)
+{
+	struct side before = sides[index], *after = &sides[index];
+
+	kill(before.process, SIGKILL);
+	waitpid(before.process, NULL, 0);
+	close(before.channel);
+	start_side(index, variant, is_initiator);
+	memcpy(after->installed, before.installed, sizeof(before.installed));
+	after->installed_count = before.installed_count;
+	after->installs = before.installs;
+	after->removals = before.removals;
+	assert_true(carry(both_ready, 5000));
 }
 
 static inline void initiate(int index)

@@ -224,57 +224,6 @@ static void pinned_fingerprint_differs(void **state)
 	assert_int_equal(start(pair, 1, 2, false, &pin).outcome, BUS_FAILED);
 }
 
-static void restarted_agent_takes_over(void **state)
-{
-	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
-	unsigned changes;
-
-	bring_up(pair, 1);
-	end_agent(pair, 0, SIGKILL);
-	assert_int_equal(pair->routers[0].sa_count, 2);
-	changes = pair->routers[1].changes;
-	start_agent(pair, 0);
-	/* Orphans: tunnel-agent would time them out. */
-	pair->routers[0].sa_count = 0;
-	assert_int_equal(start(pair, 0, 1, true, NULL).outcome, BUS_DONE);
-	assert_true(run_until(pair->base, 5000, are_both_up, pair));
-	run_until(pair->base, 300, NULL, NULL);
-	assert_int_equal(pair->routers[1].status, VPNSIP__IKE_STATUS__IKE_UP);
-	assert_int_equal(pair->routers[1].changes, changes + 1);
-	assert_int_equal(pair->routers[1].sa_count, 2);
-	assert_int_equal(pair->routers[1].initiator_spi, pair->routers[0].initiator_spi);
-}
-
-static void leaving_is_not_hanging_up(void **state)
-{
-	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
-
-	bring_up(pair, 1);
-	end_agent(pair, 0, SIGTERM);
-	run_until(pair->base, 300, NULL, NULL);
-	assert_int_equal(pair->routers[0].removals, 0);
-	assert_int_equal(pair->routers[1].status, VPNSIP__IKE_STATUS__IKE_UP);
-}
-
-static bool has_second_new_sas(void *context)
-{
-	return ((struct pair *)context)->routers[1].installs >= 4;
-}
-
-static void lost_sas_are_replaced(void **state)
-{
-	struct pair *pair = open_pair(state, GOOD_KEY, GOOD_KEY);
-
-	bring_up(pair, 1);
-	publish_tunnel(&pair->routers[1]);
-	run_until(pair->base, 300, NULL, NULL);
-	assert_int_equal(pair->routers[1].installs, 2);
-	pair->routers[1].sa_count = 0;
-	publish_tunnel(&pair->routers[1]);
-	assert_true(run_until(pair->base, 3000, has_second_new_sas, pair));
-	assert_true(are_both_up(pair));
-}
-
 static bool have_sas_of_one_session(void *context)
 {
 	const struct pair *pair = context;
@@ -551,9 +500,6 @@ int main(void)
 		CASE(reported_limit_rekeys_child),
 		CASE(peer_is_probed),
 		CASE(pinned_fingerprint_differs),
-		CASE(restarted_agent_takes_over),
-		CASE(leaving_is_not_hanging_up),
-		CASE(lost_sas_are_replaced),
 		CASE(ended_sessions_leave_no_sas),
 		CASE(responder_is_up_when_its_answer_has_left),
 		CASE(stuck_tunnel_agent_fails_the_session),
