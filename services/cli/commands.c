@@ -68,6 +68,14 @@ const struct command commands[] = {
               command_check),
 	ORDER("monitor [SERVICE...]", "every message between the services, until interrupted",
               command_monitor),
+	{
+		.pattern = "trace [WHAT...]",
+		.help = "the life of one attempt across all processes, as a ladder",
+		.options = "list narrow",
+		.details = "  WHAT is a session (its tunnel), a number, 'attempt N', or 'last'.\n"
+			   "  * state change, # change in the kernel, @ timer",
+		.run = command_trace,
+	},
 	DEBUG("state", "what stands inside it, one object a line", state),
 	DEBUG("stats", "its counters", stats),
 	DEBUG("peers", "how it sees the others: health, events, requests", peers),
@@ -116,6 +124,10 @@ const struct command commands[] = {
 	ORDER("undebug all", "switch all debugging off, in every service", command_undebug_all),
 	ORDER("no debug all", "switch all debugging off, in every service", command_undebug_all),
 	ORDER("show debugging", "what is switched on, in which service", command_show_debugging),
+	ORDER("health SERVICE", "is it up? One line; status 0 or 1, for health checks",
+              command_health),
+	ORDER("replay FILE SERVICE", "feed a recording to a service's core and compare",
+              command_replay),
 	ORDER("help", "this list", command_help),
 };
 

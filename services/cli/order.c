@@ -68,14 +68,6 @@ int command_clear(const struct cli *cli, const struct words *words)
 	return release(cli, words, "clear session");
 }
 
-int command_shutdown(const struct cli *cli, const struct words *words)
-{
-	Vpnsip__ShutDown order = VPNSIP__SHUT_DOWN__INIT;
-
-	(void)words;
-	return order_coordinator(cli, &order.base);
-}
-
 static bool is_confirmed(const struct cli *cli)
 {
 	char answer[16] = "";
