@@ -16,6 +16,9 @@ DEAD_MAN_CALLS = 10
 DEAD_MAN_LIMIT_SECONDS = 65
 ADOPT_SESSIONS = 200
 ADOPT_LIMIT_SECONDS = 2
+ADOPT_WAIT_SECONDS = 20
+ADOPT_STAY_SECONDS = 17  # an owner that is absent for 15 s counts as empty
+BATCH = 10
 PASSWORD = "carrier-password-many"
 
 
@@ -73,7 +76,7 @@ class ManyLab(Lab):
     """`count` numbers, WAN interfaces and tunnels at each router."""
 
     def __init__(self, count):
-        settings = [Settings(idle_time=600, allow_faults=True, restart_delay=None) for _ in range(2)]
+        settings = [Settings(idle_time=600, timers={}) for _ in range(2)]
         super().__init__(*settings)
         self.count = count
         users = {number(site, k): PASSWORD for site in (A, B) for k in range(count)}
@@ -92,7 +95,8 @@ class ManyLab(Lab):
         net, space = self.topology.net, router.space
         space.batch("".join(f"link add wan{k + 1} type veth peer name w{site.name}{k} netns {net.name}\n"
                             f"addr add {wan_address(site, k)}/16 dev wan{k + 1}\nlink set wan{k + 1} up\n" for k in range(self.count)))
-        space.sysctl(**{f"net_ipv4_conf_wan{k + 1}_rp__filter": 0 for k in range(self.count)})
+        # Each address is answered for by its own interface alone, not by all of them.
+        space.sysctl(net_ipv4_conf_all_arp__ignore=1, **{f"net_ipv4_conf_wan{k + 1}_rp__filter": 0 for k in range(self.count)})
         space.batch("".join(f"addr add {overlay(site, k)}/32 dev lo\n" for k in range(self.count)))
         net.batch("".join(f"link set w{site.name}{k} master wan up\n" for k in range(self.count)))
 
@@ -104,36 +108,80 @@ class ManyLab(Lab):
             router.start()
         for router in self.routers.values():
             router.wait_up(30)
-        wait_for(lambda: self.statistic("usrloc", "location-contacts") == 2 * self.count, seconds, f"{2 * self.count} numbers registered", interval=0.2)
+        wait_for(lambda: self.statistic("usrloc", "location_contacts") == 2 * self.count, seconds, f"{2 * self.count} numbers registered", interval=0.2)
 
     def statistic(self, group, name):
         """One of the carrier's counters; its lists are too long for kamcmd."""
         return int(re.search(rf"{name} = (\d+)", self.carrier.control("stats.get_statistics", f"{group}:"))[1])
 
-    def call_all(self, seconds=60):
-        for k in range(self.count):
-            self.a.cli("call", number(B, k))
-        try:
-            wait_for(lambda: self.up_count() == self.count, seconds, "sessions up", interval=0.3)
-        except LabError as failure:
-            raise LabError(f"{failure}: {self.up_count()} of {self.count} up") from None
+    def call_all(self):
+        """Ten at a time: what is measured afterwards is no rush of calls."""
+        for first in range(0, self.count, BATCH):
+            wanted = min(first + BATCH, self.count)
+            for k in range(first, wanted):
+                self.a.cli("call", number(B, k))
+            wait_for(lambda: self.up_count() >= wanted, 30, f"{wanted} sessions up", interval=0.1)
 
-    def up_count(self, router=None):
-        sessions = (router or self.a).show("vpn-sip", "session", "detail")["sessions"]
-        return sum(session["status"] == "SESSION_UP" for session in sessions)
+    def calls(self, router):
+        """{tunnel: Call-ID} of the sessions that are up."""
+        sessions = router.show("vpn-sip", "session", "detail")["sessions"]
+        return {session["interface"]: session["sip_call_id"] for session in sessions if session["status"] == "SESSION_UP"}
+
+    def up_count(self):
+        return len(self.calls(self.a))
+
+    def open_calls(self):
+        return self.statistic("dialog", "active_dialogs")
 
 
-if __name__ == "__main__":
-    import sys
-    count = int(sys.argv[1])
-    lab = ManyLab(count)
+def dead_man():
+    """The caller's coordinator stops for good with calls up: sip-agent ends them alone. Returns (whether in time, a sentence)."""
+    lab = ManyLab(DEAD_MAN_CALLS)
     try:
-        began = time.time()
         lab.start()
-        print(f"registered {time.time()-began:.1f}")
         lab.call_all()
-        print(f"up {time.time()-began:.1f}")
-        print(lab.a.space.run("ping", "-c", "3", "-i", "0.2", "-I", overlay(A, count-1), overlay(B, count-1), check=False))
+        began = time.monotonic()
+        lab.a.processes["vpnsip-coordinator"].signal(signal.SIGSTOP)
+        first = 0.0
+        while lab.open_calls() and time.monotonic() - began < DEAD_MAN_LIMIT_SECONDS + 5:
+            if not first and lab.open_calls() < DEAD_MAN_CALLS:
+                first = time.monotonic() - began
+            time.sleep(0.2)
+        seconds, left = time.monotonic() - began, lab.open_calls()
+        lab.a.processes["vpnsip-coordinator"].signal(signal.SIGCONT)
+        ended = len(lab.carrier.call_records())
     finally:
-        for r in lab.routers.values(): print(r.logs()[-6000:])
         lab.close()
+    is_good = not left and ended == DEAD_MAN_CALLS and seconds <= DEAD_MAN_LIMIT_SECONDS
+    return is_good, (f"dead-man: coordinator stopped for good with {DEAD_MAN_CALLS} calls up: {left} still open after {seconds:.1f} s, first end after "
+                     f"{first:.1f} s, {ended} accounted (aim: all within {DEAD_MAN_LIMIT_SECONDS} s) {'reached' if is_good else 'MISSED'}")
+
+
+def adopt_many():
+    """The caller's coordinator is killed with many sessions up and starts again. Returns (whether all were adopted, a sentence)."""
+    lab = ManyLab(ADOPT_SESSIONS)
+    try:
+        lab.start()
+        lab.call_all()
+        before = lab.calls(lab.a)
+        lab.a.processes["vpnsip-coordinator"].stop(signal.SIGKILL)
+        began = time.monotonic()
+        lab.a.start_service("vpnsip-coordinator")
+        seconds, now = 0.0, {}
+        while time.monotonic() - began < ADOPT_WAIT_SECONDS:
+            try:
+                now = lab.calls(lab.a)
+            except (LabError, ValueError):
+                now = {}  # does not answer yet
+            seconds = time.monotonic() - began
+            if now == before:
+                break
+            time.sleep(0.05)
+        time.sleep(ADOPT_STAY_SECONDS)
+        stayed, open_calls = lab.calls(lab.a) == before, lab.open_calls()
+    finally:
+        lab.close()
+    adopted = sum(before[tunnel] == now.get(tunnel) for tunnel in before)
+    is_good = now == before and stayed and open_calls == ADOPT_SESSIONS and seconds <= ADOPT_LIMIT_SECONDS
+    return is_good, (f"adoption: coordinator killed with {len(before)} sessions up: {adopted} adopted {seconds:.2f} s after its start, "
+                     f"{open_calls} calls open {ADOPT_STAY_SECONDS} s later (aim: all within {ADOPT_LIMIT_SECONDS} s) {'reached' if is_good else 'MISSED'}")

@@ -125,10 +125,11 @@ def learn(role, lines, subscribers):
             continue
         entry = json.loads(line)
         sender, receiver, kind, body = entry["from"], entry["to"], entry["kind"], entry["body"]
-        if body == "ReleaseSession" or (body == "CallChanged" and entry["fields"]["status"] == "CALL_ENDED" and state == "SESSION_UP"):
+        status = entry["fields"].get("status")
+        if not is_ending and state == "SESSION_UP" and (body == "ReleaseSession" or status in ("CALL_ENDED", "RELEASING")):
             state, passed, is_ending = "RELEASING", {}, True
         elif body == "SessionChanged" and not is_ending:
-            state = entry["fields"]["status"]
+            state = status
         if ORDERED_BY_PEOPLE & {sender, receiver}:
             continue
         receivers = [receiver] if receiver else subscribers.get(sender, [])
