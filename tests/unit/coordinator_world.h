@@ -259,7 +259,7 @@ static void world_register(struct world *world, Vpnsip__RegistrationStatus statu
 }
 
 /* At rest: all services are up and hold nothing, the line is registered. */
-static struct world *world_create(const char *own_number)
+static inline struct world *world_create(const char *own_number)
 {
 	struct world *world = world_start(own_number, 1);
 
@@ -387,7 +387,7 @@ static void walk_incoming(struct world *world, enum session_state wanted)
 	finish_ordered(world);
 }
 
-static void world_to_state(struct world *world, enum session_state state, bool is_incoming)
+static inline void world_to_state(struct world *world, enum session_state state, bool is_incoming)
 {
 	if (state == SESSION_READY)
 		return;
