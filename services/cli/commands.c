@@ -66,8 +66,15 @@ const struct command commands[] = {
               command_purge),
 	ORDER("check [FILE]", "check a configuration file, the machine and the keyring",
               command_check),
-	ORDER("monitor [SERVICE...]", "every message between the services, until interrupted",
-              command_monitor),
+	{
+		.pattern = "monitor [SERVICE...]",
+		.help = "every message between the services, until interrupted",
+		.options = "message session kind from to count latency write read",
+		.details = "  Of all services, or of those named. Secrets are not shown. --message "
+                           "may be "
+			   "given several times.",
+		.run = command_monitor,
+	},
 	{
 		.pattern = "trace [WHAT...]",
 		.help = "the life of one attempt across all processes, as a ladder",

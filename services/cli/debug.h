@@ -30,6 +30,9 @@ json_t *debug_unanswered(const struct cli *cli, const struct ordered *orders, si
 /** Makes an order of "POINT ACTION [MESSAGE]" and the options. False after a complaint. Strings point into words and cli. */
 bool fault_read(const struct cli *cli, const struct words *words, Vpnsip__SetFault *fault);
 
+/** Is there a message of that name? Complains, with what was probably meant, if not. */
+bool debug_is_message(const char *name);
+
 show_text_fn debug_faults_text;
 
 /* debug_send.c */

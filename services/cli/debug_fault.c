@@ -58,13 +58,13 @@ static int read_enum(const ProtobufCEnumDescriptor *type, const char *what, cons
 	return 0;
 }
 
-static bool read_message(const char *name)
+bool debug_is_message(const char *name)
 {
 	const ProtobufCMessageDescriptor *envelope = &vpnsip__envelope__descriptor;
 	const char *names[MOST_NAMES] = {NULL}, *near;
 	size_t count = 0;
 
-	if (!name || bus_body_type(name))
+	if (bus_body_type(name))
 		return true;
 	for (unsigned i = 0; i < envelope->n_fields && count < MOST_NAMES; i++)
 		if (envelope->fields[i].type == PROTOBUF_C_TYPE_MESSAGE)
@@ -129,7 +129,8 @@ bool fault_read(const struct cli *cli, const struct words *words, Vpnsip__SetFau
 	                                               words_get(words, "ACTION"));
 	if (!fault->action)
 		return false;
-	if (fault->point != VPNSIP__FAULT_POINT__NAMED_POINT && !read_message(message))
+	if (message && fault->point != VPNSIP__FAULT_POINT__NAMED_POINT &&
+	    !debug_is_message(message))
 		return false;
 	if (peer && !command_service(peer, &fault->peer))
 		return false;

@@ -21,29 +21,21 @@ struct monitor {
 	struct bus *bus;
 	struct event_base *base;
 	unsigned watched;
+	struct monitor_output *output;
 	uint64_t shown_traces[SHOWN_ORDERS];
 	unsigned next_shown;
 };
 
-static void print(const struct monitor *monitor, const Vpnsip__Envelope *envelope,
-                  Vpnsip__Service to)
+static void take(struct monitor *monitor, const Vpnsip__Envelope *event)
 {
-	json_t *model = monitor_model(envelope, to,
-	                              bus_wall_usec(monitor->bus) - bus_mono_usec(monitor->bus));
-
-	if (monitor->cli->wants_json) {
-		json_dumpf(model, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
-		fputc('\n', stdout);
-	} else {
-		monitor_text(stdout, model);
-	}
-	fflush(stdout);
-	json_decref(model);
+	monitor_take(monitor->output, event);
+	if (monitor->output->is_full)
+		event_base_loopbreak(monitor->base);
 }
 
 static void on_event(void *context, const Vpnsip__Envelope *event)
 {
-	print(context, event, VPNSIP__SERVICE__SERVICE_UNSPECIFIED);
+	take(context, event);
 }
 
 /* What a command line orders is shown with its reply, except that we enable taps. */
@@ -69,14 +61,12 @@ static void on_tap(void *context, const Vpnsip__Envelope *event)
 	struct monitor *monitor = context;
 	const Vpnsip__Tapped *tapped = event->tapped;
 	Vpnsip__Envelope *inner;
-	bool was_sent_by_source = tapped->point == VPNSIP__TAP_POINT__REQUEST_SENT ||
-	                          tapped->point == VPNSIP__TAP_POINT__REPLY_SENT;
 
 	if (!monitor_is_shown(tapped, monitor->watched))
 		return;
 	inner = vpnsip__envelope__unpack(NULL, tapped->envelope.len, tapped->envelope.data);
 	if (inner && is_of_interest(monitor, tapped, inner))
-		print(monitor, inner, was_sent_by_source ? tapped->peer : event->source);
+		take(monitor, event);
 	bus_free_envelope(inner);
 }
 
@@ -167,13 +157,10 @@ static bool read_services(const struct words *words, unsigned *watched)
 {
 	*watched = 0;
 	for (size_t i = 0; i < words->count; i++) {
-		Vpnsip__Service service = bus_service_by_name(words->arguments[i].value);
+		Vpnsip__Service service;
 
-		if (service == VPNSIP__SERVICE__SERVICE_UNSPECIFIED ||
-		    service == VPNSIP__SERVICE__CLI) {
-			command_complain("there is no service '%s'", words->arguments[i].value);
+		if (!command_service(words->arguments[i].value, &service))
 			return false;
-		}
 		*watched |= BUS_SERVICE(service);
 	}
 	if (words->count == 0)
@@ -181,17 +168,51 @@ static bool read_services(const struct words *words, unsigned *watched)
 	return true;
 }
 
-int command_monitor(const struct cli *cli, const struct words *words)
+static int watch(const struct cli *cli, unsigned watched, struct monitor_output *output)
 {
-	struct monitor monitor = {.cli = cli};
+	struct monitor monitor = {.cli = cli, .watched = watched, .output = output};
 	int status;
 
-	if (!read_services(words, &monitor.watched))
-		return CLI_FAILED;
 	monitor.base = event_base_new();
 	if (!monitor.base)
 		return CLI_FAILED;
 	status = run(&monitor);
 	event_base_free(monitor.base);
+	return status;
+}
+
+int command_monitor(const struct cli *cli, const struct words *words)
+{
+	static struct monitor_output output;
+	const char *to_file = options_get(cli, "write"), *from_file = options_get(cli, "read");
+	const struct bus_environment *clock = &bus_system_environment;
+	unsigned long long count;
+	unsigned watched;
+	int status;
+
+	output = (struct monitor_output){
+		.wants_json = cli->wants_json,
+		.wants_latency = options_get(cli, "latency") != NULL,
+		.wall_offset_usec = clock->wall_usec(clock->context) -
+	                            clock->mono_usec(clock->context),
+	};
+	if (!read_services(words, &watched) || !monitor_filter_read(cli, &output.filter) ||
+	    !options_number(cli, "count", 1, UINT32_MAX, 0, &count))
+		return CLI_FAILED;
+	output.remaining = count;
+	if (to_file && from_file) {
+		command_complain("-w and -r exclude each other");
+		return CLI_FAILED;
+	}
+	if (from_file)
+		return monitor_file_show(from_file, &output);
+	if (to_file && !(output.file = monitor_file_create(to_file, output.wall_offset_usec)))
+		return CLI_FAILED;
+	status = watch(cli, watched, &output);
+	if (output.file) {
+		fclose(output.file);
+		command_complain("%llu messages are in %s", (unsigned long long)output.written,
+		                 to_file);
+	}
 	return status;
 }

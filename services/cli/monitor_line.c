@@ -132,6 +132,8 @@ void monitor_text(FILE *stream, const json_t *model)
 	        text_of(model, "from"), *to ? to : "all", text_of(model, "kind"),
 	        text_of(model, "body"), *session ? " " : "", session);
 	print_fields(stream, json_object_get(model, "fields"));
+	if (json_object_get(model, "latency_usec"))
+		fprintf(stream, " (%.3f ms)", (double)number_of(model, "latency_usec") / 1000);
 	fputc('\n', stream);
 }
 

@@ -37,7 +37,7 @@ const struct option_of_command command_options[] = {
 	{"from", "SERVICE", "only what this service sent", '\0'},
 	{"to", "SERVICE", "only what was sent to this service", '\0'},
 	{"latency", NULL, "with each reply, how long after its request it came", '\0'},
-	{"write", "FILE", "write the messages to FILE too", 'w'},
+	{"write", "FILE", "write the messages to FILE, and show none", 'w'},
 	{"read", "FILE", "show the messages of FILE, instead of those of now", 'r'},
 	{"list", NULL, "the attempts that can be shown", '\0'},
 	{"narrow", NULL, "a list instead of columns", '\0'},
