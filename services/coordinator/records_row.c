@@ -159,7 +159,9 @@ static void reopen(struct record *record)
 void record_follow_call(struct record *record, const Vpnsip__CallChanged *call,
                         const struct record_time *now)
 {
-	bool is_guess = call->is_end_estimated || !call->ended_at_usec;
+	/* A call that sip-agent took up again when its session was over already has ended before, or not. */
+	bool is_guess = call->is_end_estimated || !call->ended_at_usec ||
+	                (call->is_restored && !record->is_held);
 	uint64_t ended_at_usec = call->ended_at_usec ? call->ended_at_usec : now->wall_usec;
 
 	/* What sip-agent has seen is not undone by an older or a poorer report. */

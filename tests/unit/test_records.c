@@ -352,6 +352,39 @@ static void test_an_estimate_of_sip_agent_is_marked(void **state)
 	assert_int_equal(row.ended_at_usec, answered + 40 * SECOND);
 }
 
+/* Its BYE may be answered 200 by a carrier that ended the call long ago. */
+static void test_a_call_taken_up_after_its_session_is_estimated(void **state)
+{
+	struct world *world = *state;
+	uint64_t answered = world->now.wall_usec;
+	Vpnsip__CallChanged over;
+
+	begin_own(world, 7);
+	answer(world);
+	pass(world, 40 * SECOND);
+	over = ended(world, answered);
+	over.is_restored = true;
+	rest(world, "idle for 2 s");
+	records_call_changed(world->records, &over);
+	assert_int_equal(stored(world, 7).end, GUESS);
+}
+
+static void test_a_call_taken_up_in_its_session_is_exact(void **state)
+{
+	struct world *world = *state;
+	uint64_t answered = world->now.wall_usec;
+	Vpnsip__CallChanged over;
+
+	begin_own(world, 7);
+	answer(world);
+	pass(world, 40 * SECOND);
+	over = ended(world, answered);
+	over.is_restored = true;
+	become(world, SESSION_RELEASING);
+	records_call_changed(world->records, &over);
+	assert_int_equal(stored(world, 7).end, EXACT);
+}
+
 static void test_an_exact_end_replaces_an_estimate(void **state)
 {
 	struct world *world = *state;
@@ -743,6 +776,8 @@ int main(void)
 		TEST(test_a_refused_order_is_not_billed),
 		TEST(test_an_end_that_nobody_saw_is_estimated_late),
 		TEST(test_an_estimate_of_sip_agent_is_marked),
+		TEST(test_a_call_taken_up_after_its_session_is_estimated),
+		TEST(test_a_call_taken_up_in_its_session_is_exact),
 		TEST(test_an_exact_end_replaces_an_estimate),
 		TEST(test_an_unseen_answer_is_never_undercounted),
 		TEST(test_a_young_call_unknown_to_sip_agent_was_never_placed),
