@@ -106,7 +106,8 @@ int main(int argc, char **argv)
 	struct bus_options options = {
 		.environment = &bus_system_environment,
 		.calls = BUS_SERVICE(VPNSIP__SERVICE__TRACK_AGENT) |
-	                 BUS_SERVICE(VPNSIP__SERVICE__NAT_QOS_AGENT),
+	                 BUS_SERVICE(VPNSIP__SERVICE__NAT_QOS_AGENT) |
+	                 BUS_SERVICE(VPNSIP__SERVICE__SIP_AGENT),
 		.handlers = &handlers,
 	};
 	struct client client = {0};
