@@ -214,5 +214,5 @@ int command_monitor(const struct cli *cli, const struct words *words)
 		command_complain("%llu messages are in %s", (unsigned long long)output.written,
 		                 to_file);
 	}
-	return status;
+	return output.has_failed ? CLI_FAILED : status;
 }

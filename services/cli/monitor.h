@@ -68,7 +68,8 @@ struct monitor_output {
 	uint64_t wall_offset_usec;
 	uint64_t remaining; /* of --count; 0 = no limit */
 	uint64_t written;
-	bool is_full; /* --count is reached, or the file takes no more */
+	bool has_failed; /* the file takes no more */
+	bool is_full;    /* --count is reached, or it has failed */
 	struct monitor_filter filter;
 	struct monitor_latency latency;
 };

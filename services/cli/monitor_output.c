@@ -39,7 +39,7 @@ static void put(struct monitor_output *output, const Vpnsip__Envelope *event,
 		return;
 	output->written++;
 	if (output->file)
-		output->is_full = !monitor_file_write(output->file, event);
+		output->is_full = output->has_failed = !monitor_file_write(output->file, event);
 	else
 		print(output, envelope, to, latency_usec);
 	if (output->remaining && --output->remaining == 0)
@@ -69,7 +69,8 @@ FILE *monitor_file_create(const char *path, uint64_t wall_offset_usec)
 {
 	FILE *file = fopen(path, "we");
 
-	if (!file || fprintf(file, HEAD "%" PRIu64 "\n", wall_offset_usec) < 0) {
+	if (!file || fprintf(file, HEAD "%" PRIu64 "\n", wall_offset_usec) < 0 ||
+	    fflush(file) != 0) {
 		command_complain("%s: %s", path, strerror(errno));
 		if (file)
 			fclose(file);
