@@ -49,7 +49,7 @@ static json_t *call_to_json(const struct call *call)
 	print_tunnel(local, &call->local, call->has_local);
 	return json_pack(
 		"{s:i, s:i, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:b, s:i, "
-	        "s:i}",
+		"s:i}",
 		"state", call->state, "direction", call->direction, "call_id", call->call_id,
 		"attempt", (json_int_t)call->attempt, "tunnel", call->tunnel, "local_number",
 		call->local_number, "remote_number", call->remote_number, "local_tunnel", local,
@@ -68,7 +68,7 @@ static json_t *to_json(const struct dialog_record *record)
 	inet_ntop(AF_INET, &record->wan_address, wan_address, sizeof(wan_address));
 	json_t *dialog = json_pack(
 		"{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:s, s:b, s:s, s:s, s:I, s:I, s:s, s:i, "
-	        "s:b, s:I, s:b}",
+		"s:b, s:I, s:b}",
 		"local", record->local, "remote", record->remote, "routes", record->routes,
 		"target", record->target, "local_sequence", (json_int_t)record->local_sequence,
 		"remote_sequence", (json_int_t)record->remote_sequence, "branch", record->branch,

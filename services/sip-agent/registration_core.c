@@ -185,3 +185,17 @@ bool registration_core_is_registered(const struct registration_core *core)
 {
 	return core->expires_at_usec != 0;
 }
+
+const char *registration_state_name(enum registration_state state)
+{
+	static const char *const names[REGISTRATION_STATE_COUNT] = {
+		[REGISTRATION_OFF] = "OFF",
+		[REGISTRATION_ASKING] = "ASKING",
+		[REGISTRATION_WAITING] = "WAITING",
+		[REGISTRATION_HELD] = "HELD",
+		[REGISTRATION_REFRESHING] = "REFRESHING",
+		[REGISTRATION_LEAVING] = "LEAVING",
+	};
+
+	return names[state];
+}

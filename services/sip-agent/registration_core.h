@@ -75,4 +75,7 @@ enum registration_action registration_core_handle(struct registration_core *core
 /** Whether the registrar still holds our binding. */
 bool registration_core_is_registered(const struct registration_core *core);
 
+/** "HELD" and so on. */
+const char *registration_state_name(enum registration_state state);
+
 #endif

@@ -107,6 +107,11 @@ static bool respond(struct sofia_auth *auth, struct sofia_line *line, const nta_
 	size_t count = read_challenges(home, line, request, header, challenges);
 	int chosen = digest_choose(challenges, count);
 	bool is_repeated = answer[0];
+	log_debug(LOG_SIP_PREAUTH, NULL, NULL,
+	          "line %s: %s challenged: %zu challenges, realm %s, algorithm %s",
+	          line->config->number, nta_outgoing_method_name(request), count,
+	          chosen >= 0 ? challenges[chosen].realm : "-",
+	          chosen >= 0 && challenges[chosen].algorithm ? challenges[chosen].algorithm : "-");
 	if (!line->config->credentials_file) {
 		snprintf(why, why_size,
 		         "the carrier asks for a password and no credentials-file is configured");
@@ -125,6 +130,8 @@ static bool respond(struct sofia_auth *auth, struct sofia_line *line, const nta_
 		if (nta_outgoing_method(request) == sip_method_register)
 			snprintf(line->realm, sizeof(line->realm), "%s", challenges[chosen].realm);
 	}
+	if (!is_ok)
+		log_debug(LOG_SIP_ERROR, NULL, NULL, "line %s: %s", line->config->number, why);
 	su_home_deinit(home);
 	return is_ok;
 }

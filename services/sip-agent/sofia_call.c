@@ -249,6 +249,22 @@ static bool is_leaving(enum call_state state)
 	return state == CALL_STATE_BYE_OWED || state == CALL_STATE_LEAVING;
 }
 
+/* How full it is. */
+static void tell_level(const struct sofia *sofia)
+{
+	size_t calls = 0, offers = 0, ended = 0;
+
+	if (!log_is_on(LOG_SIP_LEVEL, NULL))
+		return;
+	for (const struct sofia_call *call = sofia->calls; call; call = call->next) {
+		calls++;
+		offers += call->call.state == CALL_STATE_OFFERED;
+		ended += call->call.state == CALL_STATE_ENDED;
+	}
+	log_debug(LOG_SIP_LEVEL, NULL, NULL, "%zu calls, of them %zu offered and %zu ended", calls,
+	          offers, ended);
+}
+
 static void count_debts(struct sofia_counters *counters, enum call_state was, enum call_state is)
 {
 	counters->cancels_owed += !is_cancelling(was) && is_cancelling(is);
@@ -295,6 +311,7 @@ void sofia_call_handle(struct sofia_call *call, enum call_event event)
 		return;
 	tell_change(call, was, event);
 	count_debts(&call->line->sofia->counters, was, call->call.state);
+	tell_level(call->line->sofia);
 	sofia_call_limit_state(call);
 	if (call->call.state == CALL_STATE_ANSWERED)
 		sofia_session_arm(call);

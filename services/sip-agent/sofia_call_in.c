@@ -45,6 +45,9 @@ static void refuse(struct sofia_line *line, nta_incoming_t *request,
 	                    SIPTAG_WARNING_STR(refusal->warning_code ? warning : NULL), TAG_END());
 	nta_incoming_destroy(request);
 	line->sofia->counters.requests_refused++;
+	log_debug(LOG_SIP_ERROR, NULL, number, "INVITE on line %s refused: %u %s",
+	          line->config->number, refusal->sip_status,
+	          refusal->warning_text ? refusal->warning_text : "");
 	log_session(LOG_NOTICE, NULL, number, "incoming call on line %s refused: %u %s",
 	            line->config->number, refusal->sip_status,
 	            refusal->warning_text ? refusal->warning_text : "");
@@ -76,8 +79,10 @@ static const struct sofia_refusal *find_caller(const sip_t *sip, char number[NUM
 				user = identity->paid_url->url_host;
 			if (user && strncasecmp(user, "anonymous", 9) == 0)
 				break;
-			if (!user || !number_normalise(user, found) ||
-			    (!verdict && strcmp(found, number) != 0)) {
+			bool is_number = user && number_normalise(user, found);
+			log_debug(LOG_SIP_TRANSLATE, NULL, NULL, "P-Asserted-Identity %s -> %s",
+			          user ? user : "-", is_number ? found : "no telephone number");
+			if (!is_number || (!verdict && strcmp(found, number) != 0)) {
 				verdict = &unusable;
 			} else {
 				verdict = NULL;
@@ -294,6 +299,12 @@ static void offer_call(struct sofia_line *line, nta_incoming_t *request, const s
 	snprintf(call->call.call_id, sizeof(call->call.call_id), "%s", sip->sip_call_id->i_id);
 	snprintf(call->call.remote_number, sizeof(call->call.remote_number), "%s", number);
 	call->invite_text = print_invite(sip);
+	sofia_debug_text(LOG_SIP_MEDIA, &call->call, "offer received", call->offer,
+	                 strlen(call->offer));
+	log_debug(LOG_SIP_FEATURE, NULL, number,
+	          "call %s: the caller %s session timers, asks for %u s", call->call.call_id,
+	          call->request_terms.supports_timer ? "knows" : "does not know",
+	          call->request_terms.interval_sec);
 	nta_incoming_bind(request, on_ack_cancel, call);
 	/* The 100 stops the carrier's repetitions: from here on the caller waits for us. */
 	sofia_dialog_store(call);

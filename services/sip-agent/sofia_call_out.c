@@ -126,6 +126,10 @@ static enum sofia_outcome place(struct sofia_line *line, const struct sofia_call
 		return outcome;
 	}
 	sofia_attempt_note(line->sofia, order->tunnel, order->attempt);
+	log_debug(LOG_SIP_TRANSLATE, order->tunnel, order->remote_number, "%s -> %s",
+	          order->remote_number, call->remote_uri);
+	log_debug(LOG_SIP_FEATURE, order->tunnel, order->remote_number,
+	          "Supported: timer, Session-Expires %u s; 100rel is not offered", call->asked_sec);
 	log_session(LOG_INFO, order->tunnel, order->remote_number, "call %s: INVITE sent",
 	            call->call.call_id);
 	sofia_call_begin(call);
@@ -172,6 +176,8 @@ void sofia_call_keep_refusal(struct sofia_call *call, int status, const sip_t *s
 	call->call.sip_status = (unsigned)status;
 	const char *failure = sofia_local_failure(sip);
 
+	log_debug(LOG_SIP_ERROR, call->call.tunnel, call->call.remote_number,
+	          "INVITE failed: %d %s", status, failure ? failure : "");
 	if (failure || !sip) {
 		call_set_cause(&call->call, "the carrier %s",
 		               failure ? failure : "does not answer");

@@ -116,6 +116,7 @@ static bool write_record(struct sofia_call *call, const struct dialog_record *re
 	if (!sofia->store_failure[0])
 		log_session(LOG_ERR, call->call.tunnel, call->call.remote_number,
 		            "%s: no call is placed or answered, those that are up go on", why);
+	log_debug(LOG_SIP_ERROR, call->call.tunnel, call->call.remote_number, "%s", why);
 	snprintf(sofia->store_failure, sizeof(sofia->store_failure), "%s", why);
 	sofia->counters.store_failures++;
 	return false;

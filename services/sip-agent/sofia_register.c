@@ -98,6 +98,10 @@ static void send_register(struct sofia_line *line, bool is_leaving)
 		handle(line, REGISTRATION_REFUSED, 0);
 		return;
 	}
+	log_debug(LOG_SIP_DHCP, NULL, NULL,
+	          "line %s: static discovery: registrar %s from the configuration, no DHCP option "
+	          "is read",
+	          line->config->number, line->registrar + strlen("sip:"));
 	snprintf(domain, sizeof(domain), "sip:%.*s", (int)strcspn(at + 1, ">"), at + 1);
 	snprintf(expires, sizeof(expires), "%u", is_leaving ? 0 : line->core.asked_sec);
 	snprintf(contact, sizeof(contact), "%s;expires=%s", line->contact, expires);
@@ -142,6 +146,18 @@ static void act(struct sofia_line *line, enum registration_action action)
 	}
 }
 
+static void tell_change(const struct sofia_line *line, enum registration_event event,
+                        enum registration_state was)
+{
+	if (event == REGISTRATION_TIMER)
+		log_debug(LOG_SIP_EVENTS, NULL, NULL,
+		          "line %s: the timer of its registration ran out", line->config->number);
+	if (line->core.state != was)
+		log_debug(LOG_SIP_STATES, NULL, NULL, "line %s: registration %s -> %s",
+		          line->config->number, registration_state_name(was),
+		          registration_state_name(line->core.state));
+}
+
 static void handle(struct sofia_line *line, enum registration_event event, unsigned seconds)
 {
 	const bool was_registered = registration_core_is_registered(&line->core);
@@ -155,6 +171,7 @@ static void handle(struct sofia_line *line, enum registration_event event, unsig
 	bus_random(line->sofia->bus, &input.random, sizeof(input.random));
 	enum registration_action action = registration_core_handle(&line->core, &input);
 	const bool is_registered = registration_core_is_registered(&line->core);
+	tell_change(line, event, was);
 	if (is_registered && !was_registered)
 		log_line(LOG_NOTICE, "line %s: registered at %s for %u s", line->config->number,
 		         line->registrar + strlen("sip:"), line->core.granted_sec);
