@@ -61,6 +61,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
 		bus->loop_lag_most_usec = bus->loop_lag_usec;
 	events_heartbeat(bus);
 	peers_tick(bus, lag);
+	record_tick(bus);
 	if (bus->guard != NULL)
 		transport_guard_tick(bus->guard);
 }
@@ -82,15 +83,25 @@ static void end_trace(evutil_socket_t fd, short what, void *context)
 	((struct bus *)context)->trace_id = 0;
 }
 
-static struct bus *new_bus(const struct bus_options *options)
+static struct bus *new_bus(const struct bus_options *options, char *why, size_t why_size)
 {
 	struct bus *bus = calloc(1, sizeof(*bus));
 
+	snprintf(why, why_size, "out of memory");
 	if (bus == NULL)
 		return NULL;
 	bus->lock_fd = -1;
 	bus->base = options->base;
 	bus->environment = *options->environment;
+	if (options->replay_file != NULL) {
+		bus->replay = replay_open(options->replay_file, options->self,
+		                          options->state_directory, why, why_size);
+		if (bus->replay == NULL) {
+			free(bus);
+			return NULL;
+		}
+		bus->environment = replay_environment(bus->replay);
+	}
 	bus->handlers = *options->handlers;
 	bus->context = options->context;
 	bus->log = options->log;
@@ -100,23 +111,17 @@ static struct bus *new_bus(const struct bus_options *options)
 	bus->self = options->self;
 	bus->loop_thread = pthread_self();
 	bus->is_listening = options->is_listening;
+	bus->state_directory = options->state_directory;
+	bus->records_state = options->records_state;
 	bus->epoch = random_id(bus);
 	bus->started_usec = bus_mono_usec(bus);
 	peers_init(bus, options->subscribes, options->calls);
 	return bus;
 }
 
-static int open_parts(struct bus *bus, const struct bus_options *options, char *why,
-                      size_t why_size)
+/** What a bus has with and without peers. */
+static int open_core(struct bus *bus, const struct bus_options *options)
 {
-	if (identity_load(&bus->identity, options->uid_map, why, why_size) != 0)
-		return -1;
-	if (options->is_listening) {
-		bus->lock_fd = instance_lock(options->run_directory, bus->self, why, why_size);
-		if (bus->lock_fd < 0)
-			return -1;
-	}
-	snprintf(why, why_size, "out of memory or descriptors");
 	bus->inbox = inbox_new(bus->base);
 	bus->replies = reply_cache_new();
 	bus->trace = trace_new();
@@ -126,6 +131,27 @@ static int open_parts(struct bus *bus, const struct bus_options *options, char *
 		return -1;
 	if (options->allows_faults && (bus->faults = faults_new(bus)) == NULL)
 		return -1;
+	return 0;
+}
+
+static int open_parts(struct bus *bus, const struct bus_options *options, char *why,
+                      size_t why_size)
+{
+	if (bus->replay != NULL)
+		return open_core(bus, options);
+	if (identity_load(&bus->identity, options->uid_map, why, why_size) != 0)
+		return -1;
+	if (options->is_listening) {
+		bus->lock_fd = instance_lock(options->run_directory, bus->self, why, why_size);
+		if (bus->lock_fd < 0)
+			return -1;
+	}
+	snprintf(why, why_size, "out of memory or descriptors");
+	if (open_core(bus, options) != 0)
+		return -1;
+	if (options->record_name != NULL &&
+	    record_start(bus, options->record_name, true, why, why_size) != 0)
+		bus_log(bus, LOG_ERR, "bus: no recording: %s", why);
 	bus->transport = transport_open(options->run_directory, bus->inbox, &transport_handlers,
 	                                bus, why, why_size);
 	if (bus->transport == NULL)
@@ -144,9 +170,8 @@ static int open_parts(struct bus *bus, const struct bus_options *options, char *
 
 struct bus *bus_open(const struct bus_options *options, char *why, size_t why_size)
 {
-	struct bus *bus = new_bus(options);
+	struct bus *bus = new_bus(options, why, why_size);
 
-	snprintf(why, why_size, "out of memory");
 	if (bus != NULL && open_parts(bus, options, why, why_size) != 0) {
 		bus_close(bus);
 		bus = NULL;
@@ -162,6 +187,7 @@ void bus_close(struct bus *bus)
 
 	if (bus == NULL)
 		return;
+	record_stop(bus);
 	if (bus->tick != NULL)
 		event_free(bus->tick);
 	transport_guard_free(bus->guard);
@@ -185,6 +211,7 @@ void bus_close(struct bus *bus)
 	transport_free(bus->transport);
 	inbox_free(bus->inbox);
 	trace_free(bus->trace);
+	replay_free(bus->replay);
 	free(bus);
 }
 
@@ -210,5 +237,17 @@ uint64_t bus_wall_usec(const struct bus *bus)
 
 void bus_random(const struct bus *bus, void *octets, size_t size)
 {
+	Vpnsip__Record record = VPNSIP__RECORD__INIT;
+
+	if (bus->replay != NULL) {
+		replay_random(bus->replay, octets, size);
+		return;
+	}
 	bus->environment.random(bus->environment.context, octets, size);
+	if (bus->record == NULL)
+		return;
+	record.kind = VPNSIP__RECORD_KIND__RECORD_RANDOM;
+	record.octets.data = octets;
+	record.octets.len = size;
+	record_add((struct bus *)bus, &record);
 }

@@ -98,6 +98,10 @@ struct bus_options {
 	bool is_listening;           /* false for the CLI: no listeners of its own */
 	bool allows_faults;          /* SetFault is obeyed */
 	const char *state_directory; /* where recordings go; NULL = none are made */
+	const char *record_name;     /* records from the start; NULL = not */
+	bool records_state; /* the files of the state directory are part of a recording: nothing secret stands in them */
+	/* A recording to be played by bus_replay() instead of the peers. No sockets, no lock; NULL = the real thing. */
+	const char *replay_file;
 	const struct bus_handlers *handlers;
 	void *context; /* first argument of the handlers */
 	/* Told in ServiceStatus; NULL = "". They must outlive the bus. */
@@ -201,6 +205,30 @@ void bus_describe(struct bus_description *description, const char *format, ...)
 
 /** A number for `debug SERVICE stats`; `name` as in Counter. */
 void bus_describe_counter(struct bus_description *description, const char *name, uint64_t value);
+
+/**
+ * Adds what a core of the service gets (not `is_output`) or gives to the recording, if there is one; in a replay the outputs are
+ * compared. The octets must hold no secret. For inputs that the library does not see.
+ */
+void bus_record_core(struct bus *bus, const char *core, bool is_output, const void *octets,
+                     size_t size);
+
+/** Closes the recording, if there is one: before the service takes itself apart. */
+void bus_stop_recording(struct bus *bus);
+
+struct bus_replay_result {
+	uint64_t inputs, outputs; /* recorded ones */
+	uint64_t differences;
+	bool is_of_other_config; /* the recording was made with another configuration */
+};
+
+/**
+ * Plays the recording this bus was opened with, from its beginning to its end: the handlers see what they saw then, at the time
+ * and with the randomness of then, and what they send is compared with what they sent then, but for times, ids, epochs and
+ * sequence numbers. Each difference is told as a sentence with its place.
+ */
+void bus_replay(struct bus *bus, void (*told)(void *context, const char *difference), void *context,
+                struct bus_replay_result *result);
 
 /**
  * A place where a fault may be ordered (NAMED_POINT): kills, stops or delays the process there. Costs a comparison when none

@@ -149,6 +149,7 @@ static void describe_library(struct bus *bus, struct bus_description *descriptio
 	bus_describe_counter(description, "loop.lag-max-usec", bus->loop_lag_most_usec);
 	trace_describe(bus->trace, description);
 	faults_describe(bus->faults, description);
+	record_describe(bus, description);
 }
 
 static void free_lines(struct lines *lines)

@@ -45,6 +45,14 @@ void bus_publish(struct bus *bus, const char *session, const ProtobufCMessage *f
 	/* Counted even if it cannot be sent: receivers see the gap and ask for the snapshot. */
 	event.sequence = ++bus->sequence;
 	event.trace_id = current_trace(bus);
+	if (session != NULL)
+		event.session = (char *)session; /* only packed */
+	if (bus->replay != NULL) {
+		replay_output_envelope(bus->replay, VPNSIP__RECORD_KIND__RECORD_EVENT_SENT, 0, 0,
+		                       &event);
+		return;
+	}
+	record_add_envelope(bus, VPNSIP__RECORD_KIND__RECORD_EVENT_SENT, 0, 0, 0, &event);
 	publish(bus, &event, session);
 }
 
@@ -74,6 +82,7 @@ void events_deliver(struct bus *bus, const Vpnsip__Envelope *event)
 
 	bus->peers[event->source].counters.events_received++;
 	bus->trace_id = event->trace_id;
+	record_add_envelope(bus, VPNSIP__RECORD_KIND__RECORD_EVENT, event->source, 0, 0, event);
 	if (bus->handlers.event != NULL)
 		bus->handlers.event(bus->context, event);
 	bus->trace_id = trace_before;

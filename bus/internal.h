@@ -11,6 +11,8 @@
 #include "bus/faults.h"
 #include "bus/identity.h"
 #include "bus/inbox.h"
+#include "bus/record.h"
+#include "bus/replay.h"
 #include "bus/reply_cache.h"
 #include "bus/trace.h"
 #include "bus/transport.h"
@@ -58,6 +60,13 @@ struct bus {
 	struct event *trace_end; /* of bus_resume_trace() */
 	struct trace *trace;
 	struct faults *faults; /* NULL = none are allowed */
+	const char *state_directory;
+	bool records_state;
+	struct record *record;    /* NULL = none is made */
+	struct replay *replay;    /* NULL = the peers are real */
+	struct bus_timer *timers; /* all, newest first */
+	uint64_t timer_count;     /* ever made */
+	uint64_t request_count;   /* orders recorded */
 	_Atomic uint64_t state_revision;
 	_Atomic uint64_t last_request_id;
 	struct identity identity;
@@ -148,12 +157,19 @@ void peers_tick(struct bus *bus, uint64_t lag_usec);
 bool peers_are_complete(const struct bus *bus);
 void peers_free(struct bus *bus);
 
+/** Begins a recording with what is known of the peers, and asks them anew. */
+void peers_record(struct bus *bus);
+void peers_replay(struct bus *bus, Vpnsip__Service service, Vpnsip__PeerHealth health);
+
 /* requests.c */
 void requests_reply(void *call_context, enum transport_result result, const uint8_t *octets,
                     size_t size);
 /** A peer can be reached: send what waits for it. */
 void requests_peer_appeared(struct bus *bus, Vpnsip__Service peer);
 void requests_fail_all(struct bus *bus);
+/** The end of a call as recorded; false if there is no such call. */
+bool requests_replay(struct bus *bus, uint64_t id, enum bus_outcome outcome,
+                     const Vpnsip__Envelope *reply);
 /** How many have no reply yet. */
 unsigned requests_count(const struct bus *bus);
 /** For the trace: an order came to its end. Any thread. */
@@ -171,10 +187,19 @@ Vpnsip__Envelope *requests_outcome(struct bus *bus, Vpnsip__Service to, uint64_t
 /* serve.c */
 void serve_request(void *context, struct transport_request *slot, uid_t uid, const uint8_t *octets,
                    size_t size);
+/** An order as recorded; takes the envelope. */
+void serve_replay(struct bus *bus, Vpnsip__Envelope *order, uid_t uid, uint64_t number);
 void serve_free_open(struct bus *bus);
 
 /* status.c */
 void status_fill(struct bus *bus, struct bus_request *request);
+
+/* timer.c */
+
+/** A timer runs out as recorded; false and a sentence if it would not have. */
+bool timers_replay(struct bus *bus, uint64_t number, const char *name, char *why, size_t why_size);
+/** Stops one that should have run out so long ago, and says so; false if there is none. */
+bool timers_overdue(struct bus *bus, unsigned msec, char *text, size_t size);
 
 /* tap.c */
 void tap_enable(struct bus *bus, unsigned lifetime_sec);

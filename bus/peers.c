@@ -69,6 +69,16 @@ bool peers_are_complete(const struct bus *bus)
 	return true;
 }
 
+static void record_health(struct bus *bus, Vpnsip__Service service)
+{
+	Vpnsip__Record record = VPNSIP__RECORD__INIT;
+
+	record.kind = VPNSIP__RECORD_KIND__RECORD_PEER;
+	record.peer = service;
+	record.value = bus->peers[service].health;
+	record_add(bus, &record);
+}
+
 static void set_health(struct bus *bus, Vpnsip__Service service, Vpnsip__PeerHealth health)
 {
 	struct peer *peer = &bus->peers[service];
@@ -78,6 +88,7 @@ static void set_health(struct bus *bus, Vpnsip__Service service, Vpnsip__PeerHea
 	peer->health = health;
 	atomic_store(&peer->silent_since_usec,
 	             health == VPNSIP__PEER_HEALTH__PEER_SILENT ? peer->last_heard_usec : 0);
+	record_health(bus, service);
 	if (bus->handlers.peer != NULL)
 		bus->handlers.peer(bus->context, service, health);
 }
@@ -186,6 +197,7 @@ static void on_snapshot(void *context, enum bus_outcome outcome, const Vpnsip__E
 	peer->next_sequence = snapshot->sequence + 1;
 	peer->is_synchronised = true;
 	heard(bus, service);
+	record_add_envelope(bus, VPNSIP__RECORD_KIND__RECORD_SNAPSHOT, service, 0, 0, snapshot);
 	bus->handlers.resync(bus->context, service, snapshot);
 	replay(bus, service);
 }
@@ -206,6 +218,23 @@ void bus_ask_snapshot(struct bus *bus, Vpnsip__Service peer)
 {
 	if (bus->peers[peer].is_subscribed && is_connected(&bus->peers[peer]))
 		synchronise(bus, peer);
+}
+
+void peers_record(struct bus *bus)
+{
+	for (Vpnsip__Service service = VPNSIP__SERVICE__COORDINATOR;
+	     service <= VPNSIP__SERVICE__CLI; service++) {
+		if (!bus->peers[service].is_dialled)
+			continue;
+		record_health(bus, service);
+		bus_ask_snapshot(bus, service);
+	}
+}
+
+void peers_replay(struct bus *bus, Vpnsip__Service service, Vpnsip__PeerHealth health)
+{
+	if (service > 0 && service < PEER_COUNT)
+		set_health(bus, service, health);
 }
 
 static void found_gap(struct bus *bus, Vpnsip__Service service, uint64_t lost)

@@ -34,9 +34,10 @@ struct call {
 	struct event *timer;
 	const char *refusal; /* it was not sent for this reason */
 	bool is_waiting;
-	bool is_counted; /* in bus.unanswered */
-	bool is_double;  /* see bus.doubles */
-	bool is_lost;    /* a fault has it, or its reply */
+	bool is_recorded; /* the library's own GetSnapshot is not */
+	bool is_counted;  /* in bus.unanswered */
+	bool is_double;   /* see bus.doubles */
+	bool is_lost;     /* a fault has it, or its reply */
 	struct transport_call *sent;
 	uint8_t *octets;
 	size_t size;
@@ -184,12 +185,38 @@ static void finish(struct call *call, enum bus_outcome outcome, Vpnsip__Envelope
 	count(bus, call->to, outcome);
 	requests_note(bus, &call->begun, call->to, call->order, reply);
 	if (call->done != NULL) {
+		if (call->is_recorded)
+			record_add_envelope(bus, VPNSIP__RECORD_KIND__RECORD_REPLY, call->to,
+			                    call->id, outcome, reply);
 		bus->trace_id = call->trace_id;
 		call->done(call->context, outcome, reply);
 		bus->trace_id = trace_before;
 	}
 	bus_free_envelope(reply);
 	free(call);
+}
+
+static struct call *find(const struct bus *bus, uint64_t id)
+{
+	struct call *call;
+
+	HASH_FIND(hh, bus->calls, &id, sizeof(id), call);
+	return call;
+}
+
+bool requests_replay(struct bus *bus, uint64_t id, enum bus_outcome outcome,
+                     const Vpnsip__Envelope *reply)
+{
+	struct call *call = find(bus, id);
+	size_t size;
+	uint8_t *octets;
+
+	if (call == NULL)
+		return false;
+	octets = envelope_pack(reply, &size);
+	finish(call, outcome, octets != NULL ? envelope_unpack(octets, size) : NULL);
+	free(octets);
+	return true;
 }
 
 static void fail_unsent(struct call *call, const char *why)
@@ -209,14 +236,6 @@ static void end(struct call *call, enum transport_result result, const uint8_t *
 	reply = requests_outcome(call->bus, call->to, call->id, call->order, call->timeout_msec,
 	                         result, octets, size, &outcome);
 	finish(call, outcome, reply);
-}
-
-static struct call *find(const struct bus *bus, uint64_t id)
-{
-	struct call *call;
-
-	HASH_FIND(hh, bus->calls, &id, sizeof(id), call);
-	return call;
 }
 
 static void take_reply(struct bus *bus, const struct passage *passage, const uint8_t *octets,
@@ -348,6 +367,28 @@ static const char *shed(struct call *call)
 	return NULL;
 }
 
+/** In a recording, or to the replay in place of the peer. */
+static void note_call(struct call *call)
+{
+	struct bus *bus = call->bus;
+	Vpnsip__Envelope *envelope;
+
+	call->is_recorded = call->order != &vpnsip__get_snapshot__descriptor;
+	if ((bus->record == NULL && bus->replay == NULL) || !call->is_recorded ||
+	    call->octets == NULL)
+		return;
+	envelope = envelope_unpack(call->octets, call->size);
+	if (envelope == NULL)
+		return;
+	if (bus->replay != NULL)
+		replay_output_envelope(bus->replay, VPNSIP__RECORD_KIND__RECORD_REQUEST_SENT,
+		                       call->to, call->id, envelope);
+	else
+		record_add_envelope(bus, VPNSIP__RECORD_KIND__RECORD_REQUEST_SENT, call->to,
+		                    call->id, 0, envelope);
+	bus_free_envelope(envelope);
+}
+
 uint64_t bus_call(struct bus *bus, Vpnsip__Service to, const char *session,
                   const ProtobufCMessage *order, unsigned timeout_msec, bus_reply_fn *done,
                   void *context)
@@ -378,6 +419,9 @@ uint64_t bus_call(struct bus *bus, Vpnsip__Service to, const char *session,
 	call->octets = envelope_pack_order(bus, call->id, call->trace_id, session, order,
 	                                   timeout_msec, &call->size);
 	HASH_ADD(hh, bus->calls, id, sizeof(call->id), call);
+	note_call(call);
+	if (bus->replay != NULL)
+		return call->id;
 
 	call->refusal = call->octets == NULL ? "failed: out of memory"
 	                                     : requests_refusal(bus, to, order, call->size);

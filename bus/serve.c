@@ -22,6 +22,7 @@ struct bus_request {
 	struct transport_request *slot; /* NULL: nobody waits for the reply */
 	uid_t uid;
 	bool is_dispatched;
+	uint64_t number;  /* in the recording; 0 = stands in none */
 	bool is_repeated; /* of one that is being carried out: its reply is not kept */
 	Vpnsip__Envelope *order;
 };
@@ -45,6 +46,21 @@ void serve_free_open(struct bus *bus)
 		free_request(bus->open_requests);
 }
 
+/** In the recording, or to the replay in place of the sender. */
+static void note_reply(struct bus_request *request, const Vpnsip__Envelope *reply)
+{
+	struct bus *bus = request->bus;
+
+	if (request->number == 0)
+		return;
+	if (bus->replay == NULL)
+		record_add_envelope(bus, VPNSIP__RECORD_KIND__RECORD_REPLY_SENT,
+		                    request->order->source, request->number, 0, reply);
+	else
+		replay_output_envelope(bus->replay, VPNSIP__RECORD_KIND__RECORD_REPLY_SENT,
+		                       request->order->source, request->number, reply);
+}
+
 static uint8_t *pack_reply(struct bus_request *request, const ProtobufCMessage *body, size_t *size)
 {
 	const Vpnsip__Envelope *order = request->order;
@@ -57,6 +73,7 @@ static uint8_t *pack_reply(struct bus_request *request, const ProtobufCMessage *
 	reply.request_id = order->request_id;
 	reply.trace_id = order->trace_id;
 	reply.session = order->session;
+	note_reply(request, &reply);
 	return envelope_pack(&reply, size);
 }
 
@@ -196,15 +213,34 @@ static void set_log(struct bus *bus, struct bus_request *request)
 		bus_done(request);
 }
 
+static void record_order(struct bus *bus, struct bus_request *request)
+{
+	if (bus->record == NULL)
+		return;
+	request->number = ++bus->request_count;
+	record_add_envelope(bus, VPNSIP__RECORD_KIND__RECORD_REQUEST, request->order->source,
+	                    request->number, request->uid, request->order);
+}
+
+/** What the service itself answers. */
+static void dispatch_to_service(struct bus *bus, struct bus_request *request)
+{
+	if (request->order->body_case != VPNSIP__ENVELOPE__BODY_GET_SNAPSHOT) {
+		if (bus->handlers.request != NULL)
+			bus->handlers.request(bus->context, request, request->order);
+		else
+			bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "%s takes no orders",
+			         bus_service_name(bus->self));
+	} else if (bus->handlers.snapshot != NULL) {
+		bus->handlers.snapshot(bus->context, request);
+	} else {
+		bus_done(request);
+	}
+}
+
 static void dispatch(struct bus *bus, struct bus_request *request)
 {
 	switch (request->order->body_case) {
-	case VPNSIP__ENVELOPE__BODY_GET_SNAPSHOT:
-		if (bus->handlers.snapshot != NULL)
-			bus->handlers.snapshot(bus->context, request);
-		else
-			bus_done(request);
-		break;
 	case VPNSIP__ENVELOPE__BODY_GET_SERVICE_STATUS:
 		status_fill(bus, request);
 		break;
@@ -217,6 +253,12 @@ static void dispatch(struct bus *bus, struct bus_request *request)
 		break;
 	case VPNSIP__ENVELOPE__BODY_SET_LOG:
 		set_log(bus, request);
+		break;
+	case VPNSIP__ENVELOPE__BODY_START_RECORDING:
+		record_answer_start(bus, request, request->order->start_recording);
+		break;
+	case VPNSIP__ENVELOPE__BODY_STOP_RECORDING:
+		record_answer_stop(bus, request);
 		break;
 	case VPNSIP__ENVELOPE__BODY_SET_FAULT:
 		faults_set(bus->faults, request, request->order->set_fault);
@@ -231,11 +273,8 @@ static void dispatch(struct bus *bus, struct bus_request *request)
 		trace_answer(bus->trace, request, request->order->get_trace);
 		break;
 	default:
-		if (bus->handlers.request != NULL)
-			bus->handlers.request(bus->context, request, request->order);
-		else
-			bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "%s takes no orders",
-			         bus_service_name(bus->self));
+		record_order(bus, request);
+		dispatch_to_service(bus, request);
 		break;
 	}
 }
@@ -279,10 +318,10 @@ static bool is_allowed(struct bus *bus, const struct bus_request *request)
 	                    bus->self);
 }
 
+/** Takes the envelope. */
 static struct bus_request *new_request(struct bus *bus, struct transport_request *slot, uid_t uid,
-                                       const uint8_t *octets, size_t size)
+                                       Vpnsip__Envelope *order)
 {
-	Vpnsip__Envelope *order = envelope_unpack(octets, size);
 	struct bus_request *request = calloc(1, sizeof(*request));
 
 	if (order == NULL || request == NULL || order->kind != VPNSIP__ENVELOPE_KIND__REQUEST) {
@@ -357,7 +396,8 @@ static void serve(struct bus *bus, const struct passage *passage, const uint8_t 
                   size_t size)
 {
 	struct transport_request *slot = passage->is_copy ? NULL : passage->object;
-	struct bus_request *request = new_request(bus, slot, (uid_t)passage->number, octets, size);
+	struct bus_request *request = new_request(bus, slot, (uid_t)passage->number,
+	                                          envelope_unpack(octets, size));
 	uint64_t trace_before = bus->trace_id;
 
 	if (request == NULL) {
@@ -376,6 +416,19 @@ static void serve(struct bus *bus, const struct passage *passage, const uint8_t 
 	bus->trace_id = request->order->trace_id;
 	request->is_dispatched = true;
 	dispatch(bus, request);
+	bus->trace_id = trace_before;
+}
+
+void serve_replay(struct bus *bus, Vpnsip__Envelope *order, uid_t uid, uint64_t number)
+{
+	struct bus_request *request = new_request(bus, NULL, uid, order);
+	uint64_t trace_before = bus->trace_id;
+
+	if (request == NULL)
+		return;
+	request->number = number;
+	bus->trace_id = order->trace_id;
+	dispatch_to_service(bus, request);
 	bus->trace_id = trace_before;
 }
 

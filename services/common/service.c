@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "services/common/service.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <getopt.h>
 #include <signal.h>
@@ -16,6 +18,8 @@
 
 #define DEFAULT_RUN_DIRECTORY   "/run/vpnsip"
 #define DEFAULT_STATE_DIRECTORY "/var/lib/vpnsip"
+/* Exit status of --replay when nothing could be compared. */
+#define REPLAY_UNUSABLE         2
 
 enum {
 	OPTION_RUN_DIR = 256,
@@ -23,6 +27,8 @@ enum {
 	OPTION_UID_MAP,
 	OPTION_USER,
 	OPTION_ALLOW_FAULTS,
+	OPTION_RECORD,
+	OPTION_REPLAY,
 	OPTION_VERSION
 };
 
@@ -35,6 +41,8 @@ struct service_options {
 	const char *user;
 	bool only_checks;
 	bool allows_faults;
+	const char *record_name;
+	const char *replay_file;
 };
 
 static void print_help(const struct service *service)
@@ -48,6 +56,10 @@ static void print_help(const struct service *service)
 	       "  --uid-map FILE     lines \"SERVICE UID\" instead of the system users\n"
 	       "  --user NAME        user to run as when started by root, default %s; \"\" = stay\n"
 	       "  --allow-faults     obey `vpnsip debug SERVICE fault`: for tests\n"
+	       "  --record NAME      write what comes and goes to the state directory, "
+	       "NAME.record\n"
+	       "  --replay FILE      play such a file instead of running; tells what is different "
+	       "now\n"
 	       "  --version\n"
 	       "  --help\n",
 	       service->name, service->user);
@@ -63,6 +75,8 @@ static int read_options(const struct service *service, int argc, char **argv,
 		{"uid-map", required_argument, NULL, OPTION_UID_MAP},
 		{"user", required_argument, NULL, OPTION_USER},
 		{"allow-faults", no_argument, NULL, OPTION_ALLOW_FAULTS},
+		{"record", required_argument, NULL, OPTION_RECORD},
+		{"replay", required_argument, NULL, OPTION_REPLAY},
 		{"version", no_argument, NULL, OPTION_VERSION},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -91,6 +105,12 @@ static int read_options(const struct service *service, int argc, char **argv,
 			break;
 		case OPTION_ALLOW_FAULTS:
 			options->allows_faults = true;
+			break;
+		case OPTION_RECORD:
+			options->record_name = optarg;
+			break;
+		case OPTION_REPLAY:
+			options->replay_file = optarg;
 			break;
 		case OPTION_VERSION:
 			printf("%s %s\n", service->name, VPNSIP_VERSION);
@@ -167,6 +187,7 @@ static int run_loop(const struct service *service, struct service_context *conte
 	         context->config->file);
 	status = event_base_dispatch(context->base) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 	block_signals(); /* a second SIGTERM must not end what is leaving */
+	bus_stop_recording(context->bus);
 	if (service->stop)
 		service->stop(context);
 out:
@@ -177,6 +198,43 @@ out:
 	if (hang_up)
 		event_free(hang_up);
 	return status;
+}
+
+static void print_difference(void *context, const char *difference)
+{
+	(void)context;
+	puts(difference);
+}
+
+/* The exit status of --replay. */
+static int replay(const struct service *service, struct service_context *context)
+{
+	struct bus_replay_result result;
+
+	if (service->start && service->start(context) != 0)
+		return REPLAY_UNUSABLE;
+	bus_replay(context->bus, print_difference, NULL, &result);
+	if (result.is_of_other_config)
+		printf("recorded with another configuration than %s\n", context->config->file);
+	printf("replayed %llu inputs, %llu outputs, %llu differences\n",
+	       (unsigned long long)result.inputs, (unsigned long long)result.outputs,
+	       (unsigned long long)result.differences);
+	fflush(stdout);
+	if (service->stop)
+		service->stop(context);
+	return result.differences == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static void remove_directory(const char *path)
+{
+	DIR *directory = opendir(path);
+	const struct dirent *entry;
+
+	while (directory && (entry = readdir(directory)))
+		unlinkat(dirfd(directory), entry->d_name, 0);
+	if (directory)
+		closedir(directory);
+	rmdir(path);
 }
 
 static int set_log(void *context, const Vpnsip__SetLog *order)
@@ -227,6 +285,9 @@ static int run(const struct service *service, const struct service_options *opti
 		.is_listening = true,
 		.allows_faults = options->allows_faults,
 		.state_directory = context->state_directory,
+		.record_name = options->record_name,
+		.records_state = service->is_replayable,
+		.replay_file = options->replay_file,
 		.handlers = &handlers,
 		.context = context,
 		.version = VPNSIP_VERSION,
@@ -235,7 +296,7 @@ static int run(const struct service *service, const struct service_options *opti
 		.log = log_line,
 	};
 	char why[256];
-	int status = EXIT_FAILURE;
+	int status = options->replay_file ? REPLAY_UNUSABLE : EXIT_FAILURE;
 
 	block_signals();
 	context->base = event_base_new();
@@ -247,11 +308,34 @@ static int run(const struct service *service, const struct service_options *opti
 	context->bus = bus_open(&bus_options, why, sizeof(why));
 	if (!context->bus)
 		log_line(LOG_ERR, "cannot open the bus: %s", why);
+	else if (options->replay_file)
+		status = replay(service, context);
 	else
 		status = run_loop(service, context);
 	if (context->bus)
 		bus_close(context->bus);
 	event_base_free(context->base);
+	return status;
+}
+
+/* Nothing of the real service is touched: its state is a directory of its own. */
+static int run_replay(const struct service *service, const struct service_options *options,
+                      struct service_context *context)
+{
+	char directory[] = "/tmp/vpnsip-replay-XXXXXX";
+	int status;
+
+	if (!service->is_replayable) {
+		log_line(LOG_ERR, "%s cannot be replayed", service->name);
+		return REPLAY_UNUSABLE;
+	}
+	if (!mkdtemp(directory)) {
+		log_line(LOG_ERR, "cannot create %s: %s", directory, strerror(errno));
+		return REPLAY_UNUSABLE;
+	}
+	context->state_directory = directory;
+	status = run(service, options, context);
+	remove_directory(directory);
 	return status;
 }
 
@@ -292,7 +376,9 @@ int service_main(const struct service *service, int argc, char **argv)
 	config = config_load(options.config_file,
 	                     options.only_checks ? config_report_to_stream : report_at_start,
 	                     options.only_checks ? NULL : (void *)service);
-	status = options.only_checks ? check_only(config) : EXIT_FAILURE;
+	status = options.only_checks   ? check_only(config)
+	         : options.replay_file ? REPLAY_UNUSABLE
+	                               : EXIT_FAILURE;
 	if (!config || options.only_checks)
 		goto out;
 	log_set_level(config->log_level);
@@ -300,6 +386,10 @@ int service_main(const struct service *service, int argc, char **argv)
 		goto out;
 	context.config = config;
 	context.run_directory = options.run_directory;
+	if (options.replay_file) {
+		status = run_replay(service, &options, &context);
+		goto out;
+	}
 	context.state_directory = state_directory;
 	umask(007);
 	if (privileges_make_directories(service, options.user, options.run_directory,

@@ -39,12 +39,21 @@ struct service {
 	int (*start)(struct service_context *service);
 	/** Frees service->state. The bus is still open. */
 	void (*stop)(struct service_context *service);
+	/*
+	 * All it does follows from its messages, bus_timer, bus_random(), the bus's clock and its state directory, which
+	 * holds no secret: --replay is possible.
+	 */
+	bool is_replayable;
 	struct bus_handlers handlers; /* their context is the struct service_context */
 };
 
 /**
  * Options of every service: -c FILE, -n (check configuration and exit), --run-dir DIR, --state-dir DIR, --uid-map FILE,
- * --user NAME (empty = do not change user), --allow-faults (obey SetFault), --version, --help.
+ * --user NAME (empty = do not change user), --allow-faults (obey SetFault), --record NAME (write what comes and goes to
+ * <state-dir>/<service>/NAME.record), --replay FILE, --version, --help.
+ *
+ * --replay plays such a file to a service that is_replayable, without peers, privileges or directories, and prints what it does
+ * otherwise than then. Exit status 0 = nothing, 1 = something, 2 = the file or the configuration cannot be used.
  */
 int service_main(const struct service *service, int argc, char **argv);
 
