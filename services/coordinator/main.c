@@ -356,6 +356,7 @@ static const struct service coordinator_service = {
 	.calls = AGENTS,
 	.start = start,
 	.stop = stop,
+	.is_replayable = true,
 	.handlers =
 		{
 			.event = reports_event,
