@@ -74,9 +74,9 @@ class Pings:
 
     def __init__(self, lab, interval=PING_INTERVAL):
         self.interval = interval
+        self.log = lab.workspace.dir / "ping-a.log"
+        self.offset = self.log.stat().st_size if self.log.exists() else 0  # what earlier ones have written
         self.process = lab.start_ping(interval)
-        self.log = self.process.log
-        self.offset = 0 if self.log.stat().st_size < 4096 else self.log.stat().st_size
 
     def replies(self):
         """{sequence: (when sent, when answered)}"""

@@ -113,23 +113,29 @@ def sample(cases, count, seed):
 ORDERED_BY_PEOPLE = {"vpnsip", "cli"}
 
 
-def learn(role, lines, subscribers):
-    """Messages of one router from `vpnsip monitor --json`. The recording is one session from rest to rest.
+def entries(lines):
+    """The messages of a `vpnsip monitor --json`, in the order of their sending."""
+    return sorted((json.loads(line) for line in lines if line.startswith("{")), key=lambda entry: entry["mono_usec"])
 
-    What follows the order or the news of the end belongs to RELEASING, to the last message. `subscribers` is
-    {service: [services that hear its events]}.
+
+def end_of_session(caller_entries):
+    """When the operator hung up: from there all belongs to RELEASING, at both ends."""
+    return next(entry["mono_usec"] for entry in caller_entries if entry["body"] == "ReleaseSession")
+
+
+def learn(role, recorded, ended_at, subscribers):
+    """Messages of one router, of a recording of one session from rest to rest.
+
+    `subscribers` is {service: [services that hear its events]}.
     """
-    state, passed, found, is_ending = "READY_TO_CONNECT", {}, {}, False
-    for line in lines:
-        if not line.startswith("{"):
-            continue
-        entry = json.loads(line)
+    state, passed, found = "READY_TO_CONNECT", {}, {}
+    for entry in recorded:
         sender, receiver, kind, body = entry["from"], entry["to"], entry["kind"], entry["body"]
-        status = entry["fields"].get("status")
-        if not is_ending and state == "SESSION_UP" and (body == "ReleaseSession" or status in ("CALL_ENDED", "RELEASING")):
-            state, passed, is_ending = "RELEASING", {}, True
-        elif body == "SessionChanged" and not is_ending:
-            state = status
+        if entry["mono_usec"] >= ended_at:
+            if state != "RELEASING":
+                state, passed = "RELEASING", {}
+        elif body == "SessionChanged":
+            state = entry["fields"]["status"]
         if ORDERED_BY_PEOPLE & {sender, receiver}:
             continue
         receivers = [receiver] if receiver else subscribers.get(sender, [])

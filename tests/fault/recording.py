@@ -23,7 +23,7 @@ def subscribers(router):
 
 
 def record(bench, act):
-    """Both routers' monitors while act() runs from rest to rest: {role: lines}."""
+    """Both routers' monitors while act() runs from rest to rest: {role: messages}."""
     lab = bench.lab
     monitors = {role: lab.workspace.start(lab.routers[name].cli_command("monitor", "--json"), f"monitor-{role}-{time.monotonic_ns()}.json")
                 for role, name in ROLES.items()}
@@ -34,7 +34,7 @@ def record(bench, act):
     time.sleep(1)
     for monitor in monitors.values():
         monitor.stop()
-    return {role: monitor.log.read_text().splitlines() for role, monitor in monitors.items()}
+    return {role: matrix.entries(monitor.log.read_text().splitlines()) for role, monitor in monitors.items()}
 
 
 def session(lab):
@@ -62,11 +62,12 @@ def learn():
     try:
         hearers = {role: subscribers(bench.lab.routers[name]) for role, name in ROLES.items()}
         found = []
-        recorded = record(bench, lambda: session(bench.lab))
-        for role in ROLES:
-            found += matrix.learn(role, recorded[role], hearers[role])
-        failed = record(bench, lambda: failing_call(bench.lab))
-        found += [message for message in matrix.learn("caller", failed["caller"], hearers["caller"]) if message.state == "HOLDDOWN"]
+        for act, wanted in ((session, {"caller": matrix.STATES["caller"], "callee": matrix.STATES["callee"]}),
+                            (failing_call, {"caller": ["HOLDDOWN"]})):
+            recorded = record(bench, lambda: act(bench.lab))
+            ended_at = matrix.end_of_session(recorded["caller"])
+            for role, states in wanted.items():
+                found += [message for message in matrix.learn(role, recorded[role], ended_at, hearers[role]) if message.state in states]
     finally:
         bench.close()
     matrix.write(found)
