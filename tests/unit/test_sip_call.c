@@ -188,6 +188,46 @@ static void the_first_cause_stays(void **state)
 	assert_string_equal(call.cause, "idle");
 }
 
+/* What was up goes on, what was unfinished gets what it is owed, and never does a call just stay. */
+static void a_restart_pays_what_is_owed(void **state)
+{
+	static const struct {
+		enum call_state left;
+		bool is_acknowledged;
+		unsigned actions;
+		enum call_state becomes;
+	} cases[] = {
+		{CALL_STATE_CALLING, false, CALL_SEND_CANCEL, CALL_STATE_CANCELLING},
+		{CALL_STATE_PROCEEDING, false, CALL_SEND_CANCEL, CALL_STATE_CANCELLING},
+		{CALL_STATE_RINGING, false, CALL_SEND_CANCEL, CALL_STATE_CANCELLING},
+		{CALL_STATE_CANCEL_OWED, false, CALL_SEND_CANCEL, CALL_STATE_CANCELLING},
+		{CALL_STATE_CANCELLING, false, CALL_SEND_CANCEL, CALL_STATE_CANCELLING},
+		{CALL_STATE_ANSWERED, false, CALL_SEND_ACK | CALL_SEND_BYE, CALL_STATE_LEAVING},
+		{CALL_STATE_ANSWERED, true, CALL_RESUME, CALL_STATE_ANSWERED},
+		{CALL_STATE_OFFERED, false, CALL_SEND_REFUSAL, CALL_STATE_ENDED},
+		{CALL_STATE_ACCEPTED, false, CALL_SEND_ANSWER, CALL_STATE_ACCEPTED},
+		{CALL_STATE_ACCEPTED, true, CALL_RESUME, CALL_STATE_CONFIRMED},
+		{CALL_STATE_BYE_OWED, false, CALL_SEND_BYE, CALL_STATE_LEAVING},
+		{CALL_STATE_CONFIRMED, true, CALL_RESUME, CALL_STATE_CONFIRMED},
+		{CALL_STATE_LEAVING, true, CALL_SEND_BYE, CALL_STATE_LEAVING},
+		{CALL_STATE_ENDED, true, 0, CALL_STATE_ENDED},
+	};
+	unsigned seen = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		memset(&call, 0, sizeof(call));
+		call.state = cases[i].left;
+		assert_int_equal(call_core_restore(&call, cases[i].is_acknowledged, 5),
+		                 cases[i].actions);
+		assert_string_equal(call_state_name(call.state), call_state_name(cases[i].becomes));
+		assert_true(call.is_restored);
+		assert_int_equal(call.ended_at_usec, cases[i].left == CALL_STATE_OFFERED ? 5 : 0);
+		seen |= 1u << cases[i].left;
+	}
+	assert_int_equal(seen, (1u << CALL_STATE_COUNT) - 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -201,6 +241,7 @@ int main(void)
 		cmocka_unit_test(every_pair_keeps_the_rules),
 		cmocka_unit_test(no_state_lasts_for_ever),
 		cmocka_unit_test(the_first_cause_stays),
+		cmocka_unit_test(a_restart_pays_what_is_owed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

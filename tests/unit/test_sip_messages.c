@@ -124,9 +124,17 @@ static void a_call_and_back(void **state)
 	memset(&tunnel, 0, sizeof(tunnel));
 	assert_true(message_to_tunnel(message.changed.remote, &tunnel, &why));
 	assert_memory_equal(&tunnel, &call.remote, sizeof(tunnel));
+	assert_null(message.changed.local);
+	assert_false(message.changed.is_restored || message.changed.is_end_estimated);
 	call.has_remote = false;
+	call.local = call.remote;
+	call.has_local = call.is_restored = call.is_end_estimated = true;
 	message_from_call(&message, &call);
 	assert_null(message.changed.remote);
+	memset(&tunnel, 0, sizeof(tunnel));
+	assert_true(message_to_tunnel(message.changed.local, &tunnel, &why));
+	assert_memory_equal(&tunnel, &call.local, sizeof(tunnel));
+	assert_true(message.changed.is_restored && message.changed.is_end_estimated);
 }
 
 /* Every state of ours is one of the message's; only the end is the end. */
