@@ -26,6 +26,15 @@
 
 static struct sofia *tapped;
 
+/* What follows from a received message, here and in the other services, is tied to it, also before the call has an attempt. */
+static void begin_trace(struct bus *bus)
+{
+	uint64_t trace_id;
+
+	bus_random(bus, &trace_id, sizeof(trace_id));
+	bus_resume_trace(bus, (trace_id >> 1) | 1);
+}
+
 void tport_log_msg(tport_t *transport, msg_t *message, const char *what, const char *via,
                    su_time_t now);
 
@@ -140,10 +149,12 @@ void tport_log_msg(tport_t *transport, msg_t *message, const char *what, const c
 	const struct call *call = found ? &found->call : NULL;
 	const char *tunnel = call && call->tunnel[0] ? call->tunnel : NULL;
 	const char *number = call ? call->remote_number : NULL;
-	if (is_received)
+	if (is_received) {
 		tapped->counters.messages_received++;
-	else
+		begin_trace(tapped->bus);
+	} else {
 		tapped->counters.messages_sent++;
+	}
 	print_first_line(sip, line);
 	print_peer(message, peer);
 	bus_trace(tapped->bus, tunnel, call ? call->attempt : 0, VPNSIP__TRACE_KIND__TRACE_SIP,
