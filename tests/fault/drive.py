@@ -12,7 +12,9 @@ from vpnlab.lab import Lab
 from vpnlab.namespaces import LabError, wait_for
 from vpnlab.router import Settings
 
+import controls
 import faults
+import matrix
 from invariants import Invariants
 
 PING_INTERVAL = 0.1
@@ -143,6 +145,10 @@ class Bench:
             result.verdict, result.why = "failed", str(failure).splitlines()
         finally:
             run.clean_up()
+        if case.control and result.verdict != "missed":
+            is_shown = result.verdict == "failed" and re.search(matrix.CONTROLS[case.control][1], " ".join(result.why))
+            result.verdict = "survived" if is_shown else "failed"
+            result.why = ["fails, as it must: " + " ".join(result.why)] if is_shown else ["the control does not fail as it must", *result.why]
         result.seen = " ".join(run.states.states())
         result.seconds = time.monotonic() - began
         return result
@@ -296,12 +302,13 @@ class Run:
     def act(self, then=lambda: None):
         """The fault itself; `then` is done while a stopped process stands."""
         self.acted = time.time()
-        if self.case.fault == "kill":
-            self.signal(signal.SIGKILL)
-            then()
-            return
-        self.signal(signal.SIGSTOP)
+        spoil = controls.CONTROLS.get(self.case.control, lambda moment, router: None)
+        spoil(controls.BEFORE, self.target)
+        self.signal(signal.SIGKILL if self.case.fault == "kill" else signal.SIGSTOP)
+        spoil(controls.AFTER, self.target)
         then()
+        if self.case.fault == "kill":
+            return
         time.sleep(STOP_SECONDS)
         self.signal(signal.SIGCONT)
 

@@ -51,7 +51,7 @@ def work(cases, results):
             for _ in range(TRIES):
                 bench = bench or Bench()
                 result = bench.run(case)
-                if result.verdict != "survived":
+                if result.verdict != "survived" or case.control:
                     result.why += logs(bench) if result.verdict == "failed" and "VPNSIP_FAULT_LOGS" in os.environ else []
                     bench.close()
                     bench = None
@@ -137,7 +137,7 @@ def table(cases, results):
     rows = {}
     for result in results:
         case = by_name[result.case]
-        kind = f"{case.fault} message" if case.message else case.fault
+        kind = f"{case.fault} message" if case.message else f"{case.fault} (control)" if case.control else case.fault
         for key in ((kind, case.service), (kind, "(all)")):
             rows.setdefault(key, []).append(result)
     lines = [f"| {'fault':18} {'service':20} {'cases':>6} {'survived':>9} {'missed':>7} {'recover median':>15} {'max':>7} {'pings lost median':>18} {'max':>5}"]
@@ -154,6 +154,10 @@ def table(cases, results):
 def conclude(cases, results, seed):
     """Prints the table and the failing cases; returns the exit status."""
     print("\n".join(table(cases, results)))
+    by_control = {case.name: case.control for case in cases}
+    for result in results:
+        if by_control.get(result.case) and result.verdict == "survived":
+            print(f"| control {result.case}: {result.why[0][:300]}")
     bad = [result for result in results if result.verdict != "survived"]
     for result in sorted(bad, key=lambda result: result.case):
         print(f"| {result.verdict}: tests/run fault --case '{result.case}' --seed {seed}: {result.why[0] if result.why else ''}"

@@ -25,6 +25,14 @@ MOMENTS = [
     ("callee", "sip-agent", "NEGOTIATING_IKE", "before-the-ACK-came"),
 ]
 
+# What is switched off (controls.py) -> the case that must then fail, and how. A case that survives without it has shown nothing.
+CONTROLS = {
+    "no-dialog-store": (("caller", "sip-agent", "SESSION_UP", "kill"), "did not survive|open at the carrier"),
+    "no-snapshots": (("caller", "vpnsip-coordinator", "SESSION_UP", "kill"), "did not survive|not recovered"),
+    "no-nft-table": (("caller", "nat-qos-agent", "SESSION_UP", "stop"), "clear packet"),
+    "no-guards": (("caller", "all", "SESSION_UP", "kill"), "clear packet"),
+}
+
 PROCESS_FAULTS = ["kill", "stop"]
 MESSAGE_FAULTS = ["drop", "delay", "duplicate", "corrupt"]
 # where a message of this kind is met, at its sender and at its receiver
@@ -56,10 +64,11 @@ class Case:
     fault: str
     moment: str = ""
     message: Message = None
+    control: str = ""
 
     @property
     def name(self):
-        parts = [self.role, self.service, self.state, self.moment, self.fault]
+        parts = [self.control and f"control-{self.control}", self.role, self.service, self.state, self.moment, self.fault]
         if self.message:
             parts += [self.message.point, self.message.body, self.message.peer]
         return ":".join(part for part in parts if part)
@@ -80,6 +89,11 @@ def process_cases():
         yield Case(role, service, state, "kill", moment)
 
 
+def control_cases():
+    for control, (what, _) in CONTROLS.items():
+        yield Case(*what, control=control)
+
+
 def messages():
     return [Message(**entry) for entry in json.loads(MESSAGES.read_text())] if MESSAGES.exists() else []
 
@@ -95,13 +109,13 @@ def message_cases():
 
 
 def all_cases():
-    return [*process_cases(), *message_cases()]
+    return [*process_cases(), *control_cases(), *message_cases()]
 
 
 def sample(cases, count, seed):
-    """All kills, and `count` of the rest chosen by the seed; in an order that spreads the long ones."""
-    kills = [case for case in cases if case.is_kill]
-    rest = [case for case in cases if not case.is_kill]
+    """All kills and controls, and `count` of the rest chosen by the seed; in an order that spreads the long ones."""
+    kills = [case for case in cases if case.is_kill or case.control]
+    rest = [case for case in cases if case not in kills]
     chooser = random.Random(seed)
     chosen = kills + chooser.sample(rest, min(count, len(rest)))
     chooser.shuffle(chosen)
