@@ -16,6 +16,7 @@ static const struct service nat_qos_agent = {
 		{
 			.request = nat_qos_request,
 			.snapshot = nat_qos_snapshot,
+			.describe = nat_qos_describe,
 		},
 };
 

@@ -14,8 +14,6 @@
 
 #define WHY_SIZE 256
 
-static const struct timeval retry_time = {.tv_sec = 1};
-
 static bool run_stream(struct nat_qos_agent *agent, FILE *stream, char **text, char *why,
                        size_t why_size)
 {
@@ -89,55 +87,11 @@ bool nat_qos_purge(struct nat_qos_agent *agent, char *why, size_t why_size)
 	return is_done;
 }
 
-static void rebuild_or_retry(struct nat_qos_agent *agent)
-{
-	char why[WHY_SIZE];
-
-	if (nat_qos_rebuild(agent, why, sizeof(why)))
-		return;
-	log_line(LOG_ERR, "cannot make table " RULESET_TABLE ": %s", why);
-	evtimer_add(agent->retry_timer, &retry_time);
-}
-
 static void retry(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
 	(void)what;
-	rebuild_or_retry(context);
-}
-
-static void ruleset_changed(void *context)
-{
-	struct nat_qos_agent *agent = context;
-
-	if (agent->is_purged || nft_table_is_intact(agent->nft))
-		return;
-	log_line(LOG_WARNING,
-	         "another program changed the rule set: table " RULESET_TABLE " is made anew");
-	rebuild_or_retry(agent);
-}
-
-/* A shaper goes with its interface; it comes back with it. */
-static void qdiscs_changed(void *context)
-{
-	struct nat_qos_agent *agent = context;
-	struct qdisc_statistics statistics;
-	char text[64], why[WHY_SIZE];
-
-	for (size_t i = 0; !agent->is_purged && i < agent->core->tunnel_count; i++) {
-		const struct tunnel_orders *orders = &agent->core->tunnels[i];
-		const char *tunnel = orders->peer->tunnel;
-
-		if (orders->shaper.attempt == 0 || qdisc_read(agent->qdisc, tunnel, &statistics) ||
-		    qdisc_look(agent->qdisc, tunnel, text, sizeof(text)) != QDISC_NONE)
-			continue;
-		if (qdisc_install(agent->qdisc, tunnel, orders->shaper.rate_kbit,
-		                  orders->shaper.overhead_byte, why, sizeof(why)))
-			log_session(LOG_WARNING, tunnel, orders->peer->number,
-			            "the shaper was gone: installed again");
-		else
-			log_session(LOG_ERR, tunnel, orders->peer->number, "%s", why);
-	}
+	nat_qos_rebuild_or_retry(context);
 }
 
 static bool check_names(const struct config *config)
@@ -180,16 +134,17 @@ static bool make_parts(struct nat_qos_agent *agent)
 	agent->core = translation_core_new(service->config, start);
 	agent->retry_timer = evtimer_new(service->base, retry, agent);
 	if (agent->core != NULL && agent->retry_timer != NULL)
-		agent->nft = nft_table_open(service->base, agent->has_ipv6, ruleset_changed, agent,
-		                            why, sizeof(why));
+		agent->nft = nft_table_open(service->base, agent->has_ipv6, nat_qos_table_changed,
+		                            agent, why, sizeof(why));
 	if (agent->nft != NULL)
-		agent->qdisc = qdisc_open(service->base, qdiscs_changed, agent, why, sizeof(why));
+		agent->qdisc = qdisc_open(service->base, nat_qos_qdiscs_changed, agent, why,
+		                          sizeof(why));
 	if (agent->qdisc == NULL)
 		log_line(LOG_ERR, "%s", why);
 	return agent->qdisc != NULL;
 }
 
-/* The sessions that run: their translations stay, and so do their shapers. What belongs to none is removed. */
+/* The sessions that run: their translations stay, and so do their shapers. */
 static bool adopt_sessions(struct nat_qos_agent *agent)
 {
 	size_t room = agent->core->tunnel_count, count;
@@ -202,31 +157,36 @@ static bool adopt_sessions(struct nat_qos_agent *agent)
 	}
 	count = listing != NULL ? ruleset_parse(listing, found, room) : 0;
 	for (size_t i = 0; i < count; i++)
-		if (translation_core_adopt(agent->core, &found[i]))
+		if (translation_core_adopt(agent->core, &found[i])) {
+			agent->counters.adopted++;
 			log_line(LOG_INFO, "the translation of if_id %u, attempt %llu, is kept",
 			         found[i].if_id, (unsigned long long)found[i].attempt);
+		} else {
+			log_line(LOG_NOTICE,
+			         "the translation of if_id %u, attempt %llu, belongs to no tunnel: "
+			         "removed",
+			         found[i].if_id, (unsigned long long)found[i].attempt);
+		}
 	free(found);
 	free(listing);
 	return true;
 }
 
+/* One without a translation may still be claimed: nat_qos_check.c removes it later. */
 static void adopt_shapers(struct nat_qos_agent *agent)
 {
 	struct qdisc_statistics statistics;
-	char why[WHY_SIZE];
 
 	for (size_t i = 0; i < agent->core->tunnel_count; i++) {
 		const struct tunnel_orders *orders = &agent->core->tunnels[i];
 		struct shaper shaper = {.attempt = orders->translation.attempt};
 
-		if (shaper.attempt != 0 &&
-		    qdisc_read(agent->qdisc, orders->peer->tunnel, &statistics)) {
-			shaper.rate_kbit = statistics.rate_kbit;
-			shaper.overhead_byte = statistics.overhead_byte;
-			translation_core_shape(agent->core, orders->peer->tunnel, &shaper);
-		} else if (!qdisc_remove(agent->qdisc, orders->peer->tunnel, why, sizeof(why))) {
-			log_line(LOG_WARNING, "%s", why);
-		}
+		if (shaper.attempt == 0 ||
+		    !qdisc_read(agent->qdisc, orders->peer->tunnel, &statistics))
+			continue;
+		shaper.rate_kbit = statistics.rate_kbit;
+		shaper.overhead_byte = statistics.overhead_byte;
+		translation_core_shape(agent->core, orders->peer->tunnel, &shaper);
 	}
 }
 
@@ -247,7 +207,9 @@ int nat_qos_start(struct service_context *service)
 	}
 	adopt_shapers(agent);
 	reserve_ports(service->config);
-	return 0;
+	if (nat_qos_start_checks(agent))
+		return 0;
+	log_line(LOG_ERR, "out of memory");
 out:
 	nat_qos_stop(service);
 	return -1;
@@ -261,6 +223,8 @@ void nat_qos_stop(struct service_context *service)
 		return;
 	if (agent->retry_timer != NULL)
 		event_free(agent->retry_timer);
+	if (agent->check_timer != NULL)
+		event_free(agent->check_timer);
 	qdisc_close(agent->qdisc);
 	nft_table_close(agent->nft);
 	translation_core_free(agent->core);

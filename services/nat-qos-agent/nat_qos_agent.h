@@ -8,14 +8,22 @@
 #include "services/common/service.h"
 #include "translation_core.h"
 
+/** Since the start. */
+struct nat_qos_counters {
+	uint64_t adopted, stale_orders, repeated_orders;
+	uint64_t checks, table_repairs, shaper_repairs, leftovers_removed, failures;
+};
+
 struct nat_qos_agent {
 	struct service_context *service;
 	struct translation_core *core;
 	struct nft_table *nft;
 	struct qdisc *qdisc;
 	struct event *retry_timer; /* the table could not be made */
-	bool has_ipv6;             /* the kernel has: it is to be guarded too */
-	bool is_purged;            /* by order: nothing is installed until the next start */
+	struct event *check_timer; /* compares the kernel with the orders from time to time */
+	struct nat_qos_counters counters;
+	bool has_ipv6;  /* the kernel has: it is to be guarded too */
+	bool is_purged; /* by order: nothing is installed until the next start */
 };
 
 int nat_qos_start(struct service_context *service);
@@ -34,6 +42,20 @@ bool nat_qos_exchange(struct nat_qos_agent *agent, const struct translation *out
 
 /** Removes table, shapers and reserved ports. False after writing a sentence into `why`. */
 bool nat_qos_purge(struct nat_qos_agent *agent, char *why, size_t why_size);
+
+/** As nat_qos_rebuild(); logs a failure and tries again each second. */
+void nat_qos_rebuild_or_retry(struct nat_qos_agent *agent);
+
+/* nat_qos_check.c; `context` is the agent. */
+void nat_qos_table_changed(void *context);
+void nat_qos_qdiscs_changed(void *context);
+bool nat_qos_start_checks(struct nat_qos_agent *agent);
+
+/** Nothing is under way on the tunnel that wants a root qdisc. */
+bool nat_qos_is_without_session(const struct tunnel_orders *orders);
+
+/** The handler of the bus. */
+void nat_qos_describe(void *context, struct bus_description *description);
 
 /** Publishes NatQosChanged. */
 void nat_qos_publish(struct nat_qos_agent *agent);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The orders of nat_qos_agent.proto, and the answers to them. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +10,26 @@
 
 #define WHY_SIZE 256
 
-static void refuse(struct bus_request *request, enum order_outcome outcome, const char *tunnel)
+static void trace(struct nat_qos_agent *agent, const char *tunnel, uint64_t attempt,
+                  const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* For `vpnsip trace`, and for the log while its category is on. */
+static void trace(struct nat_qos_agent *agent, const char *tunnel, uint64_t attempt,
+                  const char *format, ...)
+{
+	va_list arguments;
+	char text[256];
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	bus_trace(agent->service->bus, tunnel, attempt, VPNSIP__TRACE_KIND__TRACE_KERNEL, NULL,
+	          false, "%s", text);
+	log_debug(LOG_NAT_QOS, tunnel, NULL, "attempt %llu: %s", (unsigned long long)attempt, text);
+}
+
+static void refuse(struct nat_qos_agent *agent, struct bus_request *request,
+                   enum order_outcome outcome, const char *tunnel)
 {
 	static const Vpnsip__FailureKind kinds[ORDER_OUTCOME_COUNT] = {
 		[ORDER_STALE] = VPNSIP__FAILURE_KIND__BUG,
@@ -19,6 +39,8 @@ static void refuse(struct bus_request *request, enum order_outcome outcome, cons
 		[ORDER_WRONG_IF_ID] = VPNSIP__FAILURE_KIND__BUG,
 	};
 
+	agent->counters.stale_orders += outcome == ORDER_STALE;
+	log_debug(LOG_NAT_QOS, tunnel, NULL, "order refused: %s", order_outcome_texts[outcome]);
 	bus_fail(request, kinds[outcome], "%s: %s", tunnel, order_outcome_texts[outcome]);
 }
 
@@ -64,7 +86,7 @@ static void reserve(struct nat_qos_agent *agent, struct bus_request *request,
 	uint16_t port;
 
 	if (translation_core_find(agent->core, order->tunnel) == NULL) {
-		refuse(request, ORDER_UNKNOWN_TUNNEL, order->tunnel);
+		refuse(agent, request, ORDER_UNKNOWN_TUNNEL, order->tunnel);
 		return;
 	}
 	if (is_refused_after_purge(agent, request) || !check_qdisc(agent, request, order->tunnel))
@@ -72,13 +94,14 @@ static void reserve(struct nat_qos_agent *agent, struct bus_request *request,
 	outcome = translation_core_reserve(agent->core, order->tunnel, order->attempt,
 	                                   bus_mono_usec(agent->service->bus), &port);
 	if (outcome != ORDER_ACCEPTED) {
-		refuse(request, outcome, order->tunnel);
+		refuse(agent, request, outcome, order->tunnel);
 		return;
 	}
 	if (!qdisc_prepare(agent->qdisc, order->tunnel, why, sizeof(why))) {
 		bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM, "%s", why);
 		return;
 	}
+	trace(agent, order->tunnel, order->attempt, "port %u reserved", port);
 	reply.port = port;
 	nat_qos_publish(agent);
 	bus_reply(request, &reply.base);
@@ -114,7 +137,7 @@ static void install(struct nat_qos_agent *agent, struct bus_request *request,
 	struct translation wanted, replaced, nothing = {0};
 	uint64_t now_usec = bus_mono_usec(agent->service->bus);
 	enum order_outcome outcome;
-	char why[WHY_SIZE];
+	char why[WHY_SIZE], wan[ADDRESS_TEXT_SIZE], remote[ADDRESS_TEXT_SIZE];
 
 	if (is_refused_after_purge(agent, request))
 		return;
@@ -127,11 +150,12 @@ static void install(struct nat_qos_agent *agent, struct bus_request *request,
 	outcome = translation_core_install(agent->core, order->tunnel, &wanted, now_usec,
 	                                   &replaced);
 	if (outcome == ORDER_UNCHANGED) {
+		agent->counters.repeated_orders++;
 		bus_done(request);
 		return;
 	}
 	if (outcome != ORDER_ACCEPTED) {
-		refuse(request, outcome, order->tunnel);
+		refuse(agent, request, outcome, order->tunnel);
 		return;
 	}
 	if (!nat_qos_exchange(agent, &replaced, &wanted, why, sizeof(why))) {
@@ -140,15 +164,11 @@ static void install(struct nat_qos_agent *agent, struct bus_request *request,
 		bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM, "%s: %s", order->tunnel, why);
 		return;
 	}
+	trace(agent, order->tunnel, order->attempt, "translation %s to %s, mark %u",
+	      address_format_port(&wanted.wan, wan), address_format_port(&wanted.remote, remote),
+	      wanted.if_id);
 	nat_qos_publish(agent);
 	bus_done(request);
-}
-
-/* Nothing is under way on the tunnel that wants a root qdisc. */
-static bool is_without_session(const struct tunnel_orders *orders)
-{
-	return orders && orders->reserved_attempt == 0 && orders->translation.attempt == 0 &&
-	       orders->shaper.attempt == 0;
 }
 
 static void remove_translation(struct nat_qos_agent *agent, struct bus_request *request,
@@ -160,9 +180,12 @@ static void remove_translation(struct nat_qos_agent *agent, struct bus_request *
 
 	translation_core_remove(agent->core, order->tunnel, order->attempt,
 	                        bus_mono_usec(agent->service->bus), &removed);
+	if (removed.attempt != 0)
+		trace(agent, order->tunnel, removed.attempt, "translation removed");
 	nat_qos_publish(agent);
 	is_done = nat_qos_exchange(agent, &removed, &nothing, why, sizeof(why));
-	if (is_done && is_without_session(translation_core_find(agent->core, order->tunnel)))
+	if (is_done &&
+	    nat_qos_is_without_session(translation_core_find(agent->core, order->tunnel)))
 		is_done = qdisc_remove(agent->qdisc, order->tunnel, why, sizeof(why));
 	if (is_done)
 		bus_done(request);
@@ -179,7 +202,7 @@ static void install_shaper(struct nat_qos_agent *agent, struct bus_request *requ
 	char why[WHY_SIZE];
 
 	if (translation_core_find(agent->core, order->tunnel) == NULL) {
-		refuse(request, ORDER_UNKNOWN_TUNNEL, order->tunnel);
+		refuse(agent, request, ORDER_UNKNOWN_TUNNEL, order->tunnel);
 		return;
 	}
 	if (order->rate_kbit == 0) {
@@ -191,10 +214,11 @@ static void install_shaper(struct nat_qos_agent *agent, struct bus_request *requ
 		return;
 	outcome = translation_core_shape(agent->core, order->tunnel, &wanted);
 	if (outcome != ORDER_ACCEPTED && outcome != ORDER_UNCHANGED) {
-		refuse(request, outcome, order->tunnel);
+		refuse(agent, request, outcome, order->tunnel);
 		return;
 	}
 	if (outcome == ORDER_UNCHANGED && qdisc_read(agent->qdisc, order->tunnel, &statistics)) {
+		agent->counters.repeated_orders++;
 		bus_done(request);
 		return;
 	}
@@ -204,6 +228,8 @@ static void install_shaper(struct nat_qos_agent *agent, struct bus_request *requ
 		bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM, "%s", why);
 		return;
 	}
+	trace(agent, order->tunnel, order->attempt, "shaper of %u kbit/s, %u octets overhead",
+	      order->rate_kbit, order->overhead_byte);
 	nat_qos_publish(agent);
 	bus_done(request);
 }
@@ -211,13 +237,15 @@ static void install_shaper(struct nat_qos_agent *agent, struct bus_request *requ
 static void remove_shaper(struct nat_qos_agent *agent, struct bus_request *request,
                           const Vpnsip__RemoveShaper *order)
 {
+	bool is_removed = translation_core_unshape(agent->core, order->tunnel, order->attempt);
 	char why[WHY_SIZE];
 
-	if (translation_core_unshape(agent->core, order->tunnel, order->attempt) &&
-	    !qdisc_remove(agent->qdisc, order->tunnel, why, sizeof(why))) {
+	if (is_removed && !qdisc_remove(agent->qdisc, order->tunnel, why, sizeof(why))) {
 		bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM, "%s", why);
 		return;
 	}
+	if (is_removed)
+		trace(agent, order->tunnel, order->attempt, "shaper removed");
 	nat_qos_publish(agent);
 	bus_done(request);
 }

@@ -122,11 +122,53 @@ bool nft_table_run(struct nft_table *table, const char *text, char *why, size_t 
 	return is_done;
 }
 
-bool nft_table_is_intact(struct nft_table *table)
+/* The first line of `text` that `other` has not; false when there is none. */
+static bool first_line_missing(const char *text, const char *other, char *line, size_t line_size)
 {
-	char *now = table->listing != NULL ? list_tables(table) : NULL;
-	bool is_intact = now != NULL && strcmp(now, table->listing) == 0;
+	while (*text) {
+		size_t length = strcspn(text, "\n"), blanks = strspn(text, " \t");
 
+		snprintf(line, line_size, "%.*s",
+		         (int)(length - (blanks < length ? blanks : length)), text + blanks);
+		if (!strstr(other, line))
+			return true;
+		text += length + (text[length] == '\n');
+	}
+	return false;
+}
+
+static void tell_difference(const char *before, const char *now, char *what, size_t what_size)
+{
+	char line[128];
+
+	if (now == NULL)
+		snprintf(what, what_size, "it is missing");
+	else if (first_line_missing(before, now, line, sizeof(line)))
+		snprintf(what, what_size, "missing: %s", line);
+	else if (first_line_missing(now, before, line, sizeof(line)))
+		snprintf(what, what_size, "too much: %s", line);
+	else
+		snprintf(what, what_size, "not in its order");
+}
+
+bool nft_table_is_known(const struct nft_table *table)
+{
+	return table->listing != NULL;
+}
+
+bool nft_table_is_intact(struct nft_table *table, char *what, size_t what_size)
+{
+	char *now;
+	bool is_intact;
+
+	if (table->listing == NULL) {
+		snprintf(what, what_size, "at the same time as we");
+		return false;
+	}
+	now = list_tables(table);
+	is_intact = now != NULL && strcmp(now, table->listing) == 0;
+	if (!is_intact)
+		tell_difference(table->listing, now, what, what_size);
 	free(now);
 	return is_intact;
 }

@@ -29,8 +29,14 @@ void nft_table_close(struct nft_table *table);
 /** Carries out a text of nft commands in one transaction. False after writing nft's own words into `why`. */
 bool nft_table_run(struct nft_table *table, const char *text, char *why, size_t why_size);
 
-/** Whether the kernel's table is still what our last change left. False also within the 100 ms in which that is not yet known. */
-bool nft_table_is_intact(struct nft_table *table);
+/**
+ * Whether the kernel's table is still what our last change left; if not, `what` says what is missing of it, or too much. False also
+ * within the 100 ms in which it is not yet known what our change left.
+ */
+bool nft_table_is_intact(struct nft_table *table, char *what, size_t what_size);
+
+/** Whether it is known what our last change left. */
+bool nft_table_is_known(const struct nft_table *table);
 
 /** The whole table with its elements as JSON, owned by the caller; NULL when there is none. */
 char *nft_table_list_json(struct nft_table *table);

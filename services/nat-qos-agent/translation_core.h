@@ -39,6 +39,7 @@ struct tunnel_orders {
 	uint16_t reserved_port;
 	struct translation translation;
 	struct shaper shaper;
+	bool is_displaced; /* a foreign qdisc took the place of the shaper, and it was said */
 };
 
 enum order_outcome {

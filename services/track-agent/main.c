@@ -16,6 +16,7 @@ static const struct service track_agent = {
 		{
 			.request = track_agent_request,
 			.snapshot = track_agent_snapshot,
+			.describe = track_agent_describe,
 		},
 };
 

@@ -10,7 +10,8 @@
 #include "services/common/config.h"
 #include "services/common/log.h"
 
-static const struct timeval retry_time = {.tv_sec = 1};
+/* A notification of the kernel can be lost. */
+static const struct timeval check_time = {.tv_sec = 30};
 
 static void log_track(const struct track *track)
 {
@@ -29,114 +30,26 @@ static void log_track(const struct track *track)
 	         track->probe->return_code);
 }
 
-static void publish_wans(struct track_agent *agent, const struct netfacts *facts)
-{
-	const struct config *config = agent->service->config;
-
-	for (size_t i = 0; i < config->line_count; i++) {
-		struct wan_state state = wan_evaluate(&config->lines[i], facts);
-
-		if (wan_state_is_equal(&state, &agent->wans[i]))
-			continue;
-		agent->wans[i] = state;
-		if (!state.is_up)
-			log_line(LOG_WARNING, "%s: %s", config->lines[i].wan_interface,
-			         state.cause);
-		track_publish_wan(agent, i);
-	}
-}
-
-static const struct shown_route *find_shown(const struct shown_route *routes, size_t count,
-                                            const struct planned_route *planned)
-{
-	for (size_t i = 0; i < count; i++)
-		if (netfacts_route_is_same(&routes[i].planned.route, &planned->route) &&
-		    strcmp(routes[i].planned.interface, planned->interface) == 0)
-			return &routes[i];
-	return NULL;
-}
-
-static bool is_shown_as(const struct shown_route *before, const struct shown_route *now)
-{
-	return before != NULL && before->is_installed == now->is_installed &&
-	       address_is_equal(&before->planned.route.gateway, &now->planned.route.gateway) &&
-	       strcmp(before->planned.cause, now->planned.cause) == 0;
-}
-
-/* Publishes what differs from the last time, and what is gone. */
-static void show_routes(struct track_agent *agent, const struct route_plan *plan,
-                        const struct netfacts *facts)
-{
-	struct shown_route *shown = calloc(plan->route_count + 1, sizeof(*shown));
-	char prefix[ADDRESS_TEXT_SIZE];
-
-	if (shown == NULL)
-		return;
-	for (size_t i = 0; i < plan->route_count; i++) {
-		shown[i].planned = plan->routes[i];
-		shown[i].is_installed = plan->routes[i].is_wanted &&
-		                        route_plan_is_installed(&plan->routes[i], facts);
-		if (is_shown_as(find_shown(agent->shown, agent->shown_count, &plan->routes[i]),
-		                &shown[i]))
-			continue;
-		log_line(
-			LOG_INFO, "route %s %s metric %u table %u: %s%s%s",
-			address_format_prefix(&shown[i].planned.route.destination,
-		                              shown[i].planned.route.prefix_length, prefix),
-			shown[i].planned.interface[0] != '\0' ? shown[i].planned.interface : "unreachable",
-			shown[i].planned.route.metric, shown[i].planned.route.table,
-			shown[i].is_installed ? "installed" : "not installed",
-			shown[i].planned.cause[0] != '\0' ? ": " : "", shown[i].planned.cause);
-		track_publish_route(agent, &shown[i]);
-	}
-	for (size_t i = 0; i < agent->shown_count; i++) {
-		struct shown_route gone = agent->shown[i];
-
-		if (find_shown(shown, plan->route_count, &gone.planned) != NULL)
-			continue;
-		gone.is_installed = false;
-		snprintf(gone.planned.cause, sizeof(gone.planned.cause), "removed");
-		track_publish_route(agent, &gone);
-	}
-	free(agent->shown);
-	agent->shown = shown;
-	agent->shown_count = plan->route_count;
-}
-
-/* Reads the kernel, makes it as planned, reads it back, and tells what changed. */
-static void reconcile(struct track_agent *agent)
-{
-	struct netfacts facts;
-	struct route_plan plan;
-	size_t failures = 0;
-
-	if (agent->is_purged || !rtnetlink_read(agent->rtnetlink, &facts))
-		return;
-	plan = route_plan_build(agent->service->config, &facts, agent->tracks);
-	if (plan.is_complete)
-		failures = route_plan_apply(&plan, &facts, rtnetlink_change, agent->rtnetlink);
-	publish_wans(agent, &facts);
-	netfacts_free(&facts);
-	if (plan.is_complete && rtnetlink_read(agent->rtnetlink, &facts)) {
-		show_routes(agent, &plan, &facts);
-		netfacts_free(&facts);
-	}
-	if (failures > 0 || !plan.is_complete)
-		evtimer_add(agent->retry_timer, &retry_time);
-	route_plan_free(&plan);
-	bus_touch_state(agent->service->bus);
-}
-
 static void kernel_changed(void *context)
 {
-	reconcile(context);
+	track_reconcile(context);
 }
 
 static void retry(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
 	(void)what;
-	reconcile(context);
+	track_reconcile(context);
+}
+
+static void check(evutil_socket_t fd, short what, void *context)
+{
+	struct track_agent *agent = context;
+
+	(void)fd;
+	(void)what;
+	agent->counters.checks++;
+	track_reconcile(agent);
 }
 
 static void publish_tracks(struct track_agent *agent)
@@ -149,11 +62,15 @@ static void publish_tracks(struct track_agent *agent)
 		if (!track_take_change(track))
 			continue;
 		has_changed = true;
+		agent->counters.track_changes++;
 		log_track(track);
+		log_debug(LOG_TRACK, NULL, NULL, "track %u: %s, latest probe %s in %u us",
+		          track->config->number, track_state_names[track->state],
+		          track->probe->return_code, track->probe->rtt_usec);
 		track_publish_track(agent, track);
 	}
 	if (has_changed)
-		reconcile(agent);
+		track_reconcile(agent);
 }
 
 static void arm_probe_timer(struct track_agent *agent)
@@ -286,8 +203,9 @@ static bool make_parts(struct track_agent *agent, char *why, size_t why_size)
 	agent->icmp = icmp_probe_open(service->base, &identity, answer_arrived, agent);
 	agent->probe_timer = evtimer_new(service->base, probe_timer_fired, agent);
 	agent->retry_timer = evtimer_new(service->base, retry, agent);
+	agent->check_timer = event_new(service->base, -1, EV_PERSIST, check, agent);
 	if (agent->wans == NULL || agent->tracks == NULL || agent->icmp == NULL ||
-	    agent->probe_timer == NULL || agent->retry_timer == NULL)
+	    agent->probe_timer == NULL || agent->retry_timer == NULL || agent->check_timer == NULL)
 		return false;
 	for (size_t i = 0; i < service->config->line_count; i++)
 		agent->wans[i].cause = "not looked at";
@@ -314,9 +232,10 @@ int track_agent_start(struct service_context *service)
 	hold_absent_routes(agent, &facts);
 	netfacts_free(&facts);
 	check_sysctls(service->config);
-	reconcile(agent);
+	track_reconcile(agent);
 	publish_tracks(agent);
 	arm_probe_timer(agent);
+	event_add(agent->check_timer, &check_time);
 	return 0;
 out:
 	track_agent_stop(service);
@@ -333,37 +252,16 @@ void track_agent_stop(struct service_context *service)
 		event_free(agent->probe_timer);
 	if (agent->retry_timer != NULL)
 		event_free(agent->retry_timer);
+	if (agent->check_timer != NULL)
+		event_free(agent->check_timer);
 	rtnetlink_close(agent->rtnetlink);
 	icmp_probe_close(agent->icmp);
 	track_core_free(agent->tracks);
 	free(agent->wans);
 	free(agent->shown);
+	free(agent->rules);
 	free(agent);
 	service->state = NULL;
-}
-
-static void purge(struct track_agent *agent, struct bus_request *request)
-{
-	static const struct route_plan nothing = {.is_complete = true};
-	struct netfacts facts;
-	size_t failures;
-
-	if (!rtnetlink_read(agent->rtnetlink, &facts)) {
-		bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM, "cannot read the kernel's routing");
-		return;
-	}
-	agent->is_purged = true;
-	evtimer_del(agent->retry_timer);
-	failures = route_plan_purge(&facts, rtnetlink_change, agent->rtnetlink);
-	show_routes(agent, &nothing, &facts);
-	netfacts_free(&facts);
-	bus_touch_state(agent->service->bus);
-	log_line(LOG_NOTICE, "all routes and rules of ours are removed, by order");
-	if (failures == 0)
-		bus_done(request);
-	else
-		bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM, "%zu routes or rules remain",
-		         failures);
 }
 
 void track_agent_request(void *context, struct bus_request *request, const Vpnsip__Envelope *order)
@@ -371,7 +269,7 @@ void track_agent_request(void *context, struct bus_request *request, const Vpnsi
 	struct service_context *service = context;
 
 	if (order->body_case == VPNSIP__ENVELOPE__BODY_PURGE_ROUTES)
-		purge(service->state, request);
+		track_purge(service->state, request);
 	else
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "track-agent does not know %s",
 		         bus_body_name(order));

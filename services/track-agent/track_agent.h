@@ -16,6 +16,11 @@ struct shown_route {
 	bool is_installed;
 };
 
+/** Since the start. */
+struct track_counters {
+	uint64_t checks, repairs, leftovers_removed, failures, track_changes;
+};
+
 struct track_agent {
 	struct service_context *service;
 	struct track_core *tracks;
@@ -23,9 +28,13 @@ struct track_agent {
 	struct rtnetlink *rtnetlink;
 	struct event *probe_timer; /* track_core_deadline() */
 	struct event *retry_timer; /* something could not be installed */
+	struct event *check_timer; /* compares the kernel with the plan from time to time */
 	struct wan_state *wans;    /* one a line, as last published */
 	struct shown_route *shown;
 	size_t shown_count;
+	struct netfacts_rule *rules; /* as they were made to stand last */
+	size_t rule_count;
+	struct track_counters counters;
 	bool is_purged; /* by order: nothing is installed until the next start */
 };
 
@@ -33,6 +42,15 @@ int track_agent_start(struct service_context *service);
 void track_agent_stop(struct service_context *service);
 void track_agent_request(void *context, struct bus_request *request, const Vpnsip__Envelope *order);
 void track_agent_snapshot(void *context, struct bus_request *request);
+
+/** The handler of the bus. */
+void track_agent_describe(void *context, struct bus_description *description);
+
+/** Reads the kernel, makes it as planned, reads it back, and tells what changed. */
+void track_reconcile(struct track_agent *agent);
+
+/** Removes all routes and rules of ours, and answers. */
+void track_purge(struct track_agent *agent, struct bus_request *request);
 
 /** Publishes the state of line N's WAN. */
 void track_publish_wan(const struct track_agent *agent, size_t line);

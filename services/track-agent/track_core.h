@@ -31,6 +31,9 @@ enum track_event {
 	TRACK_EVENT_COUNT
 };
 
+/** For the operator. */
+extern const char *const track_state_names[TRACK_STATE_COUNT];
+
 extern const enum track_state track_table[TRACK_STATE_COUNT][TRACK_EVENT_COUNT];
 
 /** One probe. `interface` and `gateway` are in its configuration. */

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What is in the kernel compared with what was ordered, and mended: as soon as the kernel tells of a change, and from time to
+ * time, for a notification can be lost.
+ */
+#include <event2/event.h>
+#include <stdio.h>
+
+#include "nat_qos_agent.h"
+#include "ruleset.h"
+#include "services/common/log.h"
+
+#define WHY_SIZE 256
+
+/*
+ * Also how long after the start a shaper without a translation may still be claimed: the coordinator compares at once when it sees
+ * a new start of ours, and takes 15 s at the most for its own.
+ */
+static const struct timeval check_time = {.tv_sec = 20};
+static const struct timeval retry_time = {.tv_sec = 1};
+
+void nat_qos_rebuild_or_retry(struct nat_qos_agent *agent)
+{
+	char why[WHY_SIZE];
+
+	if (nat_qos_rebuild(agent, why, sizeof(why)))
+		return;
+	agent->counters.failures++;
+	log_line(LOG_ERR, "cannot make table " RULESET_TABLE ": %s", why);
+	evtimer_add(agent->retry_timer, &retry_time);
+}
+
+static void check_table(struct nat_qos_agent *agent, const char *finder)
+{
+	char what[WHY_SIZE];
+
+	if (nft_table_is_intact(agent->nft, what, sizeof(what)))
+		return;
+	agent->counters.table_repairs++;
+	log_line(LOG_WARNING, "%s table " RULESET_TABLE " (%s): it is made anew", finder, what);
+	bus_trace(agent->service->bus, NULL, 0, VPNSIP__TRACE_KIND__TRACE_KERNEL, NULL, false,
+	          "table " RULESET_TABLE " made anew: %s", what);
+	nat_qos_rebuild_or_retry(agent);
+}
+
+void nat_qos_table_changed(void *context)
+{
+	struct nat_qos_agent *agent = context;
+
+	if (!agent->is_purged)
+		check_table(agent, "another program changed");
+}
+
+static void restore_shaper(struct nat_qos_agent *agent, const struct tunnel_orders *orders)
+{
+	const char *tunnel = orders->peer->tunnel, *number = orders->peer->number;
+	char why[WHY_SIZE];
+
+	if (!qdisc_install(agent->qdisc, tunnel, orders->shaper.rate_kbit,
+	                   orders->shaper.overhead_byte, why, sizeof(why))) {
+		agent->counters.failures++;
+		log_session(LOG_ERR, tunnel, number, "%s", why);
+		return;
+	}
+	agent->counters.shaper_repairs++;
+	log_session(LOG_WARNING, tunnel, number,
+	            "the shaper of %u kbit/s was gone: installed again", orders->shaper.rate_kbit);
+	bus_trace(agent->service->bus, tunnel, orders->shaper.attempt,
+	          VPNSIP__TRACE_KIND__TRACE_KERNEL, NULL, false,
+	          "shaper of %u kbit/s was gone, installed again", orders->shaper.rate_kbit);
+}
+
+static void check_shaper(struct nat_qos_agent *agent, struct tunnel_orders *orders)
+{
+	const char *tunnel = orders->peer->tunnel, *number = orders->peer->number;
+	struct qdisc_statistics statistics;
+	char text[64];
+	enum qdisc_state state;
+
+	if (qdisc_read(agent->qdisc, tunnel, &statistics) &&
+	    statistics.rate_kbit == orders->shaper.rate_kbit) {
+		orders->is_displaced = false;
+		return;
+	}
+	state = qdisc_look(agent->qdisc, tunnel, text, sizeof(text));
+	if (state == QDISC_NONE || state == QDISC_OURS)
+		restore_shaper(agent, orders);
+	else if (state == QDISC_FOREIGN && !orders->is_displaced)
+		log_session(LOG_ERR, tunnel, number,
+		            "the foreign qdisc %s took the place of the shaper: tc qdisc del dev "
+		            "%s root",
+		            text, tunnel);
+	orders->is_displaced = state == QDISC_FOREIGN;
+}
+
+/* A shaper goes with its interface; it comes back with it. */
+void nat_qos_qdiscs_changed(void *context)
+{
+	struct nat_qos_agent *agent = context;
+
+	for (size_t i = 0; !agent->is_purged && i < agent->core->tunnel_count; i++)
+		if (agent->core->tunnels[i].shaper.attempt != 0)
+			check_shaper(agent, &agent->core->tunnels[i]);
+}
+
+bool nat_qos_is_without_session(const struct tunnel_orders *orders)
+{
+	return orders && orders->reserved_attempt == 0 && orders->translation.attempt == 0 &&
+	       orders->shaper.attempt == 0;
+}
+
+static void remove_leftover(struct nat_qos_agent *agent, const struct tunnel_orders *orders)
+{
+	const char *tunnel = orders->peer->tunnel, *number = orders->peer->number;
+	char text[64], why[WHY_SIZE];
+
+	if (qdisc_look(agent->qdisc, tunnel, text, sizeof(text)) != QDISC_OURS)
+		return;
+	if (!qdisc_remove(agent->qdisc, tunnel, why, sizeof(why))) {
+		agent->counters.failures++;
+		log_session(LOG_WARNING, tunnel, number, "%s", why);
+		return;
+	}
+	agent->counters.leftovers_removed++;
+	log_session(LOG_NOTICE, tunnel, number, "a shaper that no session owns is removed");
+}
+
+static void check(evutil_socket_t fd, short what, void *context)
+{
+	struct nat_qos_agent *agent = context;
+
+	(void)fd;
+	(void)what;
+	if (agent->is_purged)
+		return;
+	agent->counters.checks++;
+	if (nft_table_is_known(agent->nft))
+		check_table(agent, "something is amiss in");
+	nat_qos_qdiscs_changed(agent);
+	for (size_t i = 0; i < agent->core->tunnel_count; i++)
+		if (nat_qos_is_without_session(&agent->core->tunnels[i]))
+			remove_leftover(agent, &agent->core->tunnels[i]);
+}
+
+bool nat_qos_start_checks(struct nat_qos_agent *agent)
+{
+	agent->check_timer = event_new(agent->service->base, -1, EV_PERSIST, check, agent);
+	return agent->check_timer != NULL && event_add(agent->check_timer, &check_time) == 0;
+}
+
+static void describe_tunnel(struct bus_description *description, const struct tunnel_orders *orders)
+{
+	const struct translation *translation = &orders->translation;
+
+	bus_describe(description,
+	             "%s %s: reserved port %u of attempt %llu, translation of attempt %llu, "
+	             "shaper of attempt %llu at %u kbit/s, highest attempt %llu, ended %llu%s",
+	             orders->peer->tunnel, orders->peer->number, orders->reserved_port,
+	             (unsigned long long)orders->reserved_attempt,
+	             (unsigned long long)translation->attempt,
+	             (unsigned long long)orders->shaper.attempt, orders->shaper.rate_kbit,
+	             (unsigned long long)orders->highest_attempt,
+	             (unsigned long long)orders->ended_attempt,
+	             orders->is_displaced ? ", a foreign qdisc stands there" : "");
+}
+
+void nat_qos_describe(void *context, struct bus_description *description)
+{
+	struct nat_qos_agent *agent = ((struct service_context *)context)->state;
+	const struct nat_qos_counters *counters = &agent->counters;
+	size_t translations = 0, shapers = 0;
+
+	for (size_t i = 0; i < agent->core->tunnel_count; i++) {
+		const struct tunnel_orders *orders = &agent->core->tunnels[i];
+
+		describe_tunnel(description, orders);
+		translations += orders->translation.attempt != 0;
+		shapers += orders->shaper.attempt != 0;
+	}
+	if (agent->is_purged)
+		bus_describe(description, "purged by order: nothing is installed until a restart");
+	bus_describe_counter(description, "translations", translations);
+	bus_describe_counter(description, "shapers", shapers);
+	bus_describe_counter(description, "translations.adopted", counters->adopted);
+	bus_describe_counter(description, "orders.stale", counters->stale_orders);
+	bus_describe_counter(description, "orders.repeated", counters->repeated_orders);
+	bus_describe_counter(description, "checks", counters->checks);
+	bus_describe_counter(description, "repairs.table", counters->table_repairs);
+	bus_describe_counter(description, "repairs.shaper", counters->shaper_repairs);
+	bus_describe_counter(description, "leftovers.removed", counters->leftovers_removed);
+	bus_describe_counter(description, "failures", counters->failures);
+}
