@@ -23,6 +23,7 @@ struct gatherer {
 	struct bus *bus;
 	struct event *limit; /* of the round */
 	struct question *questions;
+	unsigned stopped; /* BUS_SERVICE() set: not even dialled */
 	unsigned pending;
 	uint64_t answered_mono_usec; /* when the last answer came */
 };
@@ -112,6 +113,56 @@ static void on_limit(evutil_socket_t fd, short what, void *context)
 	event_base_loopbreak(((struct gatherer *)context)->base);
 }
 
+/*
+ * A process that does not answer may still be there: its instance lock names it. 0 when it is not. *is_stopped tells that it
+ * has been stopped by a signal.
+ */
+static unsigned running_process(const char *run_directory, Vpnsip__Service service,
+                                bool *is_stopped)
+{
+	const char *name = bus_service_name(service);
+	char path[300], running[32], state = 'Z';
+	unsigned process = 0;
+	FILE *stream;
+
+	*is_stopped = false;
+	snprintf(path, sizeof(path), "%s/%s/lock", run_directory, name);
+	stream = fopen(path, "re");
+	if (!stream)
+		return 0;
+	if (fscanf(stream, "%u", &process) != 1)
+		process = 0;
+	fclose(stream);
+	snprintf(path, sizeof(path), "/proc/%u/stat", process);
+	stream = process ? fopen(path, "re") : NULL;
+	if (!stream)
+		return 0;
+	/* The kernel keeps 15 characters of a name; a zombie has one too. */
+	if (fscanf(stream, "%*u (%15[^)]) %c", running, &state) != 2 || state == 'Z' ||
+	    strncmp(running, name, strlen(running)) != 0)
+		process = 0;
+	fclose(stream);
+	*is_stopped = process && state == 'T';
+	return process;
+}
+
+/*
+ * Those that are known not to answer are not dialled: it saves the wait, and a connection that ends before nng's handshake
+ * would make the service deaf when it goes on (see bus/transport_guard.c).
+ */
+static unsigned stopped_services(const struct gather_options *options, unsigned services)
+{
+	unsigned stopped = 0;
+	bool is_stopped;
+
+	for (int i = 0; i < VPNSIP__SERVICE__CLI; i++)
+		if ((services & BUS_SERVICE(i)) &&
+		    running_process(options->run_directory, (Vpnsip__Service)i, &is_stopped) &&
+		    is_stopped)
+			stopped |= BUS_SERVICE(i);
+	return stopped;
+}
+
 struct gatherer *gather_begin(const struct gather_options *options, unsigned services, char *why,
                               size_t why_size)
 {
@@ -120,12 +171,13 @@ struct gatherer *gather_begin(const struct gather_options *options, unsigned ser
 	snprintf(why, why_size, "out of memory");
 	if (!gatherer)
 		return NULL;
+	gatherer->stopped = stopped_services(options, services);
 	gatherer->base = event_base_new();
 	if (gatherer->base)
 		gatherer->limit = evtimer_new(gatherer->base, on_limit, gatherer);
 	if (gatherer->limit)
-		gatherer->bus = gather_open(options, services, false, NULL, NULL, gatherer->base,
-		                            why, why_size);
+		gatherer->bus = gather_open(options, services & ~gatherer->stopped, false, NULL,
+		                            NULL, gatherer->base, why, why_size);
 	if (gatherer->bus)
 		return gatherer;
 	gather_end(gatherer);
@@ -153,13 +205,16 @@ void gather_ask(struct gatherer *gatherer, struct ordered *orders, size_t count,
 	                              .tv_usec = (suseconds_t)(limit_msec % 1000 * 1000)};
 
 	for (size_t i = 0; i < count; i++) {
-		orders[i].outcome = BUS_TIMED_OUT;
+		bool is_stopped = (gatherer->stopped & BUS_SERVICE(orders[i].to)) != 0;
+
+		orders[i].outcome = is_stopped ? BUS_NOT_SENT : BUS_TIMED_OUT;
 		orders[i].reply = NULL;
 		snprintf(orders[i].cause, sizeof(orders[i].cause), "%s did not answer within %u ms",
 		         bus_service_name(orders[i].to), timeout_msec);
-		send_order(gatherer, &orders[i], timeout_msec);
+		if (!is_stopped)
+			send_order(gatherer, &orders[i], timeout_msec);
 	}
-	if (count == 0)
+	if (gatherer->pending == 0)
 		return;
 	event_add(gatherer->limit, &limit);
 	event_base_dispatch(gatherer->base);
@@ -210,33 +265,6 @@ void gather_forget(struct ordered *orders, size_t count)
 	}
 }
 
-/* A process that does not answer may still be there: its instance lock names it. */
-static unsigned running_process(const char *run_directory, Vpnsip__Service service)
-{
-	const char *name = bus_service_name(service);
-	char path[300], running[32], state = 'Z';
-	unsigned process = 0;
-	FILE *stream;
-
-	snprintf(path, sizeof(path), "%s/%s/lock", run_directory, name);
-	stream = fopen(path, "re");
-	if (!stream)
-		return 0;
-	if (fscanf(stream, "%u", &process) != 1)
-		process = 0;
-	fclose(stream);
-	snprintf(path, sizeof(path), "/proc/%u/stat", process);
-	stream = process ? fopen(path, "re") : NULL;
-	if (!stream)
-		return 0;
-	/* The kernel keeps 15 characters of a name; a zombie has one too. */
-	if (fscanf(stream, "%*u (%15[^)]) %c", running, &state) != 2 || state == 'Z' ||
-	    strncmp(running, name, strlen(running)) != 0)
-		process = 0;
-	fclose(stream);
-	return process;
-}
-
 bool gather(const struct gather_options *options, unsigned services, bool wants_snapshots,
             struct gathered *gathered, char *why, size_t why_size)
 {
@@ -272,10 +300,13 @@ bool gather(const struct gather_options *options, unsigned services, bool wants_
 			service->outcome = orders[i].outcome;
 		}
 	}
-	for (int i = 0; i < VPNSIP__SERVICE__CLI; i++)
-		if (gathered->services[i].is_asked && !gather_has_answered(&gathered->services[i]))
-			gathered->services[i].process_id = running_process(options->run_directory,
-			                                                   (Vpnsip__Service)i);
+	for (int i = 0; i < VPNSIP__SERVICE__CLI; i++) {
+		struct gathered_service *service = &gathered->services[i];
+
+		if (service->is_asked && !gather_has_answered(service))
+			service->process_id = running_process(
+				options->run_directory, (Vpnsip__Service)i, &service->is_stopped);
+	}
 	return true;
 }
 
@@ -301,12 +332,15 @@ bool gather_is_complete(const struct gathered *gathered)
 	return true;
 }
 
-static void explain(Vpnsip__Service service, unsigned process_id, enum bus_outcome outcome,
-                    unsigned timeout_msec, char *text, size_t size)
+static void explain(Vpnsip__Service service, unsigned process_id, bool is_stopped,
+                    enum bus_outcome outcome, unsigned timeout_msec, char *text, size_t size)
 {
 	const char *name = bus_service_name(service);
 
-	if (process_id)
+	if (is_stopped)
+		snprintf(text, size, "%s does not answer (process %u has been stopped by a signal)",
+		         name, process_id);
+	else if (process_id)
 		snprintf(text, size,
 		         "%s does not answer (process %u runs, but was silent for %.1f s)", name,
 		         process_id, timeout_msec / 1000.0);
@@ -322,15 +356,20 @@ void gather_explain(const struct gathered *gathered, Vpnsip__Service service, ch
 {
 	const struct gathered_service *asked = &gathered->services[service];
 
-	explain(service, asked->process_id, asked->outcome, GATHER_TIMEOUT_MSEC, text, size);
+	explain(service, asked->process_id, asked->is_stopped, asked->outcome, GATHER_TIMEOUT_MSEC,
+	        text, size);
 }
 
 void gather_explain_order(const struct gather_options *options, const struct ordered *ordered,
                           unsigned timeout_msec, char *text, size_t size)
 {
-	if (ordered->outcome == BUS_FAILED)
+	unsigned process_id;
+	bool is_stopped;
+
+	if (ordered->outcome == BUS_FAILED) {
 		snprintf(text, size, "%s", ordered->cause);
-	else
-		explain(ordered->to, running_process(options->run_directory, ordered->to),
-		        ordered->outcome, timeout_msec, text, size);
+		return;
+	}
+	process_id = running_process(options->run_directory, ordered->to, &is_stopped);
+	explain(ordered->to, process_id, is_stopped, ordered->outcome, timeout_msec, text, size);
 }

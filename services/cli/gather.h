@@ -25,6 +25,7 @@ struct gathered_service {
 	Vpnsip__Envelope *status;   /* body ServiceStatus; NULL = no answer */
 	enum bus_outcome outcome;   /* of the status */
 	unsigned process_id;        /* of a silent one, from its lock; 0 = it does not run */
+	bool is_stopped;            /* that process has been stopped by a signal */
 };
 
 struct gathered {

@@ -78,16 +78,16 @@ static struct told *sort_entries(const struct trace_attempt *attempt,
 	return list;
 }
 
-/* Who is at the other end; "" when there is none. */
+/* Who is at the other end; "" when there is none: what SIP or IKE tells of itself is no message. */
 static const char *other_end(const Vpnsip__TraceEntry *entry)
 {
 	switch (entry->kind) {
 	case VPNSIP__TRACE_KIND__TRACE_BUS_REQUEST:
 		return bus_service_name(entry->peer);
 	case VPNSIP__TRACE_KIND__TRACE_SIP:
-		return "carrier";
+		return *entry->outside ? "carrier" : "";
 	case VPNSIP__TRACE_KIND__TRACE_IKE:
-		return "peer";
+		return *entry->outside ? "peer" : "";
 	default:
 		return "";
 	}

@@ -85,6 +85,9 @@ static void begin(struct story *story, const struct moment *list, size_t count)
 		entry->trace_id = list[i].trace_id;
 		entry->peer = list[i].peer;
 		entry->is_incoming = list[i].is_incoming;
+		if (entry->kind == VPNSIP__TRACE_KIND__TRACE_SIP ||
+		    entry->kind == VPNSIP__TRACE_KIND__TRACE_IKE)
+			entry->outside = (char *)"198.51.100.5:5060";
 		entry->text = (char *)list[i].text;
 		entry->outcome = (char *)list[i].outcome;
 		entry->duration_usec = list[i].duration_usec;
@@ -164,15 +167,17 @@ static void test_narrow(void **state)
 
 	(void)state;
 	begin(&story, moments, COUNT(moments));
-	story.entries[6].outside = (char *)"198.51.100.5:5060";
+	story.entries[8].outside = (char *)"";
 	text = draw(trace_narrow_text, &story);
 	assert_non_null(strstr(text,
 	                       "      2.3  sip-agent -> carrier 198.51.100.5:5060: INVITE "
 	                       "sip:0388884001@198.51.100.5\n"
-	                       "     25.0  carrier -> sip-agent: 200 OK\n"
+	                       "     25.0  carrier -> sip-agent 198.51.100.5:5060: 200 OK\n"
 	                       "     28.0  nat-qos-agent: translation 50670 installed\n"
 	                       "     30.1  vpnsip-coordinator -> tunnel-agent: SetPeer 1000.0 ms "
 	                       "failed: tunnel-agent did not answer SetPeer within 1000 ms\n"));
+	/* No message: nobody is outside. */
+	assert_non_null(strstr(text, "     31.0  ike-agent: IKE_SA_INIT request 0\n"));
 	free(text);
 }
 
