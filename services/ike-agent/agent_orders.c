@@ -219,7 +219,7 @@ static void deliver(struct ike_agent *agent, struct bus_request *request,
 		bus_done(request);
 		return;
 	}
-	agent_count_drop(agent, order->if_id, &agent->crowded);
+	agent_count_drop(agent, order->if_id, &agent->crowded, NULL);
 	bus_fail(request, VPNSIP__FAILURE_KIND__REALITY, "no IKE session takes packets of if_id %u",
 	         order->if_id);
 }

@@ -20,7 +20,8 @@
 
 #define TUNNEL_AGENT VPNSIP__SERVICE__TUNNEL_AGENT
 
-void agent_count_drop(struct ike_agent *agent, uint32_t if_id, struct drop_counter *counter)
+void agent_count_drop(struct ike_agent *agent, uint32_t if_id, struct drop_counter *counter,
+                      const char *detail)
 {
 	const struct ike_session *session;
 	unsigned count;
@@ -32,7 +33,8 @@ void agent_count_drop(struct ike_agent *agent, uint32_t if_id, struct drop_count
 		return;
 	count = ++counter->count;
 	if ((count & (count - 1)) == 0)
-		log_line(LOG_WARNING, "IKE packets dropped, %s: %u", counter->reason, count);
+		log_line(LOG_WARNING, "IKE packets dropped, %s: %u%s%s", counter->reason, count,
+		         detail ? "; " : "", detail ? detail : "");
 }
 
 void agent_note_packet(struct ike_agent *agent, uint32_t if_id, bool is_incoming,
@@ -90,8 +92,7 @@ static void packet_replied(void *context, enum bus_outcome outcome, const Vpnsip
 
 	agent->packets_in_flight--;
 	if (outcome != BUS_DONE) {
-		log_line(LOG_DEBUG, "IKE packet: %s", bus_cause(reply));
-		agent_count_drop(agent, posted->if_id, &agent->unanswered);
+		agent_count_drop(agent, posted->if_id, &agent->unanswered, bus_cause(reply));
 	}
 	finish_packet(posted);
 }
@@ -104,7 +105,7 @@ static void call_send(void *context)
 	Vpnsip__SocketAddress remote = VPNSIP__SOCKET_ADDRESS__INIT;
 
 	if (agent->packets_in_flight == PACKETS_IN_FLIGHT_MAX) {
-		agent_count_drop(agent, posted->if_id, &agent->congested);
+		agent_count_drop(agent, posted->if_id, &agent->congested, NULL);
 		finish_packet(posted);
 		return;
 	}
@@ -205,13 +206,19 @@ static bool host_install_sa(void *context, const struct engine_sa *sa,
 		both.outbound = &second.message;
 		order = &both.base;
 	}
+	/* A tunnel-agent that is just being started is waited for. */
 	reply = bus_call_blocking(agent->service->bus, TUNNEL_AGENT, tunnel_name(agent, sa->if_id),
 	                          order, SA_TIMEOUT_MSEC, &outcome);
 	snprintf(why, why_size, "%s", bus_cause(reply));
 	bus_free_envelope(reply);
-	if (outcome == BUS_DONE)
-		bus_fault_point(agent->service->bus, "ike-agent.child-installed");
-	return outcome == BUS_DONE;
+	/*
+	 * Who died over the order may have sent with the SAs: they must not be installed again. That counts as done; its next
+	 * start misses them, and then they are replaced.
+	 */
+	if (outcome != BUS_DONE && outcome != BUS_LOST)
+		return false;
+	bus_fault_point(agent->service->bus, "ike-agent.child-installed");
+	return true;
 }
 
 static void host_remove_sa(void *context, uint32_t if_id, bool is_inbound, uint32_t spi)
@@ -367,7 +374,7 @@ void agent_take_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelo
 	(void)peer;
 	if (snapshot->body_case != VPNSIP__ENVELOPE__BODY_TUNNEL_SNAPSHOT)
 		return;
-	is_new_start = agent->tunnel_agent_epoch && agent->tunnel_agent_epoch != snapshot->epoch;
+	is_new_start = agent->tunnel_agent_epoch != snapshot->epoch;
 	agent->tunnel_agent_epoch = snapshot->epoch;
 	for (size_t i = 0; i < snapshot->tunnel_snapshot->n_tunnels; i++)
 		take_tunnel(agent, snapshot->tunnel_snapshot->tunnels[i], snapshot->sent_mono_usec,
