@@ -142,6 +142,33 @@ static struct sofia_call *find_attempt(struct sofia_line *line, const sip_t *sip
 	                                                                                 : NULL;
 }
 
+/*
+ * A 2xx that nobody waits for: another phone answered too, or the attempt is forgotten. It would bill for ever. The stack's
+ * nta_msg_ackbye() sends the BYE once; this one is repeated until it is answered.
+ */
+static bool end_stray(nta_agent_t *agent, const sip_t *sip)
+{
+	char sequence[32];
+	nta_leg_t *leg = nta_leg_tcreate(agent, NULL, NULL, SIPTAG_CALL_ID(sip->sip_call_id),
+	                                 SIPTAG_FROM(sip->sip_from), SIPTAG_TO(sip->sip_to),
+	                                 SIPTAG_CSEQ(sip->sip_cseq), TAG_END());
+
+	if (!leg)
+		return false;
+	nta_leg_client_route(leg, sip->sip_record_route, sip->sip_contact);
+	snprintf(sequence, sizeof(sequence), "%u ACK", sip->sip_cseq->cs_seq);
+	nta_outgoing_tcreate(leg, NULL, NULL, NULL, SIP_METHOD_ACK, NULL, SIPTAG_CSEQ_STR(sequence),
+	                     NTATAG_ACK_BRANCH(sip->sip_via->v_branch), NTATAG_STATELESS(1),
+	                     TAG_END());
+	/* Given back at once, its transaction goes on by itself. */
+	nta_outgoing_t *bye = nta_outgoing_tcreate(leg, NULL, NULL, NULL, SIP_METHOD_BYE, NULL,
+	                                           TAG_END());
+	if (bye)
+		nta_outgoing_destroy(bye);
+	nta_leg_destroy(leg);
+	return bye != NULL;
+}
+
 /* True when the 2xx belongs to a call that takes care of it. */
 static bool take_answer(struct sofia_call *call, const sip_t *sip)
 {
@@ -175,11 +202,9 @@ void sofia_attempt_response(struct sofia_line *line, nta_agent_t *agent, msg_t *
 	          call ? call->call.remote_number : NULL,
 	          "response %d to an INVITE without transaction, call %s", status,
 	          sip->sip_call_id->i_id);
-	if (status >= 200 && status < 300 && !take_answer(call, sip)) {
-		/* An answer that nobody waits for any more would bill for ever. */
-		nta_msg_ackbye(agent, message);
-		return;
-	}
+	if (status >= 200 && status < 300 && !take_answer(call, sip) && !end_stray(agent, sip))
+		log_line(LOG_ERR, "call %s: answered without anybody waiting, and cannot be ended",
+		         sip->sip_call_id->i_id);
 	if (status >= 300) {
 		acknowledge_refusal(agent, line, sip);
 		if (call && call->call.is_restored && call->call.state == CALL_STATE_CANCELLING) {

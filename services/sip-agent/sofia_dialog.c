@@ -204,6 +204,7 @@ static void abandon(struct sofia_call *call)
 	call_core_handle(&call->call, CALL_EVENT_REFUSED, now);
 	sofia_call_limit_state(call);
 	sofia_session_stop(call);
+	sofia_dialog_store(call);
 	call->line->sofia->events->call_changed(call->line->sofia->context, &call->call);
 }
 

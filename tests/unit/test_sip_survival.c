@@ -537,6 +537,60 @@ static void ten_calls_are_hung_up_at_once(void **state)
 	assert_int_equal(byes, 10);
 }
 
+static unsigned count_byes(unsigned msec)
+{
+	unsigned byes = 0;
+
+	while (receive(scene.carrier, msec))
+		byes += strncmp(scene.received, "BYE ", 4) == 0;
+	return byes;
+}
+
+/* The BYE that ends an answer to a forgotten attempt is repeated until it is answered. */
+static void a_stray_answer_is_ended_even_if_a_bye_is_lost(void **state)
+{
+	char invite[8192], path[128];
+
+	(void)state;
+	place_call(3);
+	memcpy(invite, scene.received, sizeof(invite));
+	record_path(3, path);
+	unlink(path);
+	restart();
+	order_registration();
+	answer(invite, 200, "Record-Route: <sip:" CARRIER ";lr;n=1>\r\n", ANSWER);
+	expect("ACK sip:peer@" CARRIER);
+	assert_has(";lr;n=1>");
+	expect("BYE sip:peer@" CARRIER);
+	assert_has(";tag=t1");
+	expect("BYE sip:peer@" CARRIER);
+	answer(scene.received, 200, "", "");
+	assert_int_equal(count_byes(1500), 0);
+}
+
+/* SIGTERM right after an order to hang up: a lost BYE is repeated meanwhile, and the service leaves in time. */
+static void leaving_waits_a_moment_for_the_bye(void **state)
+{
+	uint64_t began;
+
+	(void)state;
+	place_call(1);
+	answer(scene.received, 200, "", ANSWER);
+	expect("ACK ");
+	sofia_hang_up(scene.sofia, "", 1, "shutdown");
+	began = bus_mono_usec(scene.bus);
+	sofia_finish(scene.sofia, 700);
+	assert_in_range(bus_mono_usec(scene.bus) - began, 500000, 1000000);
+	expect("BYE ");
+	expect("BYE ");
+	/* nothing under way: at once */
+	answer(scene.received, 200, "", "");
+	wait_for_state(CALL_STATE_ENDED);
+	began = bus_mono_usec(scene.bus);
+	sofia_finish(scene.sofia, 700);
+	assert_in_range(bus_mono_usec(scene.bus) - began, 0, 100000);
+}
+
 #define REGISTERED(name) cmocka_unit_test_setup_teardown(name, set_up_registered, tear_down)
 
 int main(void)
@@ -561,6 +615,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_wait_for_a_leader_goes_on_after_a_restart,
 	                                        set_up, tear_down),
 		REGISTERED(ten_calls_are_hung_up_at_once),
+		REGISTERED(a_stray_answer_is_ended_even_if_a_bye_is_lost),
+		REGISTERED(leaving_waits_a_moment_for_the_bye),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
