@@ -4,7 +4,8 @@
 A part is
   format, lint      clang-format and clang-tidy over our C files
   a folder tests/X  ctest's tests with the label X and pytest's tests in that folder
-  tests/parts/X     an executable; it passes by exit status 0, or writes JUnit XML to $VPNSIP_JUNIT
+  tests/parts/X     an executable; it passes by exit status 0, or writes JUnit XML to $VPNSIP_JUNIT. Alone on the command line it
+                    gets the options that are not the runner's own. Lines that begin with "| " are its result and are shown.
 The tests see VPNSIP_BUILD (folder of the built programs), VPNSIP_SEED and, with --long, VPNSIP_LONG=1.
 """
 
@@ -31,9 +32,9 @@ INTERRUPT_GRACE_SECONDS = 30  # for a lab to take its namespaces down
 PYTEST_NO_TESTS = 5
 JOB_LIMIT_SECONDS = 20 * 60  # nothing limits a job of a --long run
 NOT_PARTS = {"bench", "parts", "fixtures", "corpora"}
-ONLY_LONG_OR_NAMED = {"lint", "fuzz", "tsan"}
+ONLY_LONG_OR_NAMED = {"lint", "fuzz", "tsan", "killcost"}
 PROGRESS = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*::|::.*(PASSED|FAILED|ERROR|SKIPPED)"
-                      r"|Test +#\d+:|^FAILED|error:")
+                      r"|Test +#\d+:|^FAILED|error:|^progress:|^\| ")
 
 
 @dataclass
@@ -286,14 +287,14 @@ def lint():
     return Job("lint", ["bash", "-c", script, "lint", BUILD / "release", PROCESSORS], junit=False)
 
 
-def chains_of(part):
-    """The chains of jobs that make up a part; they are independent of each other."""
+def chains_of(part, options=()):
+    """The chains of jobs that make up a part; they are independent of each other. `options` are for a script's."""
     if part == "format":
         return [[format_check()]]
     if part == "lint":
         return [[lint()]]
     if part in script_parts():
-        return [[Job(part, [TESTS / "parts" / part])]]
+        return [[Job(part, [TESTS / "parts" / part, *options])]]
     chains = [[ctest(part, "release")]]
     if part == "unit":
         chains.append([preset_build("asan"), ctest(part, "asan")])
@@ -307,7 +308,14 @@ def parse_arguments():
         prog="tests/run", description="Sets the machine up, builds, runs the tests; ends with 'N passed, N failed'.")
     parser.add_argument("parts", metavar="PART", nargs="*", help=f"one or more of: {' '.join(all_parts())}")
     parser.add_argument("--long", action="store_true", help="whole matrices instead of samples, and lint")
-    arguments = parser.parse_args()
+    arguments, arguments.options = parser.parse_known_args()
+    if arguments.options and len(arguments.parts) > 0 and arguments.parts[0] in script_parts():
+        # what follows the name of a script's part is the script's
+        place = sys.argv.index(arguments.parts[0])
+        arguments.options = [word for word in sys.argv[place + 1:] if word != "--long"]
+        arguments.parts = arguments.parts[:1]
+    elif arguments.options:
+        parser.error(f"only a part of tests/parts takes options: {' '.join(arguments.options)}")
     for part in arguments.parts:
         if part not in all_parts():
             parser.error(f"there is no part {part!r}; there are: {' '.join(all_parts())}")
@@ -347,7 +355,7 @@ def main():
         runner.run_together([chain for part in quick for chain in chains_of(part)])
         for part in parts:
             if part not in quick:
-                runner.run_together(chains_of(part))
+                runner.run_together(chains_of(part, arguments.options))
     remove_orphan_labs()
     lock.close()
     if runner.is_interrupted:

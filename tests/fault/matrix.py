@@ -27,7 +27,7 @@ MOMENTS = [
 
 # What is switched off (controls.py) -> the case that must then fail, and how. A case that survives without it has shown nothing.
 CONTROLS = {
-    "no-dialog-store": (("caller", "sip-agent", "SESSION_UP", "kill"), "did not survive|open at the carrier"),
+    "no-dialog-store": (("caller", "sip-agent", "SESSION_UP", "kill"), "did not survive|open at the carrier|open dialog"),
     "no-snapshots": (("caller", "vpnsip-coordinator", "SESSION_UP", "kill"), "did not survive|not recovered"),
     "no-nft-table": (("caller", "nat-qos-agent", "SESSION_UP", "stop"), "clear packet"),
     "no-guards": (("caller", "all", "SESSION_UP", "kill"), "clear packet"),
