@@ -206,7 +206,7 @@ int command_monitor(const struct cli *cli, const struct words *words)
 	}
 	if (from_file)
 		return monitor_file_show(from_file, &output);
-	if (to_file && !(output.file = monitor_file_create(to_file, output.wall_offset_usec)))
+	if (to_file && !(output.file = monitor_file_create(to_file)))
 		return CLI_FAILED;
 	status = watch(cli, watched, &output);
 	if (output.file) {

@@ -74,21 +74,23 @@ struct monitor_output {
 	struct monitor_latency latency;
 };
 
-/** An event, or the Tapped event of a request or reply: shown or written if it passes the filter. */
+/** A message: shown or written if it passes the filter. `to` is 0 for events. */
+void monitor_put(struct monitor_output *output, const Vpnsip__Envelope *envelope,
+                 Vpnsip__Service to);
+
+/** An event, or the Tapped event of a request or reply: the same. */
 void monitor_take(struct monitor_output *output, const Vpnsip__Envelope *event);
 
-/*
- * The file: a line "vpnsip-monitor 1 WALL_OFFSET_USEC", then for each message the length of its packed Envelope (4 octets,
- * network order) and the Envelope: the event itself, or a Tapped event.
- */
+/* The file is a recording as a service makes it (proto/record.proto), of messages alone, made by the command line. */
 
 /** Creates it. NULL after a complaint. */
-FILE *monitor_file_create(const char *path, uint64_t wall_offset_usec);
+FILE *monitor_file_create(const char *path);
 
-/** False when it takes no more. */
-bool monitor_file_write(FILE *file, const Vpnsip__Envelope *event);
+/** `to` is 0 for events. False after a complaint when the file takes no more. */
+bool monitor_file_write(FILE *file, const Vpnsip__Envelope *envelope, Vpnsip__Service to,
+                        uint64_t wall_offset_usec);
 
-/** Shows a file. Returns an exit status. */
+/** Shows the messages of such a file, also of a service's recording. Returns an exit status. */
 int monitor_file_show(const char *path, struct monitor_output *output);
 
 #endif

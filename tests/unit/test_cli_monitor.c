@@ -196,7 +196,7 @@ static void test_bad_files(void **state)
 	write_file(file, "something else\n");
 	RUN(&outcome, "monitor", "-r", file);
 	assert_int_equal(outcome.status, CLI_FAILED);
-	assert_non_null(strstr(outcome.err, "was not written by"));
+	assert_non_null(strstr(outcome.err, "is no file of"));
 	RUN(&outcome, "monitor", "-w", "/dev/full", "--count", "1");
 	assert_int_equal(outcome.status, CLI_FAILED);
 	assert_non_null(strstr(outcome.err, "No space left on device"));
