@@ -69,6 +69,8 @@ void orders_reject(struct coordinator *coordinator, const char *call_id, uint32_
                    const char *reason, uint32_t warning_code, const char *warning_text);
 void orders_register(struct coordinator *coordinator, const struct line *line, bool is_wanted);
 
+/** The Call-ID that HangUp names the call by; "" = by the attempt, which sip-agent knows and no hint can have spoiled. */
+const char *orders_hang_up_name(const struct session *session);
 /** Forgets the replies of all orders under way. */
 void orders_cancel_all(struct coordinator *coordinator);
 

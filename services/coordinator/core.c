@@ -210,10 +210,11 @@ static void own_call_changed(struct session *session, const struct call_report *
 	Vpnsip__CallStatus was = session->call_status;
 	struct session_event event = {.call = report, .cause = report->cause};
 
+	/* The attempt names the call; a hint may have told its Call-ID wrongly. */
+	if (strcmp(session->call_id, report->call_id) != 0)
+		snprintf(session->call_id, sizeof(session->call_id), "%s", report->call_id);
 	if (report->status == was)
 		return;
-	if (!session->call_id[0])
-		snprintf(session->call_id, sizeof(session->call_id), "%s", report->call_id);
 	event.type = event_of_status(was, report);
 	session->call_status = report->status;
 	if (report->status == VPNSIP__CALL_STATUS__CALL_CONFIRMED)
@@ -315,10 +316,11 @@ static void call_found(struct session *session, const struct call_report *report
 void core_call_changed(struct core *core, const struct call_report *report)
 {
 	struct session *adopting = session_by_report(core, report);
-	struct session *session = report->direction == VPNSIP__DIRECTION__OUTGOING
-	                                  ? session_by_attempt(core, report->attempt)
-	                                  : session_by_call(core, report->call_id);
+	struct session *session = session_by_attempt(core, report->attempt);
 
+	/* Before it is answered an offered call has no attempt. */
+	if (!session && report->direction == VPNSIP__DIRECTION__INCOMING)
+		session = session_by_call(core, report->call_id);
 	if (session) {
 		hold_call(&session->held->call, report);
 		own_call_changed(session, report);
@@ -328,6 +330,8 @@ void core_call_changed(struct core *core, const struct call_report *report)
 		return;
 	} else if (adopting && adopting->state == SESSION_ADOPTING) {
 		call_found(adopting, report);
+	} else if (!is_over(report) && report->is_event) {
+		core->port->look_again(core->port->context, VPNSIP__SERVICE__SIP_AGENT);
 	} else if (!is_over(report)) {
 		core->counters.strays++;
 		core->port->hang_up_stray(core->port->context, report->call_id);

@@ -27,7 +27,8 @@ static void port_hang_up_stray(void *context, const char *call_id)
 
 static void port_owe(void *context, const struct session *session, enum step step)
 {
-	debts_add(context, session->peer->tunnel, session->attempt, session->call_id, step);
+	debts_add(context, session->peer->tunnel, session->attempt, orders_hang_up_name(session),
+	          step);
 }
 
 static void port_disown(void *context, const char *tunnel, uint64_t attempt, enum step step)

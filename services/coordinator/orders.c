@@ -292,6 +292,14 @@ uint64_t orders_send_release(struct coordinator *coordinator, const char *tunnel
 	                LOCAL_TIMEOUT_MSEC, done, context);
 }
 
+const char *orders_hang_up_name(const struct session *session)
+{
+	bool is_known = session->direction == VPNSIP__DIRECTION__OUTGOING ||
+	                session_has_finished(session, BIT(STEP_ANSWER_CALL));
+
+	return is_known ? "" : session->call_id;
+}
+
 void orders_send(struct coordinator *coordinator, struct session *session, enum step step)
 {
 	static void (*const senders[STEP_COUNT])(struct coordinator *, struct session *) = {
@@ -317,8 +325,8 @@ void orders_send(struct coordinator *coordinator, struct session *session, enum 
 	}
 	pending = pending_step(coordinator, session, step, release_receiver(step));
 	pending->request = orders_send_release(coordinator, session->peer->tunnel, session->attempt,
-	                                       session->call_id, session->cause, step, step_replied,
-	                                       pending);
+	                                       orders_hang_up_name(session), session->cause, step,
+	                                       step_replied, pending);
 }
 
 static void stray_replied(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)

@@ -12,7 +12,8 @@ static struct coordinator *coordinator_of(void *context)
 	return ((struct service_context *)context)->state;
 }
 
-static void call_changed(struct coordinator *coordinator, const Vpnsip__CallChanged *call)
+static void call_changed(struct coordinator *coordinator, const Vpnsip__CallChanged *call,
+                         bool is_event)
 {
 	struct media media, local;
 	struct call_report report = {
@@ -24,6 +25,7 @@ static void call_changed(struct coordinator *coordinator, const Vpnsip__CallChan
 		.status = call->status,
 		.tunnel = call->tunnel,
 		.is_restored = call->is_restored,
+		.is_event = is_event,
 		.started_wall_usec = call->started_at_usec,
 		.sip_status = call->sip_status,
 		.retry_after_sec = call->retry_after_sec,
@@ -105,7 +107,7 @@ void reports_event(void *context, const Vpnsip__Envelope *event)
 
 	switch (event->body_case) {
 	case VPNSIP__ENVELOPE__BODY_CALL_CHANGED:
-		call_changed(coordinator, event->call_changed);
+		call_changed(coordinator, event->call_changed, true);
 		break;
 	case VPNSIP__ENVELOPE__BODY_REGISTRATION_CHANGED:
 		registration_changed(coordinator, event->registration_changed);
@@ -167,7 +169,7 @@ static void resync_sip(struct coordinator *coordinator, const Vpnsip__SipSnapsho
 		registration_changed(coordinator, snapshot->registrations[i]);
 	for (size_t i = 0; i < snapshot->n_calls; i++) {
 		attempts_skip(&coordinator->attempts, snapshot->calls[i]->attempt);
-		call_changed(coordinator, snapshot->calls[i]);
+		call_changed(coordinator, snapshot->calls[i], false);
 	}
 }
 

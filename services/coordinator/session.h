@@ -123,6 +123,7 @@ struct call_report {
 	const struct media *local; /* NULL while unknown */
 	const char *tunnel;        /* NULL or "" while no session has it */
 	bool is_restored;          /* sip-agent was restarted during the call */
+	bool is_event;             /* a hint; else out of a snapshot */
 	uint64_t started_wall_usec;
 	uint32_t sip_status;
 	uint32_t retry_after_sec;

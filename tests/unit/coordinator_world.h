@@ -295,7 +295,8 @@ static void report_call(struct world *world, Vpnsip__Direction direction, const 
 {
 	const struct call_report report = {
 		.call_id = call_id,
-		.attempt = world->session->attempt,
+		.attempt = status == VPNSIP__CALL_STATUS__CALL_OFFERED ? 0
+	                                                               : world->session->attempt,
 		.direction = direction,
 		.local_number = world->line.number,
 		.remote_number = PEER,

@@ -418,6 +418,34 @@ static void call_without_session_is_hung_up(void **unused)
 	world_destroy(world);
 }
 
+/* An event may lie: before a call is hung up for it the owner is asked. */
+static void hints_hang_up_nothing(void **unused)
+{
+	struct world *world = world_create(OWN_LOW);
+	struct call_report hint = {
+		.call_id = "own",
+		.attempt = 1234567,
+		.direction = VPNSIP__DIRECTION__OUTGOING,
+		.local_number = OWN_LOW,
+		.remote_number = PEER,
+		.status = VPNSIP__CALL_STATUS__CALL_ANSWERED,
+		.is_event = true,
+	};
+	(void)unused;
+
+	core_call_changed(world->core, &hint);
+	assert_int_equal(world->strays, 0);
+	assert_int_equal(world->looks_again, BIT(VPNSIP__SERVICE__SIP_AGENT));
+	/* And a Call-ID that was told wrongly is told again. */
+	walk_outgoing(world, SESSION_CALLING);
+	report_call(world, VPNSIP__DIRECTION__OUTGOING, "0wn", VPNSIP__CALL_STATUS__CALL_RINGING,
+	            NULL, 0);
+	report_call(world, VPNSIP__DIRECTION__OUTGOING, "own", VPNSIP__CALL_STATUS__CALL_RINGING,
+	            NULL, 0);
+	assert_string_equal(world->session->call_id, "own");
+	world_destroy(world);
+}
+
 static void hourly_limit_stops_own_calls(void **unused)
 {
 	struct world *world = world_create(OWN_LOW);
@@ -483,6 +511,7 @@ int main(void)
 		cmocka_unit_test(late_replies_of_older_attempts_do_nothing),
 		cmocka_unit_test(the_cause_of_ike_outlives_the_release),
 		cmocka_unit_test(call_without_session_is_hung_up),
+		cmocka_unit_test(hints_hang_up_nothing),
 		cmocka_unit_test(hourly_limit_stops_own_calls),
 	};
 
