@@ -8,8 +8,8 @@ from drive import Bench, StateLog
 from vpnlab.namespaces import wait_for
 
 ROLES = {"caller": "a", "callee": "b"}
+SESSIONS = 4  # what comes only in some of them would often be waited for in vain
 UP_SECONDS = 4  # long enough for what comes once a second or as traffic's counters
-SUBSCRIBERS_WAIT_SECONDS = 3
 
 
 def subscribers(router):
@@ -57,17 +57,23 @@ def failing_call(lab):
     lab.hang_up()
 
 
+def learn_sessions(bench, act, states, hearers):
+    """The messages of some sessions in these {role: states}; only those that came in each of them."""
+    runs = []
+    for _ in range(SESSIONS):
+        recorded = record(bench, lambda: act(bench.lab))
+        ended_at = matrix.end_of_session(recorded["caller"])
+        runs.append({(*list(vars(message).values())[:-1],): message for role in states
+                     for message in matrix.learn(role, recorded[role], ended_at, hearers[role]) if message.state in states[role]})
+    return [message for key, message in runs[0].items() if all(key in run for run in runs)]
+
+
 def learn():
     bench = Bench()
     try:
         hearers = {role: subscribers(bench.lab.routers[name]) for role, name in ROLES.items()}
-        found = []
-        for act, wanted in ((session, {"caller": matrix.STATES["caller"], "callee": matrix.STATES["callee"]}),
-                            (failing_call, {"caller": ["HOLDDOWN"]})):
-            recorded = record(bench, lambda: act(bench.lab))
-            ended_at = matrix.end_of_session(recorded["caller"])
-            for role, states in wanted.items():
-                found += [message for message in matrix.learn(role, recorded[role], ended_at, hearers[role]) if message.state in states]
+        found = learn_sessions(bench, session, matrix.STATES, hearers)
+        found += learn_sessions(bench, failing_call, {"caller": ["HOLDDOWN"]}, hearers)
     finally:
         bench.close()
     matrix.write(found)
