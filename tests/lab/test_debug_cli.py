@@ -2,6 +2,7 @@
 """Looking inside running services: trace of real calls, debug switches, monitor, faults on order."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -132,6 +133,29 @@ def test_monitor_redacts(lab):
                 assert child["fields"][side]["encryption_key"] == "(secret)"
     latency = cli(lab.a, "monitor", "-r", file, "--latency", "--kind", "reply").stdout
     assert re.search(r"sip-agent -> vpnsip-coordinator reply Done .*\(\d+\.\d{3} ms\)", latency), latency[:2000]
+
+
+def test_recordings(lab):
+    """A service writes down what passes it, without keys; monitor shows it; replay is the service's own program with its status."""
+    for service in ("coordinator", "tunnel-agent"):
+        assert cli(lab.a, "debug", service, "record", "start", "call-1").returncode == 0
+    assert lab.ping(3) == 3
+    lab.wait_up()
+    for service in ("coordinator", "tunnel-agent"):
+        assert cli(lab.a, "debug", service, "record", "stop").returncode == 0
+    files = {name: lab.a.state_dir / name / "call-1.record" for name in ("vpnsip-coordinator", "tunnel-agent")}
+    told = cli(lab.a, "monitor", "-r", files["vpnsip-coordinator"])
+    assert told.returncode == 0, told.stderr
+    for line in ("tunnel-agent -> all event TunnelChanged", "vpnsip-coordinator -> sip-agent request PlaceCall",
+                 "sip-agent -> vpnsip-coordinator reply Done", "vpnsip-coordinator -> all event SessionChanged"):
+        assert line in told.stdout, (line, told.stdout[:3000])
+    child = cli(lab.a, "monitor", "-r", files["tunnel-agent"], "--message", "InstallChild", "--json").stdout
+    assert json.loads(child.splitlines()[0])["fields"]["inbound"]["encryption_key"] == "(secret)"
+    coordinator = program("vpnsip-coordinator")
+    own = subprocess.run([coordinator, "-c", lab.a.config_file, "--replay", files["vpnsip-coordinator"]], capture_output=True, text=True, timeout=20)
+    ours = subprocess.run([program("vpnsip"), "-c", lab.a.config_file, "replay", files["vpnsip-coordinator"], "coordinator"], capture_output=True,
+                          text=True, timeout=20, env={**os.environ, "PATH": f"{coordinator.parent}:{os.environ['PATH']}"})
+    assert (ours.returncode, ours.stdout) == (own.returncode, own.stdout), (ours, own)
 
 
 def test_send_and_look(lab):
