@@ -113,7 +113,10 @@ static bool sync_directory(const char *directory)
 	return is_ok;
 }
 
-/* All or nothing: a draft takes the place of the file when it is complete. */
+/*
+ * All or nothing: a draft takes the place of the file when it is complete. Where there is a file to lose, the draft is on
+ * the disk before: some file systems would have an empty one after a loss of power.
+ */
 static bool replace_file(const char *directory, const char *path, const char *text, bool is_lasting)
 {
 	char draft[PATH_MAX + 4];
@@ -122,7 +125,8 @@ static bool replace_file(const char *directory, const char *path, const char *te
 	int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return false;
-	bool is_ok = write_whole(fd, text) && (!is_lasting || fsync(fd) == 0);
+	const bool is_synced = is_lasting || access(path, F_OK) == 0;
+	bool is_ok = write_whole(fd, text) && (!is_synced || fsync(fd) == 0);
 	int error = errno;
 	if (close(fd) != 0 && is_ok) {
 		is_ok = false;

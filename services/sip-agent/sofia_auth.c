@@ -95,6 +95,14 @@ static bool sign(struct sofia_line *line, su_home_t *home, const nta_outgoing_t 
 	return is_ok;
 }
 
+static void keep_realm(struct sofia_line *line, const char *realm)
+{
+	if (strcmp(line->realm, realm) == 0)
+		return;
+	snprintf(line->realm, sizeof(line->realm), "%s", realm);
+	sofia_line_keep_identity(line);
+}
+
 /* One kind of challenge: `answer` is what we sent to the last one, or "". */
 static bool respond(struct sofia_auth *auth, struct sofia_line *line, const nta_outgoing_t *request,
                     const msg_auth_t *header, char answer[DIGEST_ANSWER_SIZE], char *why,
@@ -128,7 +136,7 @@ static bool respond(struct sofia_auth *auth, struct sofia_line *line, const nta_
 	} else {
 		is_ok = true;
 		if (nta_outgoing_method(request) == sip_method_register)
-			snprintf(line->realm, sizeof(line->realm), "%s", challenges[chosen].realm);
+			keep_realm(line, challenges[chosen].realm);
 	}
 	if (!is_ok)
 		log_debug(LOG_SIP_ERROR, NULL, NULL, "line %s: %s", line->config->number, why);

@@ -154,6 +154,8 @@ bool sofia_line_init(struct sofia_line *line, struct sofia *sofia,
                      const struct config_line *config);
 void sofia_line_free(struct sofia_line *line);
 struct sofia_line *sofia_line_by_number(struct sofia *sofia, const char *number);
+/* Writes what a restart must not change: Contact user and realm. */
+void sofia_line_keep_identity(const struct sofia_line *line);
 /* Opens the transports on the WAN address. False with the line's cause set. */
 bool sofia_line_open(struct sofia_line *line);
 /* Closes them; nothing of the agent may be in use any more. */

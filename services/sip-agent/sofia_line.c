@@ -42,31 +42,55 @@ static const char *domain_of(const struct config_line *config, char text[ADDRESS
 	return config->domain ? config->domain : address_format(&config->registrar, text);
 }
 
+static void name_identity_file(const struct sofia_line *line, char path[PATH_MAX])
+{
+	snprintf(path, PATH_MAX, "%s/contact-%s", line->sofia->state_directory,
+	         line->config->number);
+}
+
+void sofia_line_keep_identity(const struct sofia_line *line)
+{
+	char path[PATH_MAX];
+
+	name_identity_file(line, path);
+	FILE *file = fopen(path, "we");
+	if (!file || fprintf(file, "%s\n%s\n", line->contact_user, line->realm) < 0)
+		log_line(LOG_WARNING, "cannot write %s: %m", path);
+	if (file)
+		fclose(file);
+}
+
+static bool read_line(FILE *file, char *text, size_t size)
+{
+	if (!fgets(text, (int)size, file))
+		return false;
+	text[strcspn(text, "\n")] = '\0';
+	return true;
+}
+
 /*
- * The user part of our Contact: a random one, the same after a restart, so that the registrar
- * never holds two bindings of this line. Carriers expect a token of 12 digits and not the number.
+ * What must be the same after a restart. The user part of our Contact: a random one, so that the registrar never holds two
+ * bindings of this line; carriers expect a token of 12 digits and not the number. The registrar's realm: the only one that
+ * our password answers in a call, also in one that was taken up before the line is registered again.
  */
-static void choose_contact_user(struct sofia_line *line)
+static void read_identity(struct sofia_line *line)
 {
 	char path[PATH_MAX];
 	const size_t size = 13;
 
-	snprintf(path, sizeof(path), "%s/contact-%s", line->sofia->state_directory,
-	         line->config->number);
-	FILE *file = fopen(path, "r");
-	if (file && fgets(line->contact_user, (int)size, file) &&
-	    strspn(line->contact_user, "0123456789abcdef") == size - 1) {
+	name_identity_file(line, path);
+	FILE *file = fopen(path, "re");
+	bool is_known = file && read_line(file, line->contact_user, sizeof(line->contact_user)) &&
+	                strlen(line->contact_user) == size - 1 &&
+	                strspn(line->contact_user, "0123456789abcdef") == size - 1;
+	if (is_known && !read_line(file, line->realm, sizeof(line->realm)))
+		line->realm[0] = '\0';
+	if (file)
 		fclose(file);
+	if (is_known)
 		return;
-	}
-	if (file)
-		fclose(file);
 	sofia_random_token(line->sofia, line->contact_user, size);
-	file = fopen(path, "w");
-	if (!file || fputs(line->contact_user, file) < 0)
-		log_line(LOG_WARNING, "cannot write %s: %m", path);
-	if (file)
-		fclose(file);
+	sofia_line_keep_identity(line);
 }
 
 bool sofia_line_init(struct sofia_line *line, struct sofia *sofia, const struct config_line *config)
@@ -75,7 +99,7 @@ bool sofia_line_init(struct sofia_line *line, struct sofia *sofia, const struct 
 
 	line->sofia = sofia;
 	line->config = config;
-	choose_contact_user(line);
+	read_identity(line);
 	snprintf(line->identity, sizeof(line->identity), "<sip:%s@%s>", config->number,
 	         domain_of(config, domain));
 	snprintf(line->registrar, sizeof(line->registrar), "sip:%s%s",

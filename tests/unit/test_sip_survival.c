@@ -537,6 +537,39 @@ static void ten_calls_are_hung_up_at_once(void **state)
 	assert_int_equal(byes, 10);
 }
 
+/* Whoever we call may send a challenge of his own, and right after a restart no registrar has named its realm yet. */
+static void a_restart_does_not_forget_whom_the_password_answers(void **state)
+{
+	static const char trap[] = "WWW-Authenticate: Digest realm=\"trap\", nonce=\"n2\"\r\n";
+	static const char ours[] = "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"n3\"\r\n";
+
+	(void)state;
+	order_registration();
+	answer(scene.received, 401, "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"n1\"\r\n",
+	       "");
+	expect("REGISTER ");
+	accept_registration(3600);
+	place_call(1);
+	answer(scene.received, 200, "", ANSWER);
+	expect("ACK ");
+	restart();
+	sofia_hang_up(scene.sofia, "", 1, "enough");
+	expect("BYE ");
+	assert_false(has("Authorization"));
+	answer(scene.received, 401, trap, "");
+	expect_nothing("BYE ");
+	/* the control */
+	place_call(2);
+	answer(scene.received, 200, "", ANSWER);
+	expect("ACK ");
+	restart();
+	sofia_hang_up(scene.sofia, "", 2, "enough");
+	expect("BYE ");
+	answer(scene.received, 401, ours, "");
+	expect("BYE ");
+	assert_has("nonce=\"n3\"");
+}
+
 static unsigned count_byes(unsigned msec)
 {
 	unsigned byes = 0;
@@ -617,6 +650,8 @@ int main(void)
 		REGISTERED(ten_calls_are_hung_up_at_once),
 		REGISTERED(a_stray_answer_is_ended_even_if_a_bye_is_lost),
 		REGISTERED(leaving_waits_a_moment_for_the_bye),
+		cmocka_unit_test_setup_teardown(a_restart_does_not_forget_whom_the_password_answers,
+	                                        set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
