@@ -14,7 +14,6 @@ import multiprocessing
 import os
 import queue
 import random
-import signal
 import statistics
 import sys
 import time
@@ -28,8 +27,9 @@ sys.dont_write_bytecode = True
 
 import faults  # noqa: E402
 import matrix  # noqa: E402
+import workers  # noqa: E402
 from drive import Bench, Result  # noqa: E402
-from vpnlab.namespaces import LabError, sweep  # noqa: E402
+from vpnlab.namespaces import LabError  # noqa: E402
 
 LABS = 5
 SAMPLE = 120
@@ -40,29 +40,36 @@ DONE_FILE = HERE.parents[1] / "build/fault-matrix.jsonl"
 
 def work(cases, results):
     """A worker process: one lab after another, one case after another."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    workers.begin()
     bench = None
-    while True:
-        case = cases.get()
-        if case is None:
-            break
-        results.put((os.getpid(), case.name, None))
-        try:
-            for _ in range(TRIES):
-                bench = bench or Bench()
-                result = bench.run(case)
-                if result.verdict != "survived" or case.control:
-                    result.why += logs(bench) if result.verdict == "failed" and "VPNSIP_FAULT_LOGS" in os.environ else []
-                    bench.close()
-                    bench = None
-                if result.verdict != "missed":
-                    break
-        except (LabError, AssertionError, OSError) as failure:
-            result = Result(case.name, "failed", [f"the lab: {failure}"])
-            bench = None
-        results.put((os.getpid(), case.name, result))
-    if bench:
-        bench.close()
+    try:
+        while (case := cases.get()) is not None:
+            results.put((os.getpid(), case.name, None))
+            bench, result = attempt(case, bench)
+            results.put((os.getpid(), case.name, result))
+    finally:
+        if bench:
+            bench.close()
+
+
+def attempt(case, bench):
+    """Does a case in this lab or a new one. Returns (the lab if it is fit for more, the result)."""
+    try:
+        for _ in range(TRIES):
+            bench = bench or Bench()
+            result = bench.run(case)
+            if result.verdict != "survived" or case.control:
+                result.why += logs(bench) if result.verdict == "failed" and "VPNSIP_FAULT_LOGS" in os.environ else []
+                bench.close()
+                bench = None
+            if result.verdict != "missed":
+                break
+    except (LabError, AssertionError, OSError) as failure:
+        result = Result(case.name, "failed", [f"the lab: {failure}"])
+        if bench:
+            bench.close()
+        bench = None
+    return bench, result
 
 
 def logs(bench):
@@ -80,16 +87,23 @@ class Matrix:
 
     def run(self):
         tasks, results = multiprocessing.Queue(), multiprocessing.Queue()
-        waiting, running, workers = list(self.cases), {}, {}
-        for _ in range(min(self.labs, len(waiting))):
-            self.hire(workers, tasks, results)
-        fed, told = 0, time.monotonic()
-        while len(self.results) < len(self.cases):
-            while fed - len(self.results) < len(workers) and waiting and time.monotonic() < self.until:
+        hired, running = {}, {}
+        with workers.ended(hired.values()):
+            for _ in range(min(self.labs, len(self.cases))):
+                self.hire(hired, tasks, results)
+            self.distribute(tasks, results, hired, running)
+            for _ in hired:
+                tasks.put(None)
+
+    def distribute(self, tasks, results, hired, running):
+        """Until all cases have a result, or the time for new ones is over."""
+        waiting, fed, told = list(self.cases), 0, time.monotonic()
+        while True:
+            while fed - len(self.results) < len(hired) and waiting and time.monotonic() < self.until:
                 tasks.put(waiting.pop(0))
                 fed += 1
             if fed == len(self.results):
-                break
+                return
             try:
                 pid, name, result = results.get(timeout=1)
                 if result is None:
@@ -100,24 +114,19 @@ class Matrix:
             except queue.Empty:
                 pass
             for pid, (name, since) in list(running.items()):
-                if time.monotonic() - since > CASE_LIMIT_SECONDS or not workers[pid].is_alive():
-                    workers.pop(pid).kill()
+                if time.monotonic() - since > CASE_LIMIT_SECONDS or not hired[pid].is_alive():
+                    hired.pop(pid).kill()
                     del running[pid]
                     self.note_result(Result(name, "failed", [f"the case did not end within {CASE_LIMIT_SECONDS} s"]))
-                    self.hire(workers, tasks, results)
+                    self.hire(hired, tasks, results)
             if time.monotonic() - told > 10:
                 told = time.monotonic()
                 self.progress()
-        for _ in workers:
-            tasks.put(None)
-        for worker in workers.values():
-            worker.join(20)
-        sweep()
 
-    def hire(self, workers, tasks, results):
+    def hire(self, hired, tasks, results):
         worker = multiprocessing.Process(target=work, args=(tasks, results))
         worker.start()
-        workers[worker.pid] = worker
+        hired[worker.pid] = worker
 
     def note_result(self, result):
         self.results.append(result)

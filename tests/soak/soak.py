@@ -27,16 +27,18 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "fault"), str(HERE.parent / "lab")]
 sys.dont_write_bytecode = True
 
 import flat  # noqa: E402
+import workers  # noqa: E402
 from drive import RESTART_DELAY, TIMERS, Pings  # noqa: E402
 from invariants import Invariants  # noqa: E402
 from vpnlab.checks import qdiscs, routes, translations  # noqa: E402
 from vpnlab.lab import Lab  # noqa: E402
-from vpnlab.namespaces import LabError, sweep, wait_for  # noqa: E402
+from vpnlab.namespaces import LabError, wait_for  # noqa: E402
 from vpnlab.router import SERVICES, Settings  # noqa: E402
 
 LABS = 8
 CYCLES = 200
 WARM_CYCLES = 100  # of all labs together, before anything is compared
+ENDED = -1  # instead of a series: this worker is done
 KILL_PROBABILITY = 0.5
 IDLE_SECONDS = 2
 RECOVER_SECONDS = 30
@@ -125,59 +127,73 @@ class Soak:
 
 def work(number, options, started, results):
     """A worker process: cycles until enough have been started or the time is over."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    workers.begin()
     soak, series = None, 0
-    while time.time() < options.until:
-        with started.get_lock():
-            if started.value >= options.cycles:
-                break
-            started.value += 1
-        try:
-            soak = soak or Soak(number, options.seed + series)
-            results.put((number, series, *soak.cycle(), ""))
-        except (LabError, AssertionError, OSError, ValueError) as failure:
-            why = f"lab {number}: {failure}; {soak.invariants.not_up() if soak else 'not started'}"
-            if soak:
-                soak.lab.close()
-            soak, series = None, series + 1
-            results.put((number, series, "", {}, why))
-    if soak:
-        soak.lab.close()
-    results.put((number, -1, "", {}, ""))
+    try:
+        while time.time() < options.until and take(started, options.cycles):
+            try:
+                soak = soak or Soak(number, options.seed + series)
+                results.put((number, series, *soak.cycle(), ""))
+            except (LabError, AssertionError, OSError, ValueError) as failure:
+                why = f"lab {number}: {failure}; {soak.invariants.not_up() if soak else 'not started'}"
+                if soak:
+                    soak.lab.close()
+                soak, series = None, series + 1
+                results.put((number, series, "", {}, why))
+    finally:
+        if soak:
+            soak.lab.close()
+    results.put((number, ENDED, "", {}, ""))
 
 
-def run(options):
-    """Returns ({(lab, series): [(cycle, figures)]}, number of cycles, causes of failed ones, kills)."""
-    started, results = multiprocessing.Value("i", 0), multiprocessing.Queue()
-    workers = [multiprocessing.Process(target=work, args=(number, options, started, results)) for number in range(options.labs)]
-    for worker in workers:
-        worker.start()
-    samples, failures, done, kills, ended = {}, [], 0, 0, 0
-    began = told = time.monotonic()
-    while ended < len(workers):
-        try:
-            number, series, killed, values, why = results.get(timeout=1)
-        except queue.Empty:
-            continue
-        if series < 0:
-            ended += 1
-            continue
-        done += 1
-        kills += bool(killed)
+def take(started, limit):
+    """Counts one cycle more, unless there have been enough."""
+    with started.get_lock():
+        is_left = started.value < limit
+        started.value += is_left
+        return is_left
+
+
+class Run:
+    """All labs together."""
+
+    def __init__(self, options):
+        self.options = options
+        self.samples = {}  # (lab, series) -> [(cycle, figures)]; a lab that failed begins a new series
+        self.failures = []
+        self.done = self.kills = 0
+        self.began = self.told = time.monotonic()
+
+    def go(self):
+        started, results = multiprocessing.Value("i", 0), multiprocessing.Queue()
+        hired = [multiprocessing.Process(target=work, args=(number, self.options, started, results)) for number in range(self.options.labs)]
+        with workers.ended(hired):
+            for worker in hired:
+                worker.start()
+            ended = 0
+            while ended < len(hired):
+                try:
+                    number, series, killed, values, why = results.get(timeout=1)
+                except queue.Empty:
+                    continue
+                if series == ENDED:
+                    ended += 1
+                else:
+                    self.note(number, series, killed, values, why)
+
+    def note(self, number, series, killed, values, why):
+        self.done += 1
+        self.kills += bool(killed)
         if why:
-            failures.append(why)
-            print(f"FAILED soak::cycle {done}: {why}", flush=True)
+            self.failures.append(why)
+            print(f"FAILED soak::cycle {self.done}: {why}", flush=True)
         else:
-            samples.setdefault((number, series), []).append((done, values))
-        if time.monotonic() - told > 10:
-            told = time.monotonic()
-            newest = [sum(value for (_, name), value in lab[-1][1].items() if name == "RSS kB") for lab in samples.values() if lab]
-            print(f"progress: {done} cycles in {told - began:.0f} s, {kills} kills, {len(failures)} failed; a router's six have "
-                  f"{statistics.median(newest) / 1024 if newest else 0:.1f} MiB", flush=True)
-    for worker in workers:
-        worker.join()
-    sweep()
-    return samples, done, failures, kills
+            self.samples.setdefault((number, series), []).append((self.done, values))
+        if time.monotonic() - self.told > 10:
+            self.told = time.monotonic()
+            newest = [sum(value for (_, name), value in lab[-1][1].items() if name == "RSS kB") for lab in self.samples.values()]
+            print(f"progress: {self.done} cycles in {self.told - self.began:.0f} s, {self.kills} kills, {len(self.failures)} failed; a router's "
+                  f"six have {statistics.median(newest) / 1024 if newest else 0:.1f} MiB", flush=True)
 
 
 def main():
@@ -192,16 +208,17 @@ def main():
     flat.check_itself()
     began = time.monotonic()
     print(f"soak: {options.labs} labs, seed {options.seed}", flush=True)
-    samples, done, failures, kills = run(options)
-    warm = min(WARM_CYCLES, done // 2)
-    lines, leaks = flat.judge(samples, warm)
+    run = Run(options)
+    run.go()
+    warm = min(WARM_CYCLES, run.done // 2)
+    lines, leaks = flat.judge(run.samples, warm)
     for line in lines:
         print(f"| {line}")
     for leak in leaks:
         print(f"| LEAK: {leak}")
-    print(f"| soak: {done} cycles in {time.monotonic() - began:.0f} s, {kills} kills, {len(failures)} failed, {len(leaks)} resources grow from "
-          f"cycle {warm} on; seed {options.seed}")
-    return 1 if failures or leaks or not samples else 0
+    print(f"| soak: {run.done} cycles in {time.monotonic() - began:.0f} s, {run.kills} kills, {len(run.failures)} failed, {len(leaks)} resources "
+          f"grow from cycle {warm} on; seed {options.seed}")
+    return 1 if run.failures or leaks else 0
 
 
 if __name__ == "__main__":
