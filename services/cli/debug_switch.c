@@ -215,19 +215,31 @@ static bool find_tunnel(const struct cli *cli, struct gatherer *gatherer, const 
 	return false;
 }
 
-static void say_where(const struct switch_order *order, const char *tunnel, unsigned services)
+static void say_text(const struct switch_order *order, const char *tunnel, unsigned services)
 {
-	const char *where = "of all services";
+	const char *where = "s of all services";
+	char one[64];
 
-	for (int i = 0; i < VPNSIP__SERVICE__CLI; i++)
-		if (services == BUS_SERVICE(i))
-			where = bus_service_name((Vpnsip__Service)i);
-	if (order->category[0])
-		printf("%s debugging is %s%s%s\n", order->category, order->is_off ? "off" : "on",
-		       tunnel ? " for " : "", tunnel ? tunnel : "");
-	if (order->category[0] && !order->is_off)
-		printf("Its lines are in the log%s %s (standard error, or the journal)\n",
-		       services == ALL_SERVICES ? "s" : " of", where);
+	for (int i = 0; i < VPNSIP__SERVICE__CLI; i++) {
+		if (services != BUS_SERVICE(i))
+			continue;
+		snprintf(one, sizeof(one), " of %s", bus_service_name((Vpnsip__Service)i));
+		where = one;
+	}
+	printf("%s debugging is %s%s%s\n", order->category, order->is_off ? "off" : "on",
+	       tunnel ? " for " : "", tunnel ? tunnel : "");
+	if (!order->is_off)
+		printf("Its lines are in the log%s (standard error, or the journal)\n", where);
+}
+
+static void say_json(const struct switch_order *order, const char *tunnel)
+{
+	json_t *model = json_pack("{s:s, s:o, s:b}", "category", order->category, "session",
+	                          model_text(tunnel), "is_on", !order->is_off);
+
+	json_dumpf(model, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	putchar('\n');
+	json_decref(model);
 }
 
 /* Sends the order to each of the services, and says where to look. */
@@ -261,9 +273,12 @@ static int send_switch(const struct cli *cli, const struct switch_order *order, 
 	gather_ask(gatherer, orders, count, GATHER_TIMEOUT_MSEC);
 	status = debug_complain(cli, orders, count, GATHER_TIMEOUT_MSEC);
 	for (size_t i = 0; i < count; i++) {
-		if (orders[i].outcome != BUS_DONE)
+		if (orders[i].outcome != BUS_DONE || !order->category[0])
 			continue;
-		say_where(order, tunnel, services);
+		if (cli->wants_json)
+			say_json(order, tunnel);
+		else
+			say_text(order, tunnel, services);
 		break;
 	}
 	gather_forget(orders, count);

@@ -5,8 +5,8 @@
 #include "services/cli/debug.h"
 
 /** Three rounds; who was silent in the first is not asked again. */
-#define FIRST_MSEC 1200
-#define LATER_MSEC 600
+#define FIRST_MSEC 1000
+#define LATER_MSEC 500
 #define MOST_IDS   64
 #define LISTED     100
 
