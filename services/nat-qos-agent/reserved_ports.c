@@ -68,31 +68,42 @@ bool reserved_ports_edit(const char *list, uint16_t first, uint16_t last, bool i
 	return true;
 }
 
+/* The list without its end of line. A negative errno. */
+static int read_list(char *list, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : read(fd, list, size - 1);
+	int error = got < 0 ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	list[got > 0 ? got : 0] = '\0';
+	list[strcspn(list, "\n")] = '\0';
+	return error;
+}
+
 int reserved_ports_set(uint16_t first, uint16_t last, bool is_reserved)
 {
 	char list[LIST_SIZE], edited[LIST_SIZE];
-	ssize_t size;
-	int error = 0;
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	size_t size;
+	int error = read_list(list, sizeof(list));
+	int fd;
 
+	if (error)
+		return error;
+	if (!reserved_ports_edit(list, first, last, is_reserved, edited, sizeof(edited) - 1))
+		return -EINVAL;
+	/* In a container the file is read-only, and set from outside. */
+	if (strcmp(list, edited) == 0)
+		return 0;
+	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	size = read(fd, list, sizeof(list) - 1);
-	if (size < 0) {
-		error = -errno;
-		goto out;
-	}
-	list[size] = '\0';
-	if (!reserved_ports_edit(list, first, last, is_reserved, edited, sizeof(edited) - 1)) {
-		error = -EINVAL;
-		goto out;
-	}
 	/* An empty list is written as an empty line. */
-	size = (ssize_t)strlen(edited);
+	size = strlen(edited);
 	edited[size++] = '\n';
-	if (pwrite(fd, edited, (size_t)size, 0) < 0)
+	if (write(fd, edited, size) < 0)
 		error = -errno;
-out:
 	close(fd);
 	return error;
 }
