@@ -79,6 +79,7 @@ def test_a_router_from_compose_yaml(router):
     assert router.exec("sip-agent", "cat", "/run/secrets/sip.password", check=False) == "", "root of the container reads the secret"
     assert "secret" in router.compose("exec", "-T", "-u", "vpnsip-sip", "sip-agent", "cat", "/run/secrets/sip.password")
     assert "vpnsip" in router.exec("nat-qos-agent", "vpnsip", "show", "running-config")
+    assert "not kept from local programs" not in router.log("nat-qos-agent"), "net has not reserved the session ports"
 
 
 def test_one_service_is_upgraded_alone(router):

@@ -127,8 +127,8 @@ class Story:
 
     def begin(self):
         for router in NUMBERS:
-            wait(lambda: services_up(router), 30, f"router {router.upper()}: six services up")
-            wait(lambda: status(router) == "READY_TO_CONNECT", 20, f"router {router.upper()}: registered and resting")
+            wait(lambda: services_up(router), 60, f"router {router.upper()}: six services up")
+            wait(lambda: status(router) == "READY_TO_CONNECT", 60, f"router {router.upper()}: registered and resting")
             wait(lambda: is_track_up(router), 10, f"router {router.upper()}: the primary path is up")
             say(f"router {router.upper()} ({NUMBERS[router]}): six containers answer, registered at the carrier")
         quote("a", "services")
