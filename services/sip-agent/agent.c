@@ -22,7 +22,8 @@ struct agent {
 	struct sofia *sofia;
 	struct event *leaderless;       /* pending unless the coordinator is heard */
 	uint64_t leaderless_since_usec; /* wall clock; 0 = it is heard */
-	char **port_obstacles;          /* per line; NULL = none at the start */
+	uint64_t orders_refused;
+	char **port_obstacles; /* per line; NULL = none at the start */
 };
 
 static void publish_registration(void *context, const struct registration_report *report)
@@ -152,6 +153,7 @@ static void reply_outcome(struct agent *agent, struct bus_request *request,
 	}
 	const char *cause = failures[outcome].cause ? failures[outcome].cause
 	                                            : sofia_store_failure(agent->sofia);
+	agent->orders_refused++;
 	log_debug(LOG_SIP_INFO, NULL, NULL, "order refused: %s", cause);
 	bus_fail(request, failures[outcome].kind, "%s", cause);
 }
@@ -350,6 +352,7 @@ void agent_describe(void *context, struct bus_description *description)
 		                                   agent->leaderless_since_usec) /
 		                                  USEC_PER_SEC),
 		             LEADERLESS_LIMIT_SEC);
+	bus_describe_counter(description, "sip.orders-refused", agent->orders_refused);
 	sofia_describe(agent->sofia, description);
 }
 

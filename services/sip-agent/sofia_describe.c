@@ -103,7 +103,6 @@ void sofia_describe(const struct sofia *sofia, struct bus_description *descripti
 		{"sip.byes-paid", counters->byes_paid},
 		{"sip.stray-responses", counters->stray_responses},
 		{"sip.requests-refused", counters->requests_refused},
-		{"sip.orders-refused", counters->orders_refused},
 		{"sip.messages-sent", counters->messages_sent},
 		{"sip.messages-received", counters->messages_received},
 		{"sip.retransmissions", count_retransmissions(sofia)},

@@ -47,7 +47,6 @@ struct sofia_counters {
 	uint64_t byes_owed, byes_paid;       /* and with the end of the call */
 	uint64_t stray_responses;            /* to requests that nobody remembers */
 	uint64_t requests_refused;           /* incoming, outside any dialog or call */
-	uint64_t orders_refused;
 	uint64_t store_writes, store_failures;
 	uint64_t messages_sent, messages_received;
 	uint64_t calls_restored;

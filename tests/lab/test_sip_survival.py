@@ -111,7 +111,7 @@ class Agent:
 
     def remove_records(self):
         for path in (self.router.state_dir / "sip-agent").glob("call-*"):
-            path.unlink()
+            path.rmdir() if path.is_dir() else path.unlink()
 
     def records(self):
         return sorted(path.name for path in (self.router.state_dir / "sip-agent").glob("call-*"))
@@ -407,6 +407,36 @@ def test_an_end_that_nobody_heard_is_an_estimate(lab):
     call = lab.a.call("CALL_ENDED")
     assert call["is_end_estimated"] and "refresh" in call["cause"], call
     wait_for(lambda: not lab.is_open(), 3, "no call open at the carrier")
+
+
+def test_what_cannot_be_recorded_is_not_begun(lab):
+    """Own calls are not placed, offered ones are refused, with the file and the error; the call that is up does not notice."""
+    def in_the_way(agent, attempt):
+        path = agent.router.state_dir / "sip-agent" / f"call-{attempt}.new"
+        path.mkdir()
+        return path
+
+    billed = len(lab.carrier.call_records())
+    attempt = lab.next()
+    blocked = in_the_way(lab.a, attempt)
+    with pytest.raises(AssertionError, match=rf"cannot write .*/call-{attempt}: Is a directory"):
+        lab.a.place(attempt)
+    assert not lab.is_open() and not lab.b.calls()
+    blocked.rmdir()
+    lab.a.place(lab.next())
+    attempt = lab.next()
+    lab.b.call("CALL_OFFERED")
+    blocked = in_the_way(lab.b, attempt)
+    with pytest.raises(AssertionError, match=rf"cannot write .*/call-{attempt}: Is a directory"):
+        lab.b.answer(attempt)
+    lab.a.call("CALL_ENDED")
+    wait_for(lambda: not lab.is_open(), 3, "no call open at the carrier")
+    assert len(lab.carrier.call_records()) == billed
+    blocked.rmdir()
+    lab.a.place(lab.next())
+    wait_for(lambda: any(call["status"] == "CALL_OFFERED" for call in lab.b.calls()), 3, "the next offer")
+    lab.b.answer(lab.next())
+    lab.b.call("CALL_CONFIRMED")
 
 
 def test_leaving_says_nothing(lab):
