@@ -71,7 +71,7 @@ const struct command commands[] = {
 		.help = "every message between the services, until interrupted",
 		.options = "message session kind from to count latency write read",
 		.details = "  Of all services, or of those named. Secrets are not shown. --message "
-                           "may be "
+			   "may be "
 			   "given several times.",
 		.run = command_monitor,
 	},

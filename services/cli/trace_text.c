@@ -163,7 +163,7 @@ static void draw_entry(FILE *stream, const struct ladder *ladder, const json_t *
 			line[ladder->place[i]] = '|';
 	snprintf(time_text, sizeof(time_text), "%9.1f",
 	         json_number_value(json_object_get(entry, "msec")));
-	memcpy(line, time_text, strnlen(time_text, TIME_WIDTH));
+	put_label(line, 0, TIME_WIDTH, time_text);
 	make_label(entry, label);
 	if (from && to && from != to) {
 		draw_arrow(line, from, to, label);
@@ -179,13 +179,12 @@ static void draw_titles(FILE *stream, const struct ladder *ladder)
 	char line[WIDTH + 1];
 
 	memset(line, ' ', WIDTH);
-	memcpy(line + 7, "ms", 2);
+	put_label(line, 7, 2, "ms");
 	for (int i = 0; i < COLUMNS; i++) {
-		size_t length = strlen(columns[i].title);
+		int length = (int)strlen(columns[i].title);
 
 		if (ladder->place[i])
-			memcpy(line + ladder->place[i] - (int)(length / 2), columns[i].title,
-			       length);
+			put_label(line, ladder->place[i] - length / 2, length, columns[i].title);
 	}
 	print_line(stream, line);
 }
