@@ -142,7 +142,7 @@ static void port_trace(void *context, const struct session *session, Vpnsip__Tra
                        const char *text)
 {
 	bus_trace(((struct coordinator *)context)->service->bus, session->peer->tunnel,
-	          session->attempt, kind, NULL, false, "%s", text);
+	          session->last_attempt, kind, NULL, false, "%s", text);
 }
 
 static void state_timer_fired(void *context)

@@ -310,7 +310,7 @@ static bool session_open_attempt(struct session *session, Vpnsip__Direction dire
 		return false;
 	}
 	session_forget_attempt(session);
-	session->attempt = attempt;
+	session->attempt = session->last_attempt = attempt;
 	session->attempts++;
 	session->direction = direction;
 	session->call_since_usec = port->mono_usec(port->context);

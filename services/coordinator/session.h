@@ -155,7 +155,8 @@ struct session {
 
 	enum session_state state;
 	uint64_t state_since_usec;
-	uint64_t attempt; /* 0 = none */
+	uint64_t attempt;      /* 0 = none */
+	uint64_t last_attempt; /* this one, or the one before the rest */
 	Vpnsip__Direction direction;
 	uint64_t call_since_usec;
 	char call_id[CALL_ID_SIZE];

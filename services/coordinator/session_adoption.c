@@ -28,7 +28,7 @@ static void take_call(struct session *session)
 	const struct held_call *call = &session->held->call;
 	uint32_t local_kbit = call->local.bandwidth_kbit, remote_kbit = call->remote.bandwidth_kbit;
 
-	session->attempt = call->attempt;
+	session->attempt = session->last_attempt = call->attempt;
 	session->direction = call->direction;
 	snprintf(session->call_id, sizeof(session->call_id), "%s", call->call_id);
 	session->call_status = call->status;

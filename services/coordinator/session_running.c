@@ -162,6 +162,17 @@ static void mending_ike_down(struct session *session, const struct session_event
 	                event->cause);
 }
 
+static void mending_timed_out(struct session *session)
+{
+	const char *why = core_missing_service(session->core);
+
+	if (!why)
+		why = session->ike_cause;
+	session_release(session, false, "the session could not be mended within %u s: %s%s%s",
+	                session->core->config->timer_msec[TIMER_IKE] / 1000, missing_name(session),
+	                why[0] ? ": " : "", why);
+}
+
 void session_mending_handle(struct session *session, const struct session_event *event)
 {
 	switch (event->type) {
