@@ -199,10 +199,7 @@ void session_mending_handle(struct session *session, const struct session_event 
 		mending_ike_down(session, event);
 		break;
 	case EVENT_TIMEOUT:
-		session_release(
-			session, false, "the session could not be mended within %u s: %s%s%s",
-			session->core->config->timer_msec[TIMER_IKE] / 1000, missing_name(session),
-			session->ike_cause[0] ? ": " : "", session->ike_cause);
+		mending_timed_out(session);
 		break;
 	default:
 		running_handle(session, event);
