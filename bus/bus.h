@@ -78,6 +78,11 @@ struct bus_handlers {
 	void (*describe)(void *context, struct bus_description *description);
 	/** SetLog came (from root): 0, or -1 for an unknown category. NULL: refused. The service skeleton gives one. */
 	int (*set_log)(void *context, const Vpnsip__SetLog *order);
+	/**
+	 * In a replay: what bus_record_core() noted as an input of the core; answer with bus_record_core() of its outputs. A service that has
+	 * this is replayed by its core alone: nothing else of the recording is played or compared. NULL: it is replayed by its messages.
+	 */
+	void (*core_input)(void *context, const char *core, const void *octets, size_t size);
 	/** Names the switches that are on, with bus_describe(). May be NULL. */
 	void (*describe_log)(void *context, struct bus_description *description);
 	/** A Tapped event of a service subscribed to, for `monitor`. May be NULL. */
@@ -215,6 +220,9 @@ void bus_record_core(struct bus *bus, const char *core, bool is_output, const vo
 
 /** Closes the recording, if there is one: before the service takes itself apart. */
 void bus_stop_recording(struct bus *bus);
+
+/** True when the bus was opened with a recording: there are no peers, and the outside world is to be left alone. */
+bool bus_is_replaying(const struct bus *bus);
 
 struct bus_replay_result {
 	uint64_t inputs, outputs; /* recorded ones */

@@ -39,6 +39,7 @@ struct replay {
 	bool is_cut_off; /* in the middle of a record: the last input's outputs may be missing */
 	struct records recorded, sent; /* the whole file; what was sent since the last input */
 	size_t next;                   /* the first record after the last input */
+	bool plays_core;               /* only what is of the core */
 	size_t next_random;            /* where to look for recorded randomness */
 	struct matched_call *calls;
 	uint64_t begun_usec;
@@ -54,8 +55,11 @@ static bool is_output(const Vpnsip__Record *record)
 	return record->kind >= VPNSIP__RECORD_KIND__RECORD_EVENT_SENT;
 }
 
-static bool is_aside(const Vpnsip__Record *record)
+static bool is_aside(const struct replay *replay, const Vpnsip__Record *record)
 {
+	if (replay->plays_core)
+		return record->kind != VPNSIP__RECORD_KIND__RECORD_CORE_INPUT &&
+		       record->kind != VPNSIP__RECORD_KIND__RECORD_CORE_OUTPUT;
 	return record->kind == VPNSIP__RECORD_KIND__RECORD_RANDOM ||
 	       record->kind == VPNSIP__RECORD_KIND__RECORD_CORE_INPUT ||
 	       record->kind == VPNSIP__RECORD_KIND__RECORD_STATE_FILE;
@@ -284,7 +288,7 @@ void replay_random(struct replay *replay, void *octets, size_t size)
 	for (; replay->next_random < replay->recorded.count; replay->next_random++) {
 		const Vpnsip__Record *record = replay->recorded.all[replay->next_random];
 
-		if (!is_output(record) && !is_aside(record))
+		if (!is_output(record) && !is_aside(replay, record))
 			break; /* the next input: nothing more was drawn before it */
 		if (record->kind != VPNSIP__RECORD_KIND__RECORD_RANDOM ||
 		    record->octets.len != size)
@@ -366,7 +370,7 @@ static void compare_outputs(struct replay *replay)
 		const Vpnsip__Record *record = recorded->all[replay->next];
 		size_t alike = sent;
 
-		if (is_aside(record))
+		if (is_aside(replay, record))
 			continue;
 		if (!is_output(record))
 			break;
@@ -434,6 +438,10 @@ static void apply(struct replay *replay, struct bus *bus, const Vpnsip__Record *
 	case VPNSIP__RECORD_KIND__RECORD_PEER:
 		peers_replay(bus, record->peer, (Vpnsip__PeerHealth)record->value);
 		break;
+	case VPNSIP__RECORD_KIND__RECORD_CORE_INPUT:
+		bus->handlers.core_input(bus->context, record->name, record->octets.data,
+		                         record->octets.len);
+		break;
 	case VPNSIP__RECORD_KIND__RECORD_TIMER:
 		if (!timers_replay(bus, record->number, record->name, text, sizeof(text)))
 			tell(replay, "%s", text);
@@ -471,6 +479,11 @@ static void play_next(struct replay *replay, struct bus *bus)
 	compare_outputs(replay);
 }
 
+bool bus_is_replaying(const struct bus *bus)
+{
+	return bus->replay != NULL;
+}
+
 void bus_replay(struct bus *bus, void (*told)(void *context, const char *difference), void *context,
                 struct bus_replay_result *result)
 {
@@ -482,6 +495,7 @@ void bus_replay(struct bus *bus, void (*told)(void *context, const char *differe
 	replay->told = told;
 	replay->context = context;
 	replay->result = result;
+	replay->plays_core = bus->handlers.core_input != NULL;
 	event_base_loop(bus->base, EVLOOP_NONBLOCK);
 	/* What a service does at its start is not in a recording that was begun later. */
 	if (!replay->header->is_from_start)

@@ -12,11 +12,13 @@ static const struct service track_agent = {
 	.capabilities = capabilities,
 	.start = track_agent_start,
 	.stop = track_agent_stop,
+	.is_replayable = true,
 	.handlers =
 		{
 			.request = track_agent_request,
 			.snapshot = track_agent_snapshot,
 			.describe = track_agent_describe,
+			.core_input = track_agent_core_input,
 		},
 };
 

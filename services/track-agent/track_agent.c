@@ -2,6 +2,8 @@
 #include "track_agent.h"
 
 #include <event2/event.h>
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +11,10 @@
 #include "services/common/address.h"
 #include "services/common/config.h"
 #include "services/common/log.h"
+#include "track_feed.h"
+
+#define CORE_NAME        "track-core"
+#define TRACK_INPUT_SIZE 128
 
 /* A notification of the kernel can be lost. */
 static const struct timeval check_time = {.tv_sec = 30};
@@ -84,11 +90,43 @@ static void arm_probe_timer(struct track_agent *agent)
 		evtimer_add(agent->probe_timer, &wait);
 }
 
+void track_agent_core_input(void *context, const char *core, const void *octets, size_t size)
+{
+	struct track_agent *agent = ((struct service_context *)context)->state;
+	struct bus *bus = agent->service->bus;
+	char input[TRACK_INPUT_SIZE], output[TRACK_OUTPUT_SIZE];
+
+	if (strcmp(core, CORE_NAME) != 0)
+		return;
+	snprintf(input, sizeof(input), "%.*s", (int)size, (const char *)octets);
+	if (!track_feed(&agent->tracks, agent->service->config, input, output))
+		snprintf(output, sizeof(output), "not understood: %s", input);
+	bus_record_core(bus, CORE_NAME, true, output, strlen(output));
+}
+
+/* The only way to tell the core anything: a replay goes the same. */
+static void feed(struct track_agent *agent, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void feed(struct track_agent *agent, const char *format, ...)
+{
+	char input[TRACK_INPUT_SIZE];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(input, sizeof(input), format, arguments);
+	va_end(arguments);
+	bus_record_core(agent->service->bus, CORE_NAME, false, input, strlen(input));
+	track_agent_core_input(agent->service, CORE_NAME, input, strlen(input));
+}
+
 static void answer_arrived(void *context, uint16_t sequence, const struct sockaddr_storage *source)
 {
 	struct track_agent *agent = context;
+	char address[ADDRESS_TEXT_SIZE];
 
-	track_core_answered(agent->tracks, sequence, source, bus_mono_usec(agent->service->bus));
+	feed(agent, "answered %u %s %" PRIu64, sequence, address_format(source, address),
+	     bus_mono_usec(agent->service->bus));
 	publish_tracks(agent);
 	arm_probe_timer(agent);
 }
@@ -101,9 +139,9 @@ static void send_probe(struct track_agent *agent, struct probe *probe)
 	                            sequence);
 
 	if (error == 0)
-		track_core_sent(agent->tracks, probe, sequence, now_usec);
+		feed(agent, "sent %u %u %" PRIu64, probe->sla->number, sequence, now_usec);
 	else
-		track_core_send_failed(agent->tracks, probe, strerrordesc_np(-error), now_usec);
+		feed(agent, "failed %u %d %" PRIu64, probe->sla->number, -error, now_usec);
 }
 
 static void probe_timer_fired(evutil_socket_t fd, short what, void *context)
@@ -114,7 +152,7 @@ static void probe_timer_fired(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	icmp_probe_receive(agent->icmp);
-	track_core_expire(agent->tracks, bus_mono_usec(agent->service->bus));
+	feed(agent, "expire %" PRIu64, bus_mono_usec(agent->service->bus));
 	while ((probe = track_core_due(agent->tracks, bus_mono_usec(agent->service->bus))) != NULL)
 		send_probe(agent, probe);
 	publish_tracks(agent);
@@ -137,7 +175,7 @@ static void hold_absent_routes(struct track_agent *agent, const struct netfacts 
 
 		if (planned->is_wanted && planned->track != NULL &&
 		    !route_plan_is_installed(planned, facts))
-			track_hold_route(track_core_find(agent->tracks, planned->track));
+			feed(agent, "hold %u", planned->track->number);
 	}
 	route_plan_free(&plan);
 }
@@ -199,7 +237,7 @@ static bool make_parts(struct track_agent *agent, char *why, size_t why_size)
 
 	snprintf(why, why_size, "out of memory");
 	agent->wans = calloc(service->config->line_count + 1, sizeof(*agent->wans));
-	agent->tracks = track_core_new(service->config, bus_mono_usec(service->bus));
+	feed(agent, "begin %" PRIu64, bus_mono_usec(service->bus));
 	agent->icmp = icmp_probe_open(service->base, &identity, answer_arrived, agent);
 	agent->probe_timer = evtimer_new(service->base, probe_timer_fired, agent);
 	agent->retry_timer = evtimer_new(service->base, retry, agent);
@@ -223,6 +261,9 @@ int track_agent_start(struct service_context *service)
 		return -1;
 	agent->service = service;
 	service->state = agent;
+	/* A replay plays the core alone. */
+	if (bus_is_replaying(service->bus))
+		return 0;
 	if (!make_parts(agent, why, sizeof(why))) {
 		log_line(LOG_ERR, "%s", why);
 		goto out;

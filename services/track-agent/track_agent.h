@@ -43,7 +43,8 @@ void track_agent_stop(struct service_context *service);
 void track_agent_request(void *context, struct bus_request *request, const Vpnsip__Envelope *order);
 void track_agent_snapshot(void *context, struct bus_request *request);
 
-/** The handler of the bus. */
+/** Handlers of the bus. */
+void track_agent_core_input(void *context, const char *core, const void *octets, size_t size);
 void track_agent_describe(void *context, struct bus_description *description);
 
 /** Reads the kernel, makes it as planned, reads it back, and tells what changed. */
