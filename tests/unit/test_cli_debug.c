@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "services/cli/debug.h"
 #include "services/common/log.h"
 #include "tests/unit/cli_fixture.h"
 
@@ -372,6 +373,56 @@ static void test_shutdown(void **state)
 	                                 "are started again.\n");
 }
 
+/* All 19 switches of the guide are understood, each as itself. */
+static void test_switches_of_the_guide(void **state)
+{
+	int count = 0;
+	char why[256];
+
+	(void)state;
+	for (int i = LOG_EVENT; i <= LOG_SIP_VERBOSE + 1; i++) {
+		const char *name = i > LOG_SIP_VERBOSE ? "sip all" : log_category_names[i];
+		const char *second = strchr(name, ' ');
+		struct words words = {.arguments = {{"SERVICE", "x"}, {"WHAT", "sip"}}, .count = 2};
+		struct switch_order order;
+
+		if (second)
+			words.arguments[words.count++].value = second + 1;
+		else
+			words.arguments[1].value = name;
+		strcpy(words.arguments[2].name, "WHAT");
+		assert_true(switch_read_guide(&words, &order, why, sizeof(why)));
+		assert_string_equal(order.category, name);
+		assert_null(order.session);
+		count++;
+	}
+	assert_int_equal(count, 19);
+}
+
+/* The program of the service takes the command's place: found in PATH, with the file and the configuration. */
+static void test_replay(void **state)
+{
+	char program[128], path[300], *before = getenv("PATH");
+	struct outcome outcome;
+
+	(void)state;
+	snprintf(program, sizeof(program), "%s/track-agent", directory);
+	snprintf(path, sizeof(path), "%s:%s", directory, before);
+	before = strdup(before);
+	assert_int_equal(write_file(program, "#!/bin/sh\necho \"$@\"\nexit 7\n"), 0);
+	assert_int_equal(chmod(program, 0700), 0);
+	setenv("PATH", path, 1);
+	RUN(&outcome, "replay", "/dev/null", "track-core", "-c", "x.conf");
+	assert_int_equal(outcome.status, 7);
+	assert_string_equal(outcome.out, "--replay /dev/null -c x.conf\n");
+	setenv("PATH", directory, 1);
+	RUN(&outcome, "replay", "/dev/null", "coordinator");
+	setenv("PATH", before, 1);
+	free(before);
+	assert_int_equal(outcome.status, CLI_FAILED);
+	assert_non_null(strstr(outcome.err, "vpnsip-coordinator cannot be started: No such file"));
+}
+
 static int start_services(void **state)
 {
 	static const struct service *const services[] = {&coordinator, &sip_agent, &ike_agent};
@@ -391,6 +442,8 @@ int main(void)
 		cmocka_unit_test(test_switches),
 		cmocka_unit_test(test_recording),
 		cmocka_unit_test(test_trace),
+		cmocka_unit_test(test_switches_of_the_guide),
+		cmocka_unit_test(test_replay),
 		cmocka_unit_test(test_shutdown),
 		cmocka_unit_test(test_health), /* from here on one hangs */
 		cmocka_unit_test(test_show_debugging),
