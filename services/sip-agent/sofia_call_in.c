@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Calls that are offered to us: the checks that need no decision, the 200, the refusals. */
 #include <arpa/inet.h>
+#include <sofia-sip/msg_header.h>
 #include <sofia-sip/sip_extra.h>
 #include <sofia-sip/sip_util.h>
 #include <sofia-sip/tport.h>
@@ -240,6 +241,9 @@ bool sofia_call_reopen_invite(struct sofia_call *call)
 			msg_destroy(message);
 		return false;
 	}
+	/* The connection died with the process: the response goes to the port of the Via (RFC 3261 section 18.2.2). */
+	if (line->config->transport == TRANSPORT_TCP)
+		msg_header_remove_param(sip->sip_via->v_common, "rport");
 	call->request_terms = sofia_session_terms(sip);
 	call->incoming = nta_incoming_create(line->agent, call->leg, message, sip,
 	                                     NTATAG_TPORT(find_transport(line, sip)), TAG_END());

@@ -137,6 +137,8 @@ class SipLab:
 
     def start(self):
         self.carrier.start()
+        # its control socket answers first; a REGISTER that is refused is repeated after half a minute only
+        wait_for(lambda: ":13C4 " in self.topology.carrier.run("cat", "/proc/net/udp"), 5, "the carrier's port 5060")
         # a call is a matter of the attempt alone then, and its INVITE needs no second one
         self.carrier.switch("no-auth", 1)
         for agent in (self.a, self.b):
