@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "services/coordinator/coordinator.h"
+#include "services/coordinator/records.h"
 
 /* "InstallShaper,SetPeer"; "-" for none. */
 static const char *steps_text(unsigned steps, char *text, size_t size)
@@ -86,4 +87,5 @@ void describe(void *context, struct bus_description *description)
 		             debt->call_id[0] ? " call " : "", debt->call_id,
 		             debt->request ? ", under way" : "");
 	describe_counters(description, coordinator);
+	records_describe(coordinator->records, description);
 }

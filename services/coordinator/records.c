@@ -90,14 +90,27 @@ static struct record *find_or_begin(struct records *records, uint64_t attempt, c
 	return &add_entry(records, &begun)->record;
 }
 
+/* A record is kept for as long as sip-agent may say more of its call. */
+static bool is_forgettable(struct records_entry *entry, uint64_t now_usec)
+{
+	if (!record_is_finished(&entry->record)) {
+		entry->finished_mono_usec = 0;
+		return false;
+	}
+	if (!entry->finished_mono_usec)
+		entry->finished_mono_usec = now_usec;
+	return now_usec - entry->finished_mono_usec > RECORD_REMEMBERED_USEC;
+}
+
 static void forget_finished(struct records *records)
 {
 	struct records_entry **link = &records->entries;
+	uint64_t now_usec = time_now(records).mono_usec;
 
 	while (*link) {
 		struct records_entry *entry = *link;
 
-		if (record_is_finished(&entry->record)) {
+		if (is_forgettable(entry, now_usec)) {
 			*link = entry->next;
 			free(entry);
 		} else {
@@ -410,7 +423,7 @@ void records_session_changed(struct records *records, const struct session *sess
 	records_flush(records, false);
 }
 
-void records_call_changed(struct records *records, const Vpnsip__CallChanged *call)
+static void follow_call(struct records *records, const Vpnsip__CallChanged *call, bool is_event)
 {
 	struct record_time now;
 	struct record *record;
@@ -421,13 +434,18 @@ void records_call_changed(struct records *records, const Vpnsip__CallChanged *ca
 	record = call->attempt ? find(records, call->attempt)
 	                       : find_by_call(records, call->call_id);
 	/* After the file was lost, what runs on is written down again. */
-	if (!record && call->attempt && call->tunnel[0] &&
+	if (!record && !is_event && call->attempt && call->tunnel[0] &&
 	    call->status != VPNSIP__CALL_STATUS__CALL_ENDED)
 		record = find_or_begin(records, call->attempt, call->tunnel);
 	if (!record)
 		return;
-	record_follow_call(record, call, &now);
+	record_follow_call(record, call, is_event, &now);
 	records_flush(records, false);
+}
+
+void records_call_changed(struct records *records, const Vpnsip__CallChanged *call)
+{
+	follow_call(records, call, true);
 }
 
 static bool is_in(const Vpnsip__SipSnapshot *snapshot, const struct record *record)
@@ -456,7 +474,7 @@ void records_sip_snapshot(struct records *records, const Vpnsip__SipSnapshot *sn
 		return;
 	now = time_now(records);
 	for (size_t i = 0; i < snapshot->n_calls; i++)
-		records_call_changed(records, snapshot->calls[i]);
+		follow_call(records, snapshot->calls[i], false);
 	for (struct records_entry *entry = records->entries; entry; entry = entry->next)
 		if (!is_in(snapshot, &entry->record) && !may_be_missing(&entry->record, &now))
 			record_settle(&entry->record, &now);

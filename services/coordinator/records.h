@@ -36,6 +36,7 @@ void records_tick(struct records *records);
 
 /* What happened. A row is on the disk, or `obstructed` called, when these return. */
 void records_session_changed(struct records *records, const struct session *session);
+/** An event: a hint. Calls of the snapshot go to records_sip_snapshot(). */
 void records_call_changed(struct records *records, const Vpnsip__CallChanged *call);
 /** All calls that sip-agent knows: those it does not know have ended. */
 void records_sip_snapshot(struct records *records, const Vpnsip__SipSnapshot *snapshot);

@@ -8,9 +8,10 @@
 
 #include "services/coordinator/records.h"
 
-/** A record that runs, or is not written yet. */
+/** A record that runs, is not written yet, or ended lately. */
 struct records_entry {
 	struct record record;
+	uint64_t finished_mono_usec; /* since when nothing was to be done; 0 = not yet */
 	struct records_entry *next;
 };
 

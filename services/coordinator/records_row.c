@@ -156,7 +156,16 @@ static void reopen(struct record *record)
 	record->is_changed = true;
 }
 
-void record_follow_call(struct record *record, const Vpnsip__CallChanged *call,
+/* What sip-agent has seen is not undone by an older report, but a snapshot mends what an event said wrongly. */
+static bool is_known_already(const struct record *record, const Vpnsip__CallChanged *call,
+                             bool is_event)
+{
+	return record->end == EXACT && record->answered_at_usec &&
+	       (is_event || !record->reported_end_usec ||
+	        record->reported_end_usec == call->ended_at_usec);
+}
+
+void record_follow_call(struct record *record, const Vpnsip__CallChanged *call, bool is_event,
                         const struct record_time *now)
 {
 	/* A call that sip-agent took up again when its session was over already has ended before, or not. */
@@ -164,9 +173,9 @@ void record_follow_call(struct record *record, const Vpnsip__CallChanged *call,
 	                (call->is_restored && !record->is_held);
 	uint64_t ended_at_usec = call->ended_at_usec ? call->ended_at_usec : now->wall_usec;
 
-	/* What sip-agent has seen is not undone by an older or a poorer report. */
-	if (record->end == EXACT && record->answered_at_usec)
+	if (is_known_already(record, call, is_event))
 		return;
+	record->reported_end_usec = call->ended_at_usec;
 	set_direction(record, call->direction);
 	set_text(record, record->local_number, sizeof(record->local_number), call->local_number);
 	set_text(record, record->remote_number, sizeof(record->remote_number), call->remote_number);

@@ -48,6 +48,7 @@ struct record {
 	bool is_held;                    /* a session has this attempt */
 	uint64_t opened_mono_usec;       /* when this process first knew of it */
 	uint64_t answered_mono_usec;     /* 0 = the answer was not seen when it came */
+	uint64_t reported_end_usec;      /* as sip-agent gave it last; 0 = not to this process */
 	bool is_changed, has_new_totals; /* to be written at once; to be written some time */
 };
 
@@ -62,8 +63,8 @@ void record_follow_session(struct record *record, const struct session *session,
 /** The session has done with the attempt. */
 void record_leave_session(struct record *record);
 
-/** sip-agent said this about the call. */
-void record_follow_call(struct record *record, const Vpnsip__CallChanged *call,
+/** sip-agent said this about the call: in its snapshot, which is the truth, or in an event, which is a hint. */
+void record_follow_call(struct record *record, const Vpnsip__CallChanged *call, bool is_event,
                         const struct record_time *now);
 
 /** ike-agent knows better why it did not come up. */

@@ -41,7 +41,8 @@ static void call_changed(struct coordinator *coordinator, const Vpnsip__CallChan
 		media_from_message(&local, call->local);
 		report.local = &local;
 	}
-	records_call_changed(coordinator->records, call);
+	if (is_event)
+		records_call_changed(coordinator->records, call);
 	core_call_changed(coordinator->core, &report);
 }
 

@@ -385,6 +385,38 @@ static void test_a_call_taken_up_in_its_session_is_exact(void **state)
 	assert_int_equal(stored(world, 7).end, EXACT);
 }
 
+/* An event may be damaged on its way. */
+static void test_a_snapshot_mends_what_an_event_said(void **state)
+{
+	struct world *world = *state;
+	uint64_t answered = world->now.wall_usec;
+	Vpnsip__CallChanged over, live;
+	struct record row;
+
+	begin_own(world, 7);
+	answer(world);
+	live = call_of(world, VPNSIP__CALL_STATUS__CALL_ANSWERED);
+	live.answered_at_usec = answered;
+	over = ended(world, answered);
+	records_call_changed(world->records, &over);
+	pass(world, 30 * SECOND);
+	snapshot(world, &live);
+	pass(world, SECOND);
+	over.ended_at_usec = world->now.wall_usec - 20 * SECOND;
+	records_call_changed(world->records, &over);
+	pass(world, SECOND);
+	over.ended_at_usec = world->now.wall_usec;
+	snapshot(world, &over);
+	row = stored(world, 7);
+	assert_int_equal(row.end, EXACT);
+	assert_int_equal(row.ended_at_usec, answered + 32 * SECOND);
+
+	over.attempt = 123456;
+	over.status = VPNSIP__CALL_STATUS__CALL_ANSWERED;
+	records_call_changed(world->records, &over);
+	assert_int_equal(stored(world, 123456).attempt, 0);
+}
+
 static void test_an_exact_end_replaces_an_estimate(void **state)
 {
 	struct world *world = *state;
@@ -778,6 +810,7 @@ int main(void)
 		TEST(test_an_estimate_of_sip_agent_is_marked),
 		TEST(test_a_call_taken_up_after_its_session_is_estimated),
 		TEST(test_a_call_taken_up_in_its_session_is_exact),
+		TEST(test_a_snapshot_mends_what_an_event_said),
 		TEST(test_an_exact_end_replaces_an_estimate),
 		TEST(test_an_unseen_answer_is_never_undercounted),
 		TEST(test_a_young_call_unknown_to_sip_agent_was_never_placed),
