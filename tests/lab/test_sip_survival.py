@@ -17,7 +17,7 @@ import pytest
 from vpnlab.carrier import Carrier
 from vpnlab.lab import PASSWORDS
 from vpnlab.namespaces import LabError, Workspace, wait_for
-from vpnlab.router import Router, program
+from vpnlab.router import Router, Settings, program
 from vpnlab.topology import A, B, Topology
 
 NEVER = 2.5  # seconds after which a call that was not ended counts as left open
@@ -27,8 +27,8 @@ LIVE = ("CALL_ANSWERED", "CALL_CONFIRMED")
 class Agent:
     """One router's sip-agent, and orders in its coordinator's name."""
 
-    def __init__(self, workspace, space, site, peer):
-        self.router = Router(workspace, space, site, peer, PASSWORDS[site.number])
+    def __init__(self, workspace, space, site, peer, transport):
+        self.router = Router(workspace, space, site, peer, PASSWORDS[site.number], Settings(transport=transport))
         self.site, self.peer, self.space = site, peer, space
         self.attempt = 0
         self.senders = {}
@@ -126,13 +126,13 @@ class Agent:
 
 
 class SipLab:
-    def __init__(self):
+    def __init__(self, transport="udp"):
         self.workspace = Workspace()
         self.topology = Topology(self.workspace)
         self.carrier = Carrier(self.workspace, self.topology.carrier, PASSWORDS)
         spaces = self.topology.routers
-        self.a = Agent(self.workspace, spaces["a"], A, B)
-        self.b = Agent(self.workspace, spaces["b"], B, A)
+        self.a = Agent(self.workspace, spaces["a"], A, B, transport)
+        self.b = Agent(self.workspace, spaces["b"], B, A, transport)
         self.attempt = 0
 
     def start(self):
@@ -395,6 +395,30 @@ def test_without_records_nobody_ends_it(lab, stage):
     killed.hang_up()  # of a call that it does not know: done
     time.sleep(1.5)
     assert lab.is_open()
+
+
+def test_over_tcp():
+    """The connections die with the process: what is owed goes over new ones."""
+    lab = SipLab("tcp")
+    try:
+        lab.start()
+        for stage in (offered_to_the_other_side, caller_between_200_and_ack, callee_offered, caller_before_bye):
+            killed = stage(lab)
+            assert lab.is_open(), stage.__name__
+            killed.start()
+            wait_for(lambda: not lab.is_open(), 6, f"{stage.__name__}: no call open at the carrier")
+            lab.anew()
+        for stage in (callee_at("before-200"), caller_up):
+            killed = stage(lab)
+            killed.start()
+            killed.call(*LIVE)
+            killed.hang_up()
+            wait_for(lambda: not lab.is_open(), 3, f"{stage.__name__}: no call open at the carrier")
+            lab.anew()
+    finally:
+        for agent in (lab.a, lab.b):
+            print(f"----- sip-agent of {agent.site.name}\n{agent.router.log('sip-agent')[-3000:]}")
+        lab.close()
 
 
 def test_an_end_that_nobody_heard_is_an_estimate(lab):
