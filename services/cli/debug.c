@@ -10,13 +10,16 @@ int debug_complain(const struct cli *cli, const struct ordered *orders, size_t c
                    unsigned timeout_msec)
 {
 	int status = CLI_DONE;
-	char text[512];
+	char text[512], before[512] = "";
 
 	for (size_t i = 0; i < count; i++) {
 		if (orders[i].outcome == BUS_DONE)
 			continue;
 		gather_explain_order(&cli->bus, &orders[i], timeout_msec, text, sizeof(text));
-		command_complain("%s", text);
+		/* Six services may refuse the same thing with the same words. */
+		if (strcmp(text, before) != 0)
+			command_complain("%s", text);
+		memcpy(before, text, sizeof(before));
 		if (status != CLI_FAILED)
 			status = orders[i].outcome == BUS_FAILED ? CLI_FAILED : CLI_PARTIAL;
 	}

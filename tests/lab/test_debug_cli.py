@@ -15,10 +15,10 @@ from vpnlab.router import SERVICES, Settings, program
 from vpnlab.topology import A, B
 
 
-def cli(router, *words, timeout=10):
+def cli(router, *words, timeout=10, **options):
     """One command: the finished process, its output as text."""
     return subprocess.run([program("vpnsip"), "--run-dir", router.run_dir, *map(str, words)], capture_output=True, text=True,
-                          timeout=timeout)
+                          timeout=timeout, **options)
 
 
 def trace(router, *words):
@@ -178,6 +178,20 @@ def test_faults_are_refused(lab):
         assert done.returncode == 1 and "--allow-faults" in done.stderr, done
         assert not json.loads(cli(lab.a, "debug", service, "faults", "--json").stdout)["is_allowed"]
     assert lab.ping(3) == 3
+
+
+def test_what_is_for_root_alone(lab):
+    """Who is in the group may look; to change what a service does or to send in its name takes root."""
+    someone = {"user": "nobody", "group": "vpnsip", "extra_groups": []}
+    for words in (["show", "debugging"], ["debug", "sip-agent", "state"], ["debug", "sip-agent", "snapshot"], ["trace", "--list"],
+                  ["health", "sip-agent"]):
+        assert cli(lab.a, *words, **someone).returncode == 0, words
+    for words in (["debug", "vpn-sip", "errors"], ["undebug", "all"], ["debug", "sip-agent", "log", "debug"],
+                  ["debug", "sip-agent", "fault", "send-event", "drop"], ["debug", "sip-agent", "fault", "clear"],
+                  ["debug", "sip-agent", "record", "start", "x"], ["debug", "sip-agent", "record", "stop"],
+                  ["debug", "tunnel-agent", "send", "CheckTunnel", json.dumps({"tunnel": A.tunnel})]):
+        done = cli(lab.a, *words, **someone)
+        assert done.returncode == 1 and "root" in done.stderr and done.stderr.count("\n") == 1, (words, done)
 
 
 def test_faults_on_order(make_lab):
