@@ -67,15 +67,14 @@ static json_t *to_json(const struct dialog_record *record)
 
 	inet_ntop(AF_INET, &record->wan_address, wan_address, sizeof(wan_address));
 	json_t *dialog = json_pack(
-		"{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:s, s:b, s:s, s:s, s:I, s:I, s:s, s:i, "
+		"{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:b, s:s, s:s, s:I, s:I, s:s, s:i, "
 		"s:b, s:I, s:b}",
 		"local", record->local, "remote", record->remote, "routes", record->routes,
 		"target", record->target, "local_sequence", (json_int_t)record->local_sequence,
 		"remote_sequence", (json_int_t)record->remote_sequence, "branch", record->branch,
-		"invite_sequence", (json_int_t)record->invite_sequence, "transport",
-		record->transport, "is_acknowledged", record->is_acknowledged, "invite",
-		record->invite, "wan_address", wan_address, "session_id",
-		(json_int_t)record->origin.session_id, "session_version",
+		"invite_sequence", (json_int_t)record->invite_sequence, "is_acknowledged",
+		record->is_acknowledged, "invite", record->invite, "wan_address", wan_address,
+		"session_id", (json_int_t)record->origin.session_id, "session_version",
 		(json_int_t)record->origin.version, "sdp", record->sdp, "interval_sec",
 		record->timer.interval_sec, "is_refresher", record->timer.is_refresher,
 		"refreshed_at_usec", (json_int_t)record->refreshed_at_usec, "peer_takes_update",
@@ -236,7 +235,6 @@ static bool from_json(const json_t *json, struct dialog_record *record)
 	       copy_string(json, "target", record->target, sizeof(record->target)) &&
 	       copy_string(json, "sdp", record->sdp, sizeof(record->sdp)) &&
 	       copy_string(json, "branch", record->branch, sizeof(record->branch)) &&
-	       copy_string(json, "transport", record->transport, sizeof(record->transport)) &&
 	       copy_string(json, "invite", record->invite, sizeof(record->invite)) &&
 	       copy_string(json, "wan_address", wan_address, sizeof(wan_address)) &&
 	       inet_pton(AF_INET, wan_address, &record->wan_address) == 1;

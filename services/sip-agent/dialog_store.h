@@ -23,7 +23,6 @@ struct dialog_record {
 	uint32_t local_sequence, remote_sequence; /* last CSeq of either side */
 	char branch[DIALOG_BRANCH_SIZE]; /* Via branch of our INVITE; "" for an incoming call */
 	uint32_t invite_sequence;        /* CSeq of our INVITE */
-	char transport[8];               /* it was sent over: "udp", "tcp" */
 	bool is_acknowledged;            /* ACK sent or received */
 	char invite[DIALOG_INVITE_SIZE]; /* the peer's, as far as a response needs it; "" = answered for good */
 	struct in_addr wan_address;

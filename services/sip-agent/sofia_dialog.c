@@ -47,6 +47,13 @@ static void print_party(char *text, size_t size, const char *uri, const char *ta
 	snprintf(text, size, "%s%s%s", uri, tag ? ";tag=" : "", tag ? tag : "");
 }
 
+static void make_ascii(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text > '~')
+			*text = '?';
+}
+
 /* Before an answer there is neither a route set nor a Contact: what the INVITE had says where it went. */
 static void fill_dialog(const struct sofia_call *call, struct dialog_record *record)
 {
@@ -73,6 +80,10 @@ static void fill_dialog(const struct sofia_call *call, struct dialog_record *rec
 		snprintf(record->target, sizeof(record->target), "%s", text ? text : "");
 	}
 	su_home_deinit(home);
+	/* A record is text: what is not ASCII is a display name, which means nothing here. */
+	make_ascii(record->remote);
+	make_ascii(record->routes);
+	make_ascii(record->target);
 }
 
 /* From the leg, or from where the dialog is parked. */
@@ -89,8 +100,6 @@ static bool fill_record(const struct sofia_call *call, struct dialog_record *rec
 	record->invite_sequence = call->invite_cseq;
 	record->is_acknowledged = call->is_acknowledged;
 	snprintf(record->branch, sizeof(record->branch), "%s", call->branch);
-	snprintf(record->transport, sizeof(record->transport), "%s",
-	         call->line->config->transport == TRANSPORT_TCP ? "tcp" : "udp");
 	snprintf(record->sdp, sizeof(record->sdp), "%s", call->sdp ? call->sdp : "");
 	snprintf(record->invite, sizeof(record->invite), "%s",
 	         call->invite_text && !call->is_acknowledged ? call->invite_text : "");

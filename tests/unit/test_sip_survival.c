@@ -242,7 +242,7 @@ static void a_call_is_told_of_as_before(void **state)
 
 	(void)state;
 	place_call(9);
-	answer(scene.received, 200, "", ANSWER);
+	answer(scene.received, 200, "Contact: \"J\xfcrgen\" <sip:peer@" CARRIER ">\r\n", ANSWER);
 	expect("ACK ");
 	wait_for_state(CALL_STATE_ANSWERED);
 	before = scene.call;
