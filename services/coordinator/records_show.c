@@ -108,7 +108,7 @@ void records_answer(struct records *records, struct bus_request *request,
 
 void records_describe(const struct records *records, struct bus_description *description)
 {
-	size_t unfinished = 0;
+	size_t running = 0, remembered = 0;
 
 	if (!records)
 		return;
@@ -120,11 +120,13 @@ void records_describe(const struct records *records, struct bus_description *des
 		             record->remote_number, (int)record->end,
 		             (unsigned long long)record->answered_at_usec,
 		             record->is_changed ? "to be written" : "written");
-		unfinished++;
+		running += record->end == VPNSIP__RECORD_END__RECORD_RUNNING;
+		remembered++;
 	}
 	if (records->obstacle[0])
 		bus_describe(description, "%s", records->obstacle);
-	bus_describe_counter(description, "records.unfinished", unfinished);
+	bus_describe_counter(description, "records.running", running);
+	bus_describe_counter(description, "records.remembered", remembered);
 	bus_describe_counter(description, "records.writes", records->writes);
 	bus_describe_counter(description, "records.failures", records->failures);
 	bus_describe_counter(description, "records.longest_write_usec",
