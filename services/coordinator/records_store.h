@@ -51,7 +51,7 @@ int records_store_running(struct records_store *store, records_row_fn *row, void
 int records_store_own_calls(struct records_store *store, uint64_t since_usec, records_row_fn *row,
                             void *context);
 
-int records_store_holddowns(struct records_store *store, records_holddown_fn *row, void *context);
+int records_store_holddowns(struct records_store *store, records_holddown_fn *give, void *context);
 
 /** What GetCallRecords asks for, the newest first; up to one more than its limit. */
 int records_store_select(struct records_store *store, const Vpnsip__GetCallRecords *query,
