@@ -335,9 +335,11 @@ const char *core_operator_call(struct core *core, const char *remote_number)
 	if (session->state != SESSION_READY && session->state != SESSION_HOLDDOWN)
 		return "the session is in use already";
 	refusal = core_call_refusal(core, session);
-	if (!refusal)
-		session_handle(session, &event);
-	return refusal;
+	if (refusal)
+		return refusal;
+	session_handle(session, &event);
+	/* Without an attempt number nothing has begun. */
+	return session->attempt ? NULL : session->cause;
 }
 
 const char *core_operator_release(struct core *core, const char *remote_number, bool is_all,

@@ -353,6 +353,7 @@ static void unwritable_state_folder_is_told_once_and_bars_calls(void **unused)
 	assert_int_equal(world->session->state, SESSION_READY);
 	assert_string_equal(world->session->cause, "no space");
 	assert_int_equal(world->orders, 0);
+	assert_string_equal(core_operator_call(world->core, PEER), "no space");
 	offer_call(world, "theirs");
 	assert_int_equal(world->rejected, 503);
 	world->attempt_obstacle = NULL;
