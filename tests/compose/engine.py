@@ -26,7 +26,8 @@ class EngineError(Exception):
 
 
 def say(text):
-    print(f"compose: {text}", flush=True)
+    """On a line of its own: pytest has begun one with the name of the test."""
+    print(f"\ncompose: {text}", flush=True)
 
 
 def run(argv, check=True, timeout=60, **options):
