@@ -129,6 +129,8 @@ void peers_link(void *context, Vpnsip__Service service, enum transport_channel c
 	struct peer *peer = &bus->peers[service];
 
 	peer->is_link_up[channel] = is_up;
+	if (bus->guard != NULL)
+		transport_guard_hurry(bus->guard);
 	if (!is_up) {
 		forget_state(bus, peer);
 		set_health(bus, service, VPNSIP__PEER_HEALTH__PEER_ABSENT);

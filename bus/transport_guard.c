@@ -11,27 +11,30 @@
 
 #include "bus/internal.h"
 
-/** Ticks between probes. While a peer is absent it may be this listener that keeps it away. */
-#define HURRIED_TICKS 1
-#define RELAXED_TICKS 10
+/** Between probes; and how long it stays in a hurry after a peer went or came. While one is absent it always is. */
+#define HURRIED_MSEC  300
+#define RELAXED_MSEC  10000
+#define HURRY_USEC    3000000
 /*
- * How long a probe may take to be accepted, and to be cleared away after its end. Ticks of this loop, not time: when the
+ * How long a probe may take to be accepted, and to be cleared away after its end. Turns of this loop, not time: when the
  * process has been stopped or starved, nng's threads were too.
  */
-#define ACCEPT_TICKS  2
-#define CLEAR_TICKS   3
+#define LOOK_MSEC     75
+#define ACCEPT_LOOKS  4
+#define CLEAR_SECONDS 3
 
 struct probe {
 	int fd;             /* -1 = not under way */
-	unsigned accepting; /* ticks since its start */
+	unsigned accepting; /* looks since its start */
 	bool is_accepted;   /* and none has been cleared away since */
-	unsigned clearing;  /* ticks with that */
+	unsigned clearing;  /* seconds with that */
 };
 
 struct transport_guard {
 	struct bus *bus;
 	char *run_directory;
-	unsigned ticks;         /* since the last probe */
+	struct event *timer; /* the next probe, or the next look at those under way */
+	uint64_t hurried_until_usec;
 	struct probe probes[2]; /* by enum transport_channel */
 };
 
@@ -96,11 +99,57 @@ static void check_probe(struct transport_guard *guard, enum transport_channel ch
 {
 	struct probe *probe = &guard->probes[channel];
 
-	if (probe->fd >= 0 && ++probe->accepting >= ACCEPT_TICKS) {
+	if (probe->fd >= 0 && ++probe->accepting >= ACCEPT_LOOKS) {
 		end_probe(probe);
 		replace_listener(guard, channel);
 	}
-	if (probe->is_accepted && ++probe->clearing > CLEAR_TICKS) {
+}
+
+static bool is_probing(const struct transport_guard *guard)
+{
+	return guard->probes[TRANSPORT_EVENTS].fd >= 0 || guard->probes[TRANSPORT_REQUESTS].fd >= 0;
+}
+
+static int wait_for_next(struct transport_guard *guard)
+{
+	bool is_hurried = !peers_are_complete(guard->bus) ||
+	                  bus_mono_usec(guard->bus) < guard->hurried_until_usec;
+	unsigned msec = is_probing(guard) ? LOOK_MSEC : is_hurried ? HURRIED_MSEC : RELAXED_MSEC;
+	const struct timeval pause = {.tv_sec = msec / 1000, .tv_usec = msec % 1000 * 1000};
+
+	return event_add(guard->timer, &pause);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+	struct transport_guard *guard = context;
+
+	(void)fd;
+	(void)what;
+	if (is_probing(guard)) {
+		check_probe(guard, TRANSPORT_EVENTS);
+		check_probe(guard, TRANSPORT_REQUESTS);
+	} else {
+		start_probe(guard, TRANSPORT_EVENTS);
+		start_probe(guard, TRANSPORT_REQUESTS);
+	}
+	wait_for_next(guard);
+}
+
+void transport_guard_hurry(struct transport_guard *guard)
+{
+	guard->hurried_until_usec = bus_mono_usec(guard->bus) + HURRY_USEC;
+	if (!is_probing(guard))
+		wait_for_next(guard);
+}
+
+void transport_guard_tick(struct transport_guard *guard)
+{
+	for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++) {
+		struct probe *probe = &guard->probes[channel];
+
+		if (!probe->is_accepted || ++probe->clearing <= CLEAR_SECONDS)
+			continue;
 		bus_log(guard->bus, LOG_CRIT,
 		        "bus: lost connections are not cleared away any more; the process ends to "
 		        "be started anew");
@@ -108,31 +157,21 @@ static void check_probe(struct transport_guard *guard, enum transport_channel ch
 	}
 }
 
-void transport_guard_tick(struct transport_guard *guard)
-{
-	unsigned every = peers_are_complete(guard->bus) ? RELAXED_TICKS : HURRIED_TICKS;
-	bool is_due = ++guard->ticks >= every;
-
-	if (is_due)
-		guard->ticks = 0;
-	for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++) {
-		check_probe(guard, channel);
-		if (is_due)
-			start_probe(guard, channel);
-	}
-}
-
 struct transport_guard *transport_guard_new(struct bus *bus, const char *run_directory)
 {
 	struct transport_guard *guard = calloc(1, sizeof(*guard));
 
-	if (guard == NULL || (guard->run_directory = strdup(run_directory)) == NULL) {
-		free(guard);
+	if (guard == NULL)
 		return NULL;
-	}
 	guard->bus = bus;
 	guard->probes[TRANSPORT_EVENTS].fd = -1;
 	guard->probes[TRANSPORT_REQUESTS].fd = -1;
+	guard->run_directory = strdup(run_directory);
+	guard->timer = evtimer_new(bus->base, on_timer, guard);
+	if (guard->run_directory == NULL || guard->timer == NULL || wait_for_next(guard) != 0) {
+		transport_guard_free(guard);
+		return NULL;
+	}
 	return guard;
 }
 
@@ -142,6 +181,8 @@ void transport_guard_free(struct transport_guard *guard)
 		return;
 	end_probe(&guard->probes[TRANSPORT_EVENTS]);
 	end_probe(&guard->probes[TRANSPORT_REQUESTS]);
+	if (guard->timer != NULL)
+		event_free(guard->timer);
 	free(guard->run_directory);
 	free(guard);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "bus/transport_nng.h"
 
+#include <dirent.h>
 #include <nng/protocol/pubsub0/pub.h>
 #include <nng/protocol/pubsub0/sub.h>
 #include <nng/protocol/reqrep0/rep.h>
@@ -11,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -177,6 +180,39 @@ static void on_accepted_pipe(nng_pipe pipe, nng_pipe_ev what, void *context)
 		              what == NNG_PIPE_EV_ADD_POST ? PIPE_UP : PIPE_DOWN, pipe, 0);
 }
 
+/** Calls `visit` for each descriptor of this process that is a stream socket bound to this path. */
+static void visit_sockets(const char *path, void (*visit)(int fd, bool is_listening, void *context),
+                          void *context)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	const struct dirent *entry;
+
+	while (directory != NULL && (entry = readdir(directory)) != NULL) {
+		int fd = (int)strtol(entry->d_name, NULL, 10), is_listening = 0;
+		struct sockaddr_un address = {0};
+		socklen_t size = sizeof(address), one = sizeof(int);
+
+		if (entry->d_name[0] != '.' &&
+		    getsockname(fd, (struct sockaddr *)&address, &size) == 0 &&
+		    address.sun_family == AF_UNIX && strcmp(address.sun_path, path) == 0 &&
+		    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &one) == 0)
+			visit(fd, is_listening != 0, context);
+	}
+	if (directory != NULL)
+		closedir(directory);
+}
+
+static void shut(int fd, bool is_listening, void *context)
+{
+	int connection;
+
+	(void)context;
+	while (is_listening &&
+	       (connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+		close(connection);
+	shutdown(fd, SHUT_RDWR);
+}
+
 static int start_listener(struct listener *listener)
 {
 	char url[sizeof("ipc://") + sizeof(listener->path)];
@@ -244,6 +280,12 @@ int transport_listen_again(struct transport *transport, enum transport_channel c
 	struct listener *listener = &transport->listeners[channel];
 
 	nng_listener_close(listener->listener);
+	/*
+	 * nng keeps the sockets of such a listener open: the one that listens, with those that wait to be accepted, and those
+	 * that were accepted and go nowhere, which to their other end look good. Shut down, all dial again at once; so
+	 * do the good ones, which cannot be told from these.
+	 */
+	visit_sockets(listener->path, shut, NULL);
 	return start_listener(listener) == 0 ? 0 : -1;
 }
 
