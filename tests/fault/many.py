@@ -83,7 +83,7 @@ class ManyLab(Lab):
         (self.carrier.dir / "call-records.sqlite").unlink()
         os.remove(self.carrier.dir / "tables/users")
         os.rmdir(self.carrier.dir / "tables")
-        self.carrier = Carrier(self.workspace, self.topology.carrier, users)
+        self.carrier = Carrier(self.workspace, self.topology.carrier, users, children=1)
         for router, site, peer in ((self.a, A, B), (self.b, B, A)):
             self._add_wans(router, site)
             router.config_file.write_text(configuration(site, peer, count, router.settings, router.dir))
@@ -150,19 +150,16 @@ def dead_man():
         lab.call_all()
         began = time.monotonic()
         lab.a.processes["vpnsip-coordinator"].signal(signal.SIGSTOP)
-        first = 0.0
         while lab.open_calls() and time.monotonic() - began < DEAD_MAN_LIMIT_SECONDS + 5:
-            if not first and lab.open_calls() < DEAD_MAN_CALLS:
-                first = time.monotonic() - began
-            time.sleep(0.2)
+            time.sleep(0.1)
         seconds, left = time.monotonic() - began, lab.open_calls()
         lab.a.processes["vpnsip-coordinator"].signal(signal.SIGCONT)
         ended = len(lab.carrier.call_records())
     finally:
         lab.close()
     is_good = not left and ended == DEAD_MAN_CALLS and seconds <= DEAD_MAN_LIMIT_SECONDS
-    return is_good, (f"dead-man: coordinator stopped for good with {DEAD_MAN_CALLS} calls up: {left} still open after {seconds:.1f} s, first end after "
-                     f"{first:.1f} s, {ended} accounted (aim: all within {DEAD_MAN_LIMIT_SECONDS} s) {'reached' if is_good else 'MISSED'}")
+    return is_good, (f"dead-man: coordinator stopped for good with {DEAD_MAN_CALLS} calls up: {left} still open after {seconds:.1f} s, "
+                     f"{ended} accounted (aim: all within {DEAD_MAN_LIMIT_SECONDS} s) {'reached' if is_good else 'MISSED'}")
 
 
 def adopt_many():

@@ -17,11 +17,12 @@ REALM = "carrier.example"
 class Carrier:
     """`users` is {number: password}. Start it with start(); kill() and start() again act as an outage."""
 
-    def __init__(self, workspace, space, users, digest="MD5"):
+    def __init__(self, workspace, space, users, digest="MD5", children=None):
         self.workspace = workspace
         self.space = space
         self.dir = workspace.dir / "carrier"
         self.digest = digest
+        self.children = children  # processes for UDP; records of calls that end together are kept by one alone (sqlite is locked for a second one)
         self.process = None
         tables = self.dir / "tables"
         tables.mkdir(parents=True)
@@ -37,6 +38,8 @@ class Carrier:
         words = {"DIR": self.dir, "REALM": REALM, "DIGEST": self.digest}
         argv = ["kamailio", "-DD", "-E", "-f", CONFIGURATION, "-Y", self.dir, "-P", self.dir / "pid", "-m", "32", "-M", "4"]
         argv += [f"--subst=!@{word}@!{value}!g" for word, value in words.items()]
+        if self.children:
+            argv += ["-n", self.children]
         for transport in ("udp", "tcp"):
             argv += ["-l", f"{transport}:{CARRIER}:5060"]
         # Kamailio looks up its host's name; on a machine without /etc/hosts that would wait for a DNS server that a lab has not.
