@@ -13,7 +13,8 @@ from vpnlab.router import Settings
 INTERVAL = 0.1
 STOP_SECONDS = 5
 SETTLE_SECONDS = 7  # SAs that were replaced still receive for five
-RESTARTED = {"restart_delay": 0.05, "idle_time": 5}
+# Longer than a stop: the other side of a stopped tunnel-agent sees no payload either.
+RESTARTED = {"restart_delay": 0.05, "idle_time": 8}
 # What a death may cost. tunnel-agent takes its SAs with it: the limit leaves room for a busy machine.
 LOST_LIMIT = {"ike-agent": 1, "tunnel-agent": 30}
 
@@ -77,7 +78,7 @@ def assert_survived(lab, service):
     for router in lab.routers.values():
         assert router.session()["attempts"] <= 1, "no second call"
     assert len(lab.carrier.open_dialogs()) == 1
-    lab.wait_resting(seconds=15)
+    lab.wait_resting(seconds=18)
     wait_for(lambda: len(lab.carrier.call_records()) == 1, 3, "one call")
     return count
 
