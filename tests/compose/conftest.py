@@ -11,7 +11,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "lab"))
 
-from engine import Engine, HostState, say  # noqa: E402
+from engine import ROOT, Engine, HostState, docker, say  # noqa: E402
 from project import Project  # noqa: E402
 
 timings = []
@@ -51,6 +51,13 @@ def host(engine):
     return HostState()
 
 
+def forget_older_builds():
+    """Keeps the build stage that was just used, for the next time, and removes those of older sources: 1 GB each."""
+    docker("build", "-q", "-f", ROOT / "deploy/Dockerfile", "--target", "build", "-t", "vpnsip-build", ROOT, timeout=900)
+    for label in ("vpnsip=build", "vpnsip=image"):
+        docker("image", "prune", "-f", "--filter", f"label={label}")
+
+
 @pytest.fixture(scope="session")
 def lab_project(engine, host):
     """The lab with its images built, not yet up. What an interrupted run left is taken down first."""
@@ -58,6 +65,7 @@ def lab_project(engine, host):
     project.down()
     with Timed("building both images"):
         project.compose("build", timeout=900)
+        forget_older_builds()
     yield project
     with Timed("lab down"):
         project.down()
