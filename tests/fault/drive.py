@@ -387,8 +387,11 @@ class Run:
         return found
 
     def next_trigger(self):
+        before = {name: StateLog(router) for name, router in self.lab.routers.items()}
         if self.lab.ping(1, wait=6) != 1:
-            raise Failure("the next trigger is not served: its ping is not answered")
+            seen = "; ".join(f"router {name}: {' '.join(log.states()) or 'no state'}, {self.lab.routers[name].session()['last_cause']!r}"
+                             for name, log in before.items())
+            raise Failure(f"the next trigger is not served: its ping is not answered; {seen}")
         try:
             self.lab.wait_up()
         except LabError as failure:

@@ -154,6 +154,7 @@ def dead_man():
             time.sleep(0.1)
         seconds, left = time.monotonic() - began, lab.open_calls()
         lab.a.processes["vpnsip-coordinator"].signal(signal.SIGCONT)
+        time.sleep(2)  # the carrier writes its records after the end
         ended = len(lab.carrier.call_records())
     finally:
         lab.close()
