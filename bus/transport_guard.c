@@ -33,6 +33,7 @@ struct probe {
 struct transport_guard {
 	struct bus *bus;
 	char *run_directory;
+	bool is_looking;     /* what became of the probes; else they are still to be sent */
 	struct event *timer; /* the next probe, or the next look at those under way */
 	uint64_t hurried_until_usec;
 	struct probe probes[2]; /* by enum transport_channel */
@@ -114,7 +115,7 @@ static int wait_for_next(struct transport_guard *guard)
 {
 	bool is_hurried = !peers_are_complete(guard->bus) ||
 	                  bus_mono_usec(guard->bus) < guard->hurried_until_usec;
-	unsigned msec = is_probing(guard) ? LOOK_MSEC : is_hurried ? HURRIED_MSEC : RELAXED_MSEC;
+	unsigned msec = guard->is_looking ? LOOK_MSEC : is_hurried ? HURRIED_MSEC : RELAXED_MSEC;
 	const struct timeval pause = {.tv_sec = msec / 1000, .tv_usec = msec % 1000 * 1000};
 
 	return event_add(guard->timer, &pause);
@@ -126,12 +127,14 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 
 	(void)fd;
 	(void)what;
-	if (is_probing(guard)) {
+	if (guard->is_looking) {
 		check_probe(guard, TRANSPORT_EVENTS);
 		check_probe(guard, TRANSPORT_REQUESTS);
+		guard->is_looking = is_probing(guard);
 	} else {
 		start_probe(guard, TRANSPORT_EVENTS);
 		start_probe(guard, TRANSPORT_REQUESTS);
+		guard->is_looking = true;
 	}
 	wait_for_next(guard);
 }
@@ -139,7 +142,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 void transport_guard_hurry(struct transport_guard *guard)
 {
 	guard->hurried_until_usec = bus_mono_usec(guard->bus) + HURRY_USEC;
-	if (!is_probing(guard))
+	if (!guard->is_looking)
 		wait_for_next(guard);
 }
 
