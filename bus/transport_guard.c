@@ -2,6 +2,7 @@
 #include "bus/transport_guard.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,6 +10,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "bus/instance_lock.h"
 #include "bus/internal.h"
 
 /** Between probes; and how long it stays in a hurry after a peer went or came. While one is absent it always is. */
@@ -94,16 +96,35 @@ static void replace_listener(struct transport_guard *guard, enum transport_chann
 	        channel == TRANSPORT_EVENTS ? "events" : "requests");
 	if (transport_listen_again(bus->transport, channel) != 0)
 		bus_log(bus, LOG_ERR, "bus: the listener cannot be replaced");
+	else
+		instance_lock_announce(bus->lock_fd);
+}
+
+/** Without one the other end of the probe could not be taken, which says nothing about the listener. */
+static bool has_free_descriptor(int any)
+{
+	int fd = fcntl(any, F_DUPFD_CLOEXEC, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
 }
 
 static void check_probe(struct transport_guard *guard, enum transport_channel channel)
 {
 	struct probe *probe = &guard->probes[channel];
 
-	if (probe->fd >= 0 && ++probe->accepting >= ACCEPT_LOOKS) {
-		end_probe(probe);
+	bool has_room;
+
+	if (probe->fd < 0 || ++probe->accepting < ACCEPT_LOOKS)
+		return;
+	has_room = has_free_descriptor(probe->fd);
+	end_probe(probe);
+	if (has_room)
 		replace_listener(guard, channel);
-	}
+	else
+		bus_log(guard->bus, LOG_WARNING,
+		        "bus: no descriptors are left: nobody new is taken");
 }
 
 static bool is_probing(const struct transport_guard *guard)

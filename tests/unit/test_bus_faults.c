@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -497,6 +498,7 @@ static void nonsense_on_the_sockets_harms_nobody(void **state)
 #define TOUCHES           5
 #define NEW_PEERS         100
 #define DEAF_TIMES        4
+#define SOCKETS           30
 /** A second is what is aimed at; the rest is for a machine that is busy with other tests. */
 #define ATTACH_LIMIT_MSEC 1500
 
@@ -626,6 +628,44 @@ static void a_deaf_listener_is_replaced(void **state)
 	bus_close(tunnel.bus);
 }
 
+/** Without a descriptor left nobody new is taken; who is there is served, and afterwards all is well. */
+static void a_service_out_of_descriptors_goes_on_and_recovers(void **state)
+{
+	struct fixture *fixture = *state;
+	struct watcher watcher = {0};
+	struct tunnel tunnel = {0};
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct rlimit before, none;
+	int sockets[SOCKETS];
+
+	open_tunnel(fixture, &tunnel);
+	open_watcher(fixture, &watcher);
+	assert_serves(fixture, &watcher);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/tunnel-agent/requests.sock",
+	         fixture->run_directory);
+	for (int i = 0; i < SOCKETS; i++)
+		sockets[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = (rlim_t)sockets[SOCKETS - 1] + 1;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	for (int i = 0; i < SOCKETS; i++)
+		connect(sockets[i], (struct sockaddr *)&address, sizeof(address));
+	run_until(fixture->base, 2000, NULL, NULL);
+	assert_serves(fixture, &watcher);
+	for (int i = 0; i < SOCKETS; i++)
+		close(sockets[i]);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	run_until(fixture->base, 1000, NULL, NULL);
+	bus_close(watcher.bus);
+	watcher = (struct watcher){0};
+	open_watcher(fixture, &watcher);
+	assert_true(run_until(fixture->base, 5000, is_set, &watcher.is_up));
+	assert_serves(fixture, &watcher);
+	bus_close(watcher.bus);
+	bus_close(tunnel.bus);
+}
+
 #define BUS_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
 
 int main(int argc, char **argv)
@@ -642,6 +682,7 @@ int main(int argc, char **argv)
 		BUS_TEST(a_bare_listener_goes_deaf),
 		BUS_TEST(a_guarded_listener_takes_new_peers_within_a_second),
 		BUS_TEST(a_deaf_listener_is_replaced),
+		BUS_TEST(a_service_out_of_descriptors_goes_on_and_recovers),
 	};
 
 	if (argc > 1)
