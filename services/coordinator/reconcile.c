@@ -122,8 +122,9 @@ static void call_is_lost(struct session *session)
 static void compare_call(struct session *session)
 {
 	bool has_call = session->call_id[0] || session_has_finished(session, BIT(STEP_PLACE_CALL));
+	bool is_ending = session_states[session->state].status == VPNSIP__SESSION_STATUS__RELEASING;
 
-	if (has_call && session->state != SESSION_RELEASING && !session->held->call.is_present)
+	if (has_call && !is_ending && !session->held->call.is_present)
 		call_is_lost(session);
 }
 

@@ -24,6 +24,14 @@
 /* An owner that was not heard of for so long after our start is taken to hold nothing. */
 #define ADOPTION_LIMIT_MSEC 15000
 
+/* A stuck sip-agent keeps no SA up for longer. */
+#define HANG_UP_LIMIT_MSEC 100
+
+/* BYE goes through the carrier, the end of the IKE_SA straight to us; no call is billed for longer than this because of it. */
+#define BYE_LIMIT_MSEC 300
+
+#define STATES_RELEASING (BIT(SESSION_HANGING_UP) | BIT(SESSION_RELEASING))
+
 const struct session_state_description session_states[SESSION_STATE_COUNT] = {
 	[SESSION_READY] =
 		{
@@ -45,7 +53,7 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
                                    BIT(EVENT_SERVICE_LOST),
 			.needs = OWNERS,
 			.may_become = BIT(SESSION_RINGING) | BIT(SESSION_NEGOTIATING) |
-                                      BIT(SESSION_RELEASING),
+                                      STATES_RELEASING,
 			.timer = TIMER_ANSWER,
 			.handle = session_calling_handle,
 		},
@@ -58,7 +66,7 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
                                    BIT(EVENT_IKE_UP) | BIT(EVENT_IKE_DOWN) |
                                    BIT(EVENT_SERVICE_LOST),
 			.needs = OWNERS,
-			.may_become = BIT(SESSION_NEGOTIATING) | BIT(SESSION_RELEASING),
+			.may_become = BIT(SESSION_NEGOTIATING) | STATES_RELEASING,
 			.timer = TIMER_RINGING,
 			.handle = session_ringing_handle,
 		},
@@ -70,7 +78,7 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
                                    BIT(EVENT_CALL_CONFIRMED) | BIT(EVENT_IKE_UP) |
                                    BIT(EVENT_IKE_DOWN) | BIT(EVENT_SERVICE_LOST),
 			.needs = NEEDS_IN_CALL,
-			.may_become = BIT(SESSION_ESTABLISHED) | BIT(SESSION_RELEASING),
+			.may_become = BIT(SESSION_ESTABLISHED) | STATES_RELEASING,
 			.timer = TIMER_IKE,
 			.handle = session_negotiating_handle,
 		},
@@ -80,9 +88,21 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
 			.status = VPNSIP__SESSION_STATUS__SESSION_UP,
 			.accepts = EVENTS_STEP | (EVENTS_ENDING & ~BIT(EVENT_TIMEOUT)) |
                                    EVENTS_RUNNING,
-			.may_become = BIT(SESSION_RELEASING) | BIT(SESSION_MENDING),
+			.may_become = STATES_RELEASING | BIT(SESSION_MENDING) |
+                                      BIT(SESSION_PARTING),
 			.timer = -1,
 			.handle = session_established_handle,
+		},
+	[SESSION_HANGING_UP] =
+		{
+			.name = "HANGING_UP",
+			.status = VPNSIP__SESSION_STATUS__RELEASING,
+			.accepts = EVENTS_STEP | BIT(EVENT_TIMEOUT) | BIT(EVENT_CALL_OFFERED) |
+                                   BIT(EVENT_CALL_FAILED) | BIT(EVENT_CALL_ENDED),
+			.may_become = BIT(SESSION_RELEASING),
+			.timer = -1,
+			.limit_msec = HANG_UP_LIMIT_MSEC,
+			.handle = session_hanging_up_handle,
 		},
 	[SESSION_RELEASING] =
 		{
@@ -114,7 +134,7 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
                                    BIT(EVENT_CALL_OFFERED) | BIT(EVENT_OPERATOR_RELEASE),
 			.may_become = BIT(SESSION_READY) | BIT(SESSION_HOLDDOWN) |
                                       BIT(SESSION_ESTABLISHED) | BIT(SESSION_MENDING) |
-                                      BIT(SESSION_RELEASING),
+                                      STATES_RELEASING,
 			.timer = -1,
 			.limit_msec = ADOPTION_LIMIT_MSEC,
 			.handle = session_adopting_handle,
@@ -124,9 +144,21 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
 			.name = "MENDING",
 			.status = VPNSIP__SESSION_STATUS__SESSION_UP,
 			.accepts = EVENTS_STEP | EVENTS_ENDING | EVENTS_RUNNING | BIT(EVENT_IKE_UP),
-			.may_become = BIT(SESSION_ESTABLISHED) | BIT(SESSION_RELEASING),
+			.may_become = BIT(SESSION_ESTABLISHED) | STATES_RELEASING,
 			.timer = TIMER_IKE,
 			.handle = session_mending_handle,
+		},
+	[SESSION_PARTING] =
+		{
+			.name = "PARTING",
+			.status = VPNSIP__SESSION_STATUS__SESSION_UP,
+			.accepts = EVENTS_STEP | EVENTS_ENDING | BIT(EVENT_CALL_OFFERED) |
+                                   BIT(EVENT_TUNNEL_IDLE) | BIT(EVENT_PEER_DEAD) |
+                                   BIT(EVENT_UNWATCHED),
+			.may_become = STATES_RELEASING,
+			.timer = -1,
+			.limit_msec = BYE_LIMIT_MSEC,
+			.handle = session_parting_handle,
 		},
 };
 
@@ -226,9 +258,11 @@ static uint64_t state_timer_msec(const struct session *session)
 /* `logging`: session up, session down, and each attempt that failed, once; the rest is for the curious. */
 static int transition_level(enum session_state from, enum session_state to, bool logs_sessions)
 {
+	const unsigned notable = BIT(SESSION_ESTABLISHED) | BIT(SESSION_MENDING) | STATES_RELEASING;
+
 	if (from == SESSION_ADOPTING && to == SESSION_READY)
 		return LOG_DEBUG;
-	if (to != SESSION_ESTABLISHED && to != SESSION_RELEASING && to != SESSION_MENDING)
+	if (from == SESSION_HANGING_UP || !(notable & BIT(to)))
 		return LOG_INFO;
 	return logs_sessions ? LOG_NOTICE : LOG_INFO;
 }
@@ -402,17 +436,10 @@ void session_release(struct session *session, bool holds_down, const char *forma
 	session->probe_sent_usec = 0;
 	port->start_timer(port->context, session, true, 0);
 
-	/* The bill first: BYE, CANCEL or refusal before anything else. */
+	/* The bill first; and the other side shall see the BYE before the end of the IKE_SA. */
 	session_end_call(session);
-	if (session->ordered & BIT(STEP_START_IKE))
-		session_order(session, STEP_STOP_IKE);
-	if (session->ordered & BIT(STEP_RESERVE_PORT))
-		session_order(session, STEP_REMOVE_TRANSLATION);
-	if (session->ordered & BIT(STEP_INSTALL_SHAPER))
-		session_order(session, STEP_REMOVE_SHAPER);
-	if (session->ordered & BIT(STEP_SET_PEER))
-		session_order(session, STEP_CLEAR_PEER);
-	session_become(session, SESSION_RELEASING, session->cause);
-	if (session_has_finished(session, session->ordered & STEPS_RELEASING))
-		session_finish_release(session);
+	if (session->ordered & (BIT(STEP_HANG_UP) | BIT(STEP_REJECT_CALL)))
+		session_become(session, SESSION_HANGING_UP, session->cause);
+	else
+		session_release_rest(session, session->cause);
 }

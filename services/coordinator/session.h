@@ -31,10 +31,12 @@ enum session_state {
 	SESSION_RINGING, /* outgoing: 180 received; incoming: being prepared for the 200 */
 	SESSION_NEGOTIATING,
 	SESSION_ESTABLISHED,
+	SESSION_HANGING_UP, /* the end of the call is ordered; all else follows; shown as RELEASING */
 	SESSION_RELEASING,
 	SESSION_HOLDDOWN,
 	SESSION_ADOPTING, /* just started: what the other services hold is being read */
 	SESSION_MENDING, /* was up and lacks something that is being made again; shown as SESSION_UP */
+	SESSION_PARTING, /* was up, the peer ended its IKE_SA: its BYE is on its way; shown as SESSION_UP */
 	SESSION_STATE_COUNT
 };
 
@@ -271,6 +273,9 @@ bool session_begin_incoming(struct session *session, const char *call_id,
 void session_release(struct session *session, bool holds_down, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/** The call is being ended, or there is none: orders the rest of the release. RELEASING. */
+void session_release_rest(struct session *session, const char *cause);
+
 /** Whether a failure by a service of ours bars own calls: not the first that cost a call, and none before. */
 bool session_blames_itself(struct session *session);
 
@@ -292,9 +297,11 @@ void session_calling_handle(struct session *session, const struct session_event 
 void session_ringing_handle(struct session *session, const struct session_event *event);
 void session_negotiating_handle(struct session *session, const struct session_event *event);
 void session_established_handle(struct session *session, const struct session_event *event);
+void session_hanging_up_handle(struct session *session, const struct session_event *event);
 void session_releasing_handle(struct session *session, const struct session_event *event);
 void session_holddown_handle(struct session *session, const struct session_event *event);
 void session_adopting_handle(struct session *session, const struct session_event *event);
 void session_mending_handle(struct session *session, const struct session_event *event);
+void session_parting_handle(struct session *session, const struct session_event *event);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The states of an ending and resting session: RELEASING, HOLDDOWN. */
+/* The states of an ending and resting session: HANGING_UP, RELEASING, HOLDDOWN. */
 #include <stdio.h>
 #include <string.h>
 
@@ -97,6 +97,48 @@ void session_finish_release(struct session *session)
 		session_hold_down(session);
 	else
 		session_rest(session, session->cause);
+}
+
+void session_release_rest(struct session *session, const char *cause)
+{
+	static const struct {
+		enum step made, undone;
+	} ends[] = {
+		{STEP_START_IKE, STEP_STOP_IKE},
+		{STEP_RESERVE_PORT, STEP_REMOVE_TRANSLATION},
+		{STEP_INSTALL_SHAPER, STEP_REMOVE_SHAPER},
+		{STEP_SET_PEER, STEP_CLEAR_PEER},
+	};
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		if (session->ordered & BIT(ends[i].made))
+			session_order(session, ends[i].undone);
+	session_become(session, SESSION_RELEASING, cause);
+	if (session_has_finished(session, session->ordered & STEPS_RELEASING))
+		session_finish_release(session);
+}
+
+void session_hanging_up_handle(struct session *session, const struct session_event *event)
+{
+	switch (event->type) {
+	case EVENT_CALL_OFFERED:
+		session_keep_waiting(session, event->call);
+		break;
+	case EVENT_STEP_DONE:
+	case EVENT_STEP_FAILED:
+		/* Late replies to what was ordered before the release say nothing about the call. */
+		if (event->step == STEP_HANG_UP || event->step == STEP_REJECT_CALL)
+			session_release_rest(session, event->type == EVENT_STEP_DONE
+			                                      ? "the call is being ended"
+			                                      : "sip-agent could not end the call");
+		break;
+	case EVENT_TIMEOUT:
+		session_release_rest(session, "sip-agent does not confirm the end of the call");
+		break;
+	default:
+		session_release_rest(session, "the call ended");
+		break;
+	}
 }
 
 void session_releasing_handle(struct session *session, const struct session_event *event)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The states that are shown as SESSION_UP: it runs, or something of it went away with the service that held it and is being made
- * again (MENDING) while traffic flows on what is left.
+ * again (MENDING) while traffic flows on what is left, or the peer ended its IKE_SA and will hang up in a moment (PARTING).
  */
 #include <stdio.h>
 #include <string.h>
@@ -73,6 +73,13 @@ void session_established_handle(struct session *session, const struct session_ev
 	case EVENT_COMPARED:
 		if (event->missing)
 			session_mend(session, event->missing, event->cause);
+		break;
+	case EVENT_IKE_DOWN:
+		if (session->ike_status == VPNSIP__IKE_STATUS__IKE_ENDED &&
+		    !session->probe_sent_usec)
+			session_become(session, SESSION_PARTING, event->cause);
+		else
+			running_handle(session, event);
 		break;
 	default:
 		running_handle(session, event);
@@ -200,6 +207,24 @@ void session_mending_handle(struct session *session, const struct session_event 
 		break;
 	case EVENT_TIMEOUT:
 		mending_timed_out(session);
+		break;
+	default:
+		running_handle(session, event);
+		break;
+	}
+}
+
+void session_parting_handle(struct session *session, const struct session_event *event)
+{
+	switch (event->type) {
+	case EVENT_STEP_DONE:
+	case EVENT_STEP_FAILED:
+		break;
+	case EVENT_CALL_OFFERED:
+		session_supersede_offer(session, event->call);
+		break;
+	case EVENT_TIMEOUT:
+		session_release(session, false, "IKE ended: %s", session->ike_cause);
 		break;
 	default:
 		running_handle(session, event);

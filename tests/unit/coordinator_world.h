@@ -344,6 +344,15 @@ static void finish_ordered(struct world *world)
 			finish(world, step, true);
 }
 
+/* All replies of a release: to the end of the call, then to the rest. */
+static inline void finish_release(struct world *world)
+{
+	while (world->ordered & STEPS_RELEASING) {
+		world->ordered &= STEPS_RELEASING;
+		finish_ordered(world);
+	}
+}
+
 static void ike(struct world *world, Vpnsip__IkeStatus status, const char *cause)
 {
 	core_ike_changed(world->core, TUNNEL, world->session->attempt, status, cause);
@@ -396,13 +405,18 @@ static inline void world_to_state(struct world *world, enum session_state state,
 		world->session->state = SESSION_ADOPTING;
 		return;
 	}
-	if (state == SESSION_RELEASING) {
+	if (state == SESSION_HANGING_UP || state == SESSION_RELEASING) {
 		(is_incoming ? walk_incoming : walk_outgoing)(world, SESSION_NEGOTIATING);
 		core_operator_release(world->core, PEER, false, "test");
+		if (state == SESSION_RELEASING)
+			finish(world, STEP_HANG_UP, true);
 	} else if (state == SESSION_HOLDDOWN) {
 		walk_outgoing(world, SESSION_CALLING);
 		core_session_timeout(world->core, world->session, false);
-		finish_ordered(world);
+		finish_release(world);
+	} else if (state == SESSION_PARTING) {
+		(is_incoming ? walk_incoming : walk_outgoing)(world, SESSION_ESTABLISHED);
+		ike(world, VPNSIP__IKE_STATUS__IKE_ENDED, "test");
 	} else if (state == SESSION_MENDING) {
 		(is_incoming ? walk_incoming : walk_outgoing)(world, SESSION_ESTABLISHED);
 		session_mend(world->session, BIT(STEP_START_IKE), "test");

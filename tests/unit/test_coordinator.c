@@ -23,6 +23,7 @@ enum {
 	RING = SESSION_RINGING,
 	NEGO = SESSION_NEGOTIATING,
 	MEND = SESSION_MENDING,
+	HANG = SESSION_HANGING_UP,
 	RELE = SESSION_RELEASING,
 	REST = SESSION_READY,
 };
@@ -34,14 +35,16 @@ static const int expected_outgoing[SESSION_STATE_COUNT][SESSION_EVENT_COUNT] = {
 	/*                 trigger      release      stepfail     answered     confirmed    ended        ikedown      dead         timeout      surveyed    lost
 	                          opcall       stepdone     ringing      offered      failed       ikeup        idle         linelost     probe       compared    unwatched */
 	[SESSION_READY]       = { CALL, CALL,  _,    _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _ },
-	[SESSION_CALLING]     = { _,    _,     RELE, SAME, RELE, RING, NEGO, SAME, _,    RELE, RELE, _,    _,    _,    _,    RELE, RELE, _,    _,    _,    RELE, _ },
-	[SESSION_RINGING]     = { _,    _,     RELE, SAME, RELE, _,    NEGO, SAME, SAME, RELE, RELE, SAME, RELE, _,    _,    RELE, RELE, _,    _,    _,    RELE, _ },
-	[SESSION_NEGOTIATING] = { _,    _,     RELE, SAME, RELE, _,    _,    SAME, SAME, RELE, RELE, SAME, RELE, _,    _,    RELE, RELE, SAME, _,    _,    RELE, _ },
-	[SESSION_ESTABLISHED] = { _,    _,     RELE, SAME, RELE, _,    _,    SAME, _,    RELE, RELE, _,    RELE, RELE, RELE, RELE, _,    SAME, _,    SAME, _,    RELE },
+	[SESSION_CALLING]     = { _,    _,     HANG, SAME, HANG, RING, NEGO, SAME, _,    HANG, HANG, _,    _,    _,    _,    HANG, HANG, _,    _,    _,    HANG, _ },
+	[SESSION_RINGING]     = { _,    _,     HANG, SAME, HANG, _,    NEGO, SAME, SAME, HANG, HANG, SAME, HANG, _,    _,    HANG, HANG, _,    _,    _,    HANG, _ },
+	[SESSION_NEGOTIATING] = { _,    _,     HANG, SAME, HANG, _,    _,    SAME, SAME, HANG, HANG, SAME, HANG, _,    _,    HANG, HANG, SAME, _,    _,    HANG, _ },
+	[SESSION_ESTABLISHED] = { _,    _,     HANG, SAME, HANG, _,    _,    SAME, _,    HANG, HANG, _,    HANG, HANG, HANG, HANG, _,    SAME, _,    SAME, _,    HANG },
+	[SESSION_HANGING_UP]  = { _,    _,     _,    SAME, SAME, _,    _,    SAME, _,    RELE, RELE, _,    _,    _,    _,    _,    RELE, _,    _,    _,    _,    _ },
 	[SESSION_RELEASING]   = { _,    _,     _,    SAME, SAME, _,    _,    SAME, _,    SAME, SAME, _,    _,    _,    _,    _,    REST, _,    _,    _,    _,    _ },
 	[SESSION_HOLDDOWN]    = { _,    CALL,  REST, _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    REST, _,    _,    _,    _,    _ },
 	[SESSION_ADOPTING]    = { _,    _,     SAME, _,    _,    _,    _,    SAME, _,    _,    _,    _,    _,    _,    _,    _,    REST, _,    REST, _,    _,    _ },
-	[SESSION_MENDING]     = { _,    _,     RELE, SAME, RELE, _,    _,    SAME, _,    RELE, RELE, SAME, SAME, RELE, RELE, RELE, RELE, SAME, _,    SAME, _,    RELE },
+	[SESSION_MENDING]     = { _,    _,     HANG, SAME, HANG, _,    _,    SAME, _,    HANG, HANG, SAME, SAME, HANG, HANG, HANG, HANG, SAME, _,    SAME, _,    HANG },
+	[SESSION_PARTING]     = { _,    _,     HANG, SAME, SAME, _,    _,    HANG, _,    HANG, HANG, _,    _,    HANG, HANG, HANG, HANG, _,    _,    _,    _,    HANG },
 };
 /* clang-format on */
 #undef _
@@ -81,7 +84,7 @@ static void check_pair(enum session_state state, enum session_event_type type, b
 	if (is_incoming && state == SESSION_RINGING && type == EVENT_CALL_ANSWERED)
 		expected = SAME; /* an answer to a call that we did not make */
 	if (is_incoming && state == SESSION_RINGING && type == EVENT_CALL_OFFERED)
-		expected = RELE; /* the caller calls anew: the older call gives way */
+		expected = HANG; /* the caller calls anew: the older call gives way */
 	if (expected == IGNORED) {
 		assert_int_equal(world->session->ignored_events, ignored + 1);
 		assert_int_equal(now, state);
@@ -100,7 +103,7 @@ static void every_state_meets_every_event(void **unused)
 		for (enum session_event_type type = 0; type < SESSION_EVENT_COUNT; type++) {
 			check_pair(state, type, false);
 			if ((state >= SESSION_RINGING && state <= SESSION_RELEASING) ||
-			    state == SESSION_MENDING)
+			    state == SESSION_MENDING || state == SESSION_PARTING)
 				check_pair(state, type, true);
 		}
 }
@@ -147,8 +150,13 @@ static void own_call_from_trigger_to_rest(void **unused)
 
 	idle.attempt = world->session->attempt;
 	core_tunnel_changed(world->core, &idle);
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
+	assert_int_equal(world->ordered, BIT(STEP_HANG_UP));
+	assert_string_equal(world->session->cause, "idle for 120 s");
+	finish_ordered(world);
 	assert_int_equal(world->session->state, SESSION_RELEASING);
-	assert_int_equal(world->ordered, STEPS_RELEASING & ~BIT(STEP_REJECT_CALL));
+	assert_int_equal(world->ordered,
+	                 STEPS_RELEASING & ~(BIT(STEP_HANG_UP) | BIT(STEP_REJECT_CALL)));
 	assert_string_equal(world->session->cause, "idle for 120 s");
 	finish_ordered(world);
 	assert_int_equal(world->session->state, SESSION_READY);
@@ -234,9 +242,12 @@ static void psk_fingerprint_of_another_key_is_never_answered(void **unused)
 	world->ordered = 0;
 	finish(world, STEP_RESERVE_PORT, true);
 	finish(world, STEP_CHECK_TUNNEL, true);
-	assert_int_equal(world->session->state, SESSION_RELEASING);
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
 	assert_int_equal(world->session->reject_status, 488);
-	assert_int_equal(world->ordered, BIT(STEP_REJECT_CALL) | BIT(STEP_REMOVE_TRANSLATION));
+	assert_int_equal(world->ordered, BIT(STEP_REJECT_CALL));
+	finish_ordered(world);
+	assert_int_equal(world->session->state, SESSION_RELEASING);
+	assert_int_equal(world->ordered, BIT(STEP_REMOVE_TRANSLATION));
 	world_destroy(world);
 }
 
@@ -253,9 +264,9 @@ static void crossing_calls_lower_number_wins(void **unused)
 	walk_outgoing(high, SESSION_CALLING);
 	offer_call(high, "theirs");
 	assert_int_equal(high->rejections, 0);
-	assert_int_equal(high->session->state, SESSION_RELEASING);
-	assert_true(high->ordered & BIT(STEP_HANG_UP));
-	finish_ordered(high);
+	assert_int_equal(high->session->state, SESSION_HANGING_UP);
+	assert_int_equal(high->ordered, BIT(STEP_HANG_UP));
+	finish_release(high);
 	assert_int_equal(high->session->state, SESSION_RINGING);
 	assert_int_equal(high->session->direction, VPNSIP__DIRECTION__INCOMING);
 	assert_string_equal(high->session->call_id, "theirs");
@@ -274,7 +285,7 @@ static void busy_right_away_is_glare_once_then_hold_down_doubles(void **unused)
 		world->now_usec += 100000;
 		report_call(world, VPNSIP__DIRECTION__OUTGOING, "own",
 		            VPNSIP__CALL_STATUS__CALL_ENDED, NULL, 486);
-		finish_ordered(world);
+		finish_release(world);
 		assert_int_equal(world->session->state, SESSION_HOLDDOWN);
 		waits_msec[i] = world->state_timer_msec;
 		world->session->wants_peer = false;
@@ -306,9 +317,8 @@ static void second_call_of_a_running_peer_is_decided_by_a_probe(void **unused)
 	world->now_usec += 10000000;
 	offer_call(world, "once-more");
 	core_session_timeout(world->core, world->session, true);
-	assert_int_equal(world->session->state, SESSION_RELEASING);
-	world->ordered &= STEPS_RELEASING;
-	finish_ordered(world);
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
+	finish_release(world);
 	assert_int_equal(world->session->state, SESSION_RINGING);
 	assert_string_equal(world->session->call_id, "once-more");
 	world_destroy(world);
@@ -329,6 +339,74 @@ static void unconfirmed_release_is_owed(void **unused)
 	assert_int_equal(world->session->state, SESSION_READY);
 	assert_int_equal(world->owed, BIT(STEP_STOP_IKE) | BIT(STEP_REMOVE_TRANSLATION) |
 	                                      BIT(STEP_REMOVE_SHAPER) | BIT(STEP_CLEAR_PEER));
+	world_destroy(world);
+}
+
+/* A stuck sip-agent keeps no SA up, and its late reply changes nothing. */
+static void end_of_the_call_goes_first_but_not_for_ever(void **unused)
+{
+	struct world *world = world_create(OWN_LOW);
+	(void)unused;
+
+	walk_outgoing(world, SESSION_ESTABLISHED);
+	world->session->wants_peer = false;
+	core_operator_release(world->core, PEER, false, "hangup");
+	assert_int_equal(world->ordered, BIT(STEP_HANG_UP));
+	assert_int_equal(world->state_timer_msec, 100);
+	finish(world, STEP_OPEN_TUNNEL, true);
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
+	core_session_timeout(world->core, world->session, false);
+	assert_int_equal(world->session->state, SESSION_RELEASING);
+	assert_true(world->ordered & BIT(STEP_STOP_IKE));
+	assert_int_equal(world->state_timer_msec, world->config.timer_msec[TIMER_RELEASE]);
+	world->ordered &= ~BIT(STEP_HANG_UP);
+	finish_ordered(world);
+	assert_int_equal(world->session->state, SESSION_RELEASING);
+	finish(world, STEP_HANG_UP, false);
+	core_session_timeout(world->core, world->session, false);
+	assert_int_equal(world->session->state, SESSION_READY);
+	assert_int_equal(world->owed, BIT(STEP_HANG_UP));
+	assert_string_equal(world->session->cause, "hangup");
+	world_destroy(world);
+}
+
+/* The peer's BYE comes through the carrier, the end of its IKE_SA straight to us. */
+static void peer_that_ends_its_ike_has_a_moment_to_hang_up(void **unused)
+{
+	struct world *world = world_create(OWN_LOW);
+	(void)unused;
+
+	world_to_state(world, SESSION_PARTING, false);
+	assert_int_equal(world->state_timer_msec, 300);
+	assert_int_equal(world->ordered, 0);
+	report_call(world, VPNSIP__DIRECTION__OUTGOING, "own", VPNSIP__CALL_STATUS__CALL_ENDED,
+	            NULL, 0);
+	assert_int_equal(world->session->state, SESSION_RELEASING);
+	assert_int_equal(world->ordered & BIT(STEP_HANG_UP), 0);
+	assert_string_equal(world->session->cause, "the other side hung up");
+	world_destroy(world);
+
+	world = world_create(OWN_LOW);
+	world_to_state(world, SESSION_PARTING, true);
+	core_session_timeout(world->core, world->session, false);
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
+	assert_int_equal(world->ordered, BIT(STEP_HANG_UP));
+	assert_string_equal(world->session->cause, "IKE ended: test");
+	world_destroy(world);
+
+	/* One that failed, or whose owner is being asked already, is not waited for. */
+	world = world_create(OWN_LOW);
+	walk_outgoing(world, SESSION_ESTABLISHED);
+	ike(world, VPNSIP__IKE_STATUS__IKE_FAILED, "no answer");
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
+	world_destroy(world);
+	world = world_create(OWN_LOW);
+	walk_outgoing(world, SESSION_ESTABLISHED);
+	offer_call(world, "again");
+	ike(world, VPNSIP__IKE_STATUS__IKE_ENDED, "restarted");
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
+	finish_release(world);
+	assert_string_equal(world->session->call_id, "again");
 	world_destroy(world);
 }
 
@@ -361,11 +439,10 @@ static void changed_wan_address_releases_and_registers_anew(void **unused)
 	walk_outgoing(world, SESSION_ESTABLISHED);
 	registrations = world->registrations;
 	world_wan(world, "198.51.100.11");
-	assert_int_equal(world->session->state, SESSION_RELEASING);
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
 	assert_true(world->ordered & BIT(STEP_HANG_UP));
 	assert_int_equal(world->registrations, registrations + 1);
-	world->ordered &= STEPS_RELEASING;
-	finish_ordered(world);
+	finish_release(world);
 	assert_int_equal(world->session->state, SESSION_READY);
 	world_destroy(world);
 }
@@ -395,8 +472,7 @@ static void the_cause_of_ike_outlives_the_release(void **unused)
 	attempt = world->session->attempt;
 	report_call(world, VPNSIP__DIRECTION__OUTGOING, "own", VPNSIP__CALL_STATUS__CALL_ENDED,
 	            NULL, 0);
-	world->ordered &= STEPS_RELEASING;
-	finish_ordered(world);
+	finish_release(world);
 	assert_int_equal(world->session->state, SESSION_HOLDDOWN);
 	core_ike_changed(world->core, TUNNEL, attempt, VPNSIP__IKE_STATUS__IKE_FAILED, "wrong key");
 	assert_string_equal(world->session->cause, "wrong key");
@@ -506,6 +582,8 @@ int main(void)
 		cmocka_unit_test(busy_right_away_is_glare_once_then_hold_down_doubles),
 		cmocka_unit_test(second_call_of_a_running_peer_is_decided_by_a_probe),
 		cmocka_unit_test(unconfirmed_release_is_owed),
+		cmocka_unit_test(end_of_the_call_goes_first_but_not_for_ever),
+		cmocka_unit_test(peer_that_ends_its_ike_has_a_moment_to_hang_up),
 		cmocka_unit_test(unregistered_line_fails_without_hold_down),
 		cmocka_unit_test(changed_wan_address_releases_and_registers_anew),
 		cmocka_unit_test(late_replies_of_older_attempts_do_nothing),

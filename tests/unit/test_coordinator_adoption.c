@@ -27,7 +27,6 @@ struct row {
 #define CONFIRMED VPNSIP__CALL_STATUS__CALL_CONFIRMED
 #define UP        VPNSIP__IKE_STATUS__IKE_UP
 
-static const unsigned end_steps = STEPS_RELEASING & ~BIT(STEP_REJECT_CALL);
 static const unsigned all_strays = BIT(STEP_STOP_IKE) | BIT(STEP_CLEAR_PEER) |
                                    BIT(STEP_REMOVE_TRANSLATION) | BIT(STEP_REMOVE_SHAPER);
 
@@ -54,7 +53,7 @@ static const struct row rows[] = {
 	{"nothing but the call", {OUT, ANSWERED, .nat = NAT_ALL},
 	 SESSION_MENDING, BIT(STEP_SET_PEER), 0},
 	{"nothing but the call, sip-agent was restarted too", {OUT, ANSWERED, .is_restored = true, .nat = NAT_ALL},
-	 SESSION_RELEASING, end_steps, 0},
+	 SESSION_HANGING_UP, BIT(STEP_HANG_UP), 0},
 	{"no translation", {OUT, ANSWERED, .ike = UP, .peer = PEER_WITH_SAS, .nat = NAT_SHAPER},
 	 SESSION_MENDING, BIT(STEP_INSTALL_TRANSLATION), 0},
 	{"no shaper", {OUT, ANSWERED, .ike = UP, .peer = PEER_WITH_SAS, .nat = NAT_TRANSLATION},
@@ -62,17 +61,17 @@ static const struct row rows[] = {
 	{"no translation, no IKE: its path comes first", {OUT, ANSWERED, .peer = PEER_WITH_SAS, .nat = NAT_SHAPER},
 	 SESSION_MENDING, BIT(STEP_INSTALL_TRANSLATION), 0},
 	{"IKE ended meanwhile", {OUT, ANSWERED, .ike = VPNSIP__IKE_STATUS__IKE_ENDED, .peer = PEER_WITH_SAS, .nat = NAT_ALL},
-	 SESSION_RELEASING, end_steps, 0},
+	 SESSION_HANGING_UP, BIT(STEP_HANG_UP), 0},
 	{"CALLING at our death", {OUT, VPNSIP__CALL_STATUS__CALL_TRYING, .nat = NAT_PORT},
-	 SESSION_RELEASING, end_steps, 0},
+	 SESSION_HANGING_UP, BIT(STEP_HANG_UP), 0},
 	{"RINGING at our death", {OUT, VPNSIP__CALL_STATUS__CALL_RINGING, .nat = NAT_PORT},
-	 SESSION_RELEASING, end_steps, 0},
+	 SESSION_HANGING_UP, BIT(STEP_HANG_UP), 0},
 	{"NEGOTIATING at our death, IKE not begun", {OUT, ANSWERED, .peer = PEER_SET, .nat = NAT_ALL},
-	 SESSION_RELEASING, end_steps, 0},
+	 SESSION_HANGING_UP, BIT(STEP_HANG_UP), 0},
 	{"NEGOTIATING at our death", {OUT, ANSWERED, .ike = VPNSIP__IKE_STATUS__IKE_NEGOTIATING, .peer = PEER_SET, .nat = NAT_ALL},
-	 SESSION_RELEASING, end_steps, 0},
+	 SESSION_HANGING_UP, BIT(STEP_HANG_UP), 0},
 	{"answered by us, no ACK", {IN, VPNSIP__CALL_STATUS__CALL_ACCEPTED, .ike = UP, .peer = PEER_SAS_UNOPENED, .nat = NAT_ALL},
-	 SESSION_RELEASING, end_steps, 0},
+	 SESSION_HANGING_UP, BIT(STEP_HANG_UP), 0},
 	{"no call: all the rest is left over", {OUT, VPNSIP__CALL_STATUS__CALL_ENDED, .ike = UP, .peer = PEER_WITH_SAS, .nat = NAT_ALL},
 	 SESSION_READY, 0, all_strays},
 	{"no call: only SAs", {OUT, .call = 0, .peer = PEER_WITH_SAS},
@@ -141,7 +140,9 @@ static void an_adopted_session_is_the_one_that_ran(void **unused)
 	assert_int_equal(world->session->call_since_usec, world->now_usec - 5000000);
 	/* It ends like any other. */
 	core_operator_release(world->core, PEER, false, "hangup");
-	assert_int_equal(world->ordered, end_steps);
+	assert_int_equal(world->ordered, BIT(STEP_HANG_UP));
+	finish_ordered(world);
+	assert_int_equal(world->ordered, all_strays);
 	finish_ordered(world);
 	assert_int_equal(world->session->state, SESSION_READY);
 	assert_int_equal(world->owed, 0);
@@ -244,7 +245,7 @@ static void operator_and_line_are_heard_before_adoption(void **unused)
 
 	core_operator_release(world->core, PEER, false, "hangup");
 	survey(world, 0, &rows[0].found);
-	assert_int_equal(world->session->state, SESSION_RELEASING);
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
 	assert_string_equal(world->session->cause, "hangup");
 	assert_true(world->ordered & BIT(STEP_HANG_UP));
 	world_destroy(world);
@@ -252,14 +253,14 @@ static void operator_and_line_are_heard_before_adoption(void **unused)
 	world = start();
 	world_wan(world, "198.51.100.99");
 	survey(world, 0, &rows[0].found);
-	assert_int_equal(world->session->state, SESSION_RELEASING);
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
 	world_destroy(world);
 
 	world = start();
 	core_shut_down(world->core);
 	assert_false(core_is_at_rest(world->core));
 	survey(world, 0, &rows[0].found);
-	finish_ordered(world);
+	finish_release(world);
 	assert_true(core_is_at_rest(world->core));
 	world_destroy(world);
 }

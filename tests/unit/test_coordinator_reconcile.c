@@ -101,10 +101,10 @@ static void new_ike_that_fails_or_never_comes_hangs_up(void **unused)
 	restart(world, IKE, &nothing);
 	finish_ordered(world);
 	ike(world, VPNSIP__IKE_STATUS__IKE_FAILED, "wrong key");
-	assert_int_equal(world->session->state, SESSION_RELEASING);
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
 	assert_true(world->ordered & BIT(STEP_HANG_UP));
 	assert_string_equal(world->session->cause, "the new IKE_SA failed: wrong key");
-	finish_ordered(world);
+	finish_release(world);
 	assert_int_equal(world->session->state, SESSION_READY);
 	world_destroy(world);
 
@@ -112,7 +112,7 @@ static void new_ike_that_fails_or_never_comes_hangs_up(void **unused)
 	restart(world, IKE, &nothing);
 	finish_ordered(world);
 	core_session_timeout(world->core, world->session, false);
-	assert_int_equal(world->session->state, SESSION_RELEASING);
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
 	assert_string_equal(world->session->cause,
 	                    "the session could not be mended within 30 s: IKE");
 	world_destroy(world);
@@ -247,10 +247,10 @@ static void setup_fails_with_the_name_of_the_service_and_rests(void **unused)
 					world_destroy(world);
 					continue;
 				}
-				assert_int_equal(world->session->state, SESSION_RELEASING);
+				assert_int_equal(world->session->state, SESSION_HANGING_UP);
 				assert_true(world->ordered & BIT(STEP_HANG_UP));
 				assert_non_null(strstr(world->session->cause, "agent"));
-				finish_ordered(world);
+				finish_release(world);
 				assert_int_equal(world->session->state, SESSION_READY);
 				/* Refused without an attempt until it is back, then the next trigger calls. */
 				trigger(world);
@@ -276,8 +276,7 @@ static void second_call_lost_to_ourselves_holds_down(void **unused)
 		world->session->wants_peer = false;
 		core_service_changed(world->core, NAT, ABSENT);
 		core_service_changed(world->core, NAT, ALIVE);
-		world->ordered &= STEPS_RELEASING;
-		finish_ordered(world);
+		finish_release(world);
 		assert_int_equal(world->session->state, i ? SESSION_HOLDDOWN : SESSION_READY);
 	}
 	world_destroy(world);
@@ -297,7 +296,7 @@ static void running_sessions_do_not_need_the_others(void **unused)
 	assert_int_equal(world->orders, 0);
 	/* But for a minute without tunnel-agent: nobody would hang up an idle call. */
 	core_unwatched(world->core, "away");
-	assert_int_equal(world->session->state, SESSION_RELEASING);
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
 	assert_true(world->ordered & BIT(STEP_HANG_UP));
 	world_destroy(world);
 }
