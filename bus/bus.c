@@ -64,6 +64,8 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
 	record_tick(bus);
 	if (bus->guard != NULL)
 		transport_guard_tick(bus->guard);
+	if (bus->redial != NULL)
+		redial_tick(bus->redial);
 }
 
 static int start_tick(struct bus *bus)
@@ -165,6 +167,12 @@ static int open_parts(struct bus *bus, const struct bus_options *options, char *
 	}
 	if (peers_dial(bus, why, why_size) != 0)
 		return -1;
+	if (options->is_listening) {
+		bus->redial = redial_new(bus, options->run_directory);
+		if (bus->redial == NULL)
+			return -1;
+		instance_lock_announce(bus->lock_fd);
+	}
 	return start_tick(bus);
 }
 
@@ -192,6 +200,8 @@ void bus_close(struct bus *bus)
 		event_free(bus->tick);
 	transport_guard_free(bus->guard);
 	bus->guard = NULL;
+	redial_free(bus->redial);
+	bus->redial = NULL;
 	faults_free(bus->faults);
 	bus->faults = NULL;
 	if (bus->transport != NULL)

@@ -24,7 +24,7 @@ int instance_lock(const char *run_directory, Vpnsip__Service self, char *why, si
 		snprintf(why, why_size, "cannot make %s: %s", path, strerror(errno));
 		return -1;
 	}
-	snprintf(path, sizeof(path), "%s/%s/lock", run_directory, name);
+	snprintf(path, sizeof(path), "%s/%s/" INSTANCE_LOCK_FILE, run_directory, name);
 	lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (lock < 0) {
 		snprintf(why, why_size, "cannot open %s: %s", path, strerror(errno));
@@ -46,4 +46,9 @@ int instance_lock(const char *run_directory, Vpnsip__Service self, char *why, si
 		return -1;
 	}
 	return lock;
+}
+
+void instance_lock_announce(int lock)
+{
+	futimens(lock, NULL);
 }

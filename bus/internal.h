@@ -13,6 +13,7 @@
 #include "bus/inbox.h"
 #include "bus/record.h"
 #include "bus/replay.h"
+#include "bus/redial.h"
 #include "bus/reply_cache.h"
 #include "bus/trace.h"
 #include "bus/transport.h"
@@ -84,6 +85,7 @@ struct bus {
 	unsigned open_request_count, open_request_most;
 	struct reply_cache *replies;
 	struct transport_guard *guard;
+	struct redial *redial; /* NULL for the CLI, whose life is short */
 	struct event *tick;
 	uint64_t tick_due_usec;
 	uint32_t loop_lag_usec, loop_lag_most_usec;

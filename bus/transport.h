@@ -81,6 +81,10 @@ int transport_listen_again(struct transport *transport, enum transport_channel c
 int transport_dial(struct transport *transport, Vpnsip__Service peer,
                    enum transport_channel channel, char *why, size_t why_size);
 
+/** Dials with a new dialer if the connection is down. 0, or -1 when nng cannot. */
+int transport_redial(struct transport *transport, Vpnsip__Service peer,
+                     enum transport_channel channel);
+
 /** To all subscribers. Lost silently for those that are slow. */
 void transport_publish(struct transport *transport, const uint8_t *octets, size_t size);
 

@@ -23,8 +23,9 @@
 #define STOP_MSEC           250
 /** nng's maximum. The default of 16 loses events already at 10 000 a second. */
 #define QUEUE_LENGTH        8192
-#define REDIAL_FIRST_MSEC   100
-#define REDIAL_MAXIMUM_MSEC 1000
+/** A peer that begins to listen is dialled at once (see redial.h): these are for what nobody saw. */
+#define REDIAL_FIRST_MSEC   250
+#define REDIAL_MAXIMUM_MSEC 2000
 
 struct event_item {
 	struct inbox_item item;
@@ -365,7 +366,7 @@ int transport_dial(struct transport *transport, Vpnsip__Service peer,
                    enum transport_channel channel, char *why, size_t why_size)
 {
 	struct link *link = &transport->links[peer][channel];
-	char path[108], url[sizeof("ipc://") + sizeof(path)];
+	char path[108];
 	int error;
 
 	link->transport = transport;
@@ -374,7 +375,7 @@ int transport_dial(struct transport *transport, Vpnsip__Service peer,
 	error = transport_path(path, sizeof(path), transport->run_directory, peer, channel) == 0
 	                ? 0
 	                : NNG_EADDRINVAL;
-	snprintf(url, sizeof(url), "ipc://%s", path);
+	snprintf(link->url, sizeof(link->url), "ipc://%s", path);
 	if (error == 0)
 		error = open_socket(
 			&link->socket, channel == TRANSPORT_EVENTS ? nng_sub0_open : nng_req0_open,
@@ -384,11 +385,22 @@ int transport_dial(struct transport *transport, Vpnsip__Service peer,
 		error = prepare_link(link);
 	}
 	if (error == 0)
-		error = nng_dial(link->socket, url, NULL, NNG_FLAG_NONBLOCK);
+		error = nng_dial(link->socket, link->url, &link->dialer, NNG_FLAG_NONBLOCK);
 	if (error == 0)
 		return 0;
 	snprintf(why, why_size, "cannot dial %s: %s", path, nng_strerror(error));
 	return -1;
+}
+
+int transport_redial(struct transport *transport, Vpnsip__Service peer,
+                     enum transport_channel channel)
+{
+	struct link *link = &transport->links[peer][channel];
+
+	if (link->pipe != 0)
+		return 0;
+	nng_dialer_close(link->dialer);
+	return nng_dial(link->socket, link->url, &link->dialer, NNG_FLAG_NONBLOCK) == 0 ? 0 : -1;
 }
 
 void transport_publish(struct transport *transport, const uint8_t *octets, size_t size)

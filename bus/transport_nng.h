@@ -19,6 +19,8 @@ struct link {
 	enum transport_channel channel;
 	bool is_open;
 	nng_socket socket;
+	nng_dialer dialer;
+	char url[sizeof("ipc://") + 108];
 	int pipe;                     /* id of the connection that is up; 0 = none. Loop only */
 	nng_aio *event_aio;           /* receives events */
 	atomic_uint queued_events;    /* in the inbox */

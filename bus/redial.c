@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "bus/redial.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "bus/instance_lock.h"
+#include "bus/internal.h"
+
+/**
+ * Longer than nng waits for a handshake (10 s): a dialer that is given up within one makes the listener deaf, so one that
+ * may still be in one is left alone.
+ */
+#define DEAD_SECONDS 12
+
+struct redial {
+	struct bus *bus;
+	char *run_directory;
+	int watched; /* the run directory's watch: services' directories appear there */
+	int fd;      /* inotify's */
+	struct event *event;
+	int watches[PEER_COUNT]; /* of the peers' directories; -1 = none */
+	unsigned down_seconds[PEER_COUNT][2];
+};
+
+static void dial(struct redial *redial, Vpnsip__Service service, enum transport_channel channel)
+{
+	redial->down_seconds[service][channel] = 0;
+	if (transport_redial(redial->bus->transport, service, channel) != 0)
+		bus_log(redial->bus, LOG_WARNING, "bus: %s cannot be dialled anew",
+		        bus_service_name(service));
+}
+
+static void dial_both(struct redial *redial, Vpnsip__Service service)
+{
+	const struct peer *peer = &redial->bus->peers[service];
+
+	if (peer->is_subscribed && !peer->is_link_up[TRANSPORT_EVENTS])
+		dial(redial, service, TRANSPORT_EVENTS);
+	if (peer->is_dialled && !peer->is_link_up[TRANSPORT_REQUESTS])
+		dial(redial, service, TRANSPORT_REQUESTS);
+}
+
+static void watch(struct redial *redial, Vpnsip__Service service)
+{
+	char path[PATH_MAX];
+
+	if (!redial->bus->peers[service].is_dialled || redial->watches[service] >= 0)
+		return;
+	snprintf(path, sizeof(path), "%s/%s", redial->run_directory, bus_service_name(service));
+	redial->watches[service] = inotify_add_watch(redial->fd, path, IN_ATTRIB | IN_ONLYDIR);
+}
+
+static void take(struct redial *redial, const struct inotify_event *event)
+{
+	const char *name = event->len > 0 ? event->name : "";
+
+	if (event->wd == redial->watched) {
+		Vpnsip__Service service = bus_service_by_name(name);
+
+		if (service != VPNSIP__SERVICE__SERVICE_UNSPECIFIED)
+			watch(redial, service);
+		return;
+	}
+	for (int service = 0; service < PEER_COUNT; service++) {
+		if (redial->watches[service] != event->wd)
+			continue;
+		if ((event->mask & IN_IGNORED) != 0)
+			redial->watches[service] = -1; /* the directory is gone */
+		else if (strcmp(name, INSTANCE_LOCK_FILE) == 0)
+			dial_both(redial, service);
+		return;
+	}
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *context)
+{
+	union {
+		struct inotify_event event; /* for its alignment */
+		char octets[4096];
+	} buffer;
+	ssize_t size;
+
+	(void)what;
+	while ((size = read(fd, &buffer, sizeof(buffer))) > 0) {
+		for (char *place = buffer.octets; place < buffer.octets + size;) {
+			const struct inotify_event *event = (const struct inotify_event *)place;
+
+			take(context, event);
+			place += sizeof(*event) + event->len;
+		}
+	}
+}
+
+struct redial *redial_new(struct bus *bus, const char *run_directory)
+{
+	struct redial *redial = calloc(1, sizeof(*redial));
+
+	if (redial == NULL)
+		return NULL;
+	redial->bus = bus;
+	redial->run_directory = strdup(run_directory);
+	redial->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	for (int service = 0; service < PEER_COUNT; service++)
+		redial->watches[service] = -1;
+	if (redial->run_directory == NULL || redial->fd < 0)
+		goto failed;
+	redial->event = event_new(bus->base, redial->fd, EV_READ | EV_PERSIST, on_readable, redial);
+	if (redial->event == NULL || event_add(redial->event, NULL) != 0)
+		goto failed;
+	redial->watched = inotify_add_watch(redial->fd, run_directory,
+	                                    IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
+	for (int service = VPNSIP__SERVICE__COORDINATOR; service < PEER_COUNT; service++)
+		watch(redial, service);
+	return redial;
+failed:
+	redial_free(redial);
+	return NULL;
+}
+
+void redial_tick(struct redial *redial)
+{
+	for (int service = 0; service < PEER_COUNT; service++) {
+		const struct peer *peer = &redial->bus->peers[service];
+
+		watch(redial, service);
+		for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++) {
+			bool is_wanted = channel == TRANSPORT_EVENTS ? peer->is_subscribed
+			                                             : peer->is_dialled;
+			unsigned *down = &redial->down_seconds[service][channel];
+
+			if (!is_wanted || peer->is_link_up[channel])
+				*down = 0;
+			else if (++*down >= DEAD_SECONDS)
+				dial(redial, service, channel);
+		}
+	}
+}
+
+void redial_free(struct redial *redial)
+{
+	if (redial == NULL)
+		return;
+	if (redial->event != NULL)
+		event_free(redial->event);
+	if (redial->fd >= 0)
+		close(redial->fd);
+	free(redial->run_directory);
+	free(redial);
+}
