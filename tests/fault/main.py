@@ -34,6 +34,7 @@ from vpnlab.namespaces import LabError  # noqa: E402
 LABS = 5
 SAMPLE = 120
 CASE_LIMIT_SECONDS = 120
+VERDICTS = ("survived", "failed", "known", "missed")
 TRIES = 2  # a state or a message that was missed is waited for once more
 DONE_FILE = HERE.parents[1] / "build/fault-matrix.jsonl"
 
@@ -129,13 +130,16 @@ class Matrix:
         hired[worker.pid] = worker
 
     def note_result(self, result):
+        reason = matrix.known(result.case, " ".join(result.why)) if result.verdict == "failed" else ""
+        if reason:
+            result.verdict, result.why = "known", [reason, *result.why]
         self.results.append(result)
         self.note(result)
         if result.verdict != "survived":
-            print(f"FAILED fault::{result.case} {result.verdict} after {result.seconds:.1f} s: " + "\n    ".join(result.why), flush=True)
+            print(f"{result.verdict.upper()} fault::{result.case} after {result.seconds:.1f} s: " + "\n    ".join(result.why), flush=True)
 
     def progress(self):
-        counts = {verdict: sum(result.verdict == verdict for result in self.results) for verdict in ("survived", "failed", "missed")}
+        counts = {verdict: sum(result.verdict == verdict for result in self.results) for verdict in VERDICTS}
         print(f"progress: {len(self.results)} of {len(self.cases)} cases in {time.monotonic() - self.began:.0f} s, "
               + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()), flush=True)
 
@@ -171,8 +175,8 @@ def conclude(cases, results, seed):
     for result in sorted(bad, key=lambda result: result.case):
         print(f"| {result.verdict}: tests/run fault --case '{result.case}' --seed {seed}: {result.why[0] if result.why else ''}"
               + (f" {result.why[1]}" if len(result.why) > 1 else ""))
-    print(f"| {len(results)} cases: {len(results) - len(bad)} survived, {sum(r.verdict == 'failed' for r in bad)} failed, "
-          f"{sum(r.verdict == 'missed' for r in bad)} missed; seed {seed}")
+    counts = ", ".join(f"{sum(result.verdict == verdict for result in results)} {verdict}" for verdict in VERDICTS)
+    print(f"| {len(results)} cases: {counts}; seed {seed}")
     return 1 if any(result.verdict == "failed" for result in results) else 0
 
 
@@ -183,7 +187,7 @@ def write_junit(results):
     escape = xml.sax.saxutils.quoteattr
     lines = []
     for result in results:
-        tag = {"failed": "failure", "missed": "skipped"}.get(result.verdict)
+        tag = {"failed": "failure", "missed": "skipped", "known": "skipped"}.get(result.verdict)
         body = f"<{tag} message={escape(chr(10).join(result.why))}/>" if tag else ""
         lines.append(f'<testcase classname="fault" name={escape(result.case)} time="{result.seconds:.1f}">{body}</testcase>')
     Path(path).write_text("<testsuite>\n" + "\n".join(lines) + "\n</testsuite>\n")
