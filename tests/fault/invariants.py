@@ -29,6 +29,7 @@ class Invariants:
         self.rest = {name: kernel_state(router.space) for name, router in lab.routers.items()}
         self.descriptors = {name: router.descriptors() for name, router in lab.routers.items()}
         self.offers, self.pairs, self.answered, self.cancelled = {}, SessionEnds(), set(), set()
+        self.ladders = {}  # Call-ID -> its messages in words, for those that are told about
 
     def watch_wan(self):
         """Reads on in the captures of both WANs; returns (lines about clear packets, all new packets by router)."""
@@ -37,6 +38,7 @@ class Invariants:
             fresh[name] = capture.fresh()
             for message in sip_messages(fresh[name]):
                 self._note_call(message)
+                self.ladders.setdefault(message.call_id, []).append(f"{message.time:.3f} {name}: {message.src} {message.start_line[:24]} {message.method}")
         for name, packets in fresh.items():
             _, clear = classify_wan(packets, pairs=self.pairs)
             lines += [f"clear packet on the WAN of {name}: {packet}" for packet in clear[:3]]
@@ -86,7 +88,10 @@ class Invariants:
     def unaccounted(self):
         """Answered calls for which the carrier has not written the end."""
         ended = {record["call_id"] for record in self.lab.carrier.call_records()}
-        return [f"carrier: answered call {call_id} has no end in the call records" for call_id in self.answered - ended]
+        for call_id in ended:
+            self.ladders.pop(call_id, None)
+        return [f"carrier: answered call {call_id} has no end in the call records: {', '.join(self.ladders.get(call_id, []))}; carrier's log: "
+                f"{self.lab.carrier.process.log.read_text()[-300:]!r}" for call_id in self.answered - ended]
 
     def at_rest(self):
         """Lines about everything that a rested lab should not have."""
