@@ -32,7 +32,9 @@ def no_nft_table(moment, router):
 
 
 def no_guards(moment, router):
-    """Neither the filter nor the unreachable routes are there while all six are dead."""
+    """Neither the filter nor the unreachable routes are there while all six are dead, for as long as ten pings."""
+    if moment == BEFORE:
+        router.supervisor.delay = 1
     if moment == AFTER:
         no_nft_table(moment, router)
         for line in router.space.ip("route", "show", "table", "main", "proto", "56").splitlines():
