@@ -7,9 +7,10 @@
 #include "services/coordinator/attempts.h"
 #include "services/coordinator/core.h"
 
-/** An order of RELEASING that was not confirmed in time: repeated each second until it is. */
+/** An order that must be carried out, late or not: of RELEASING, or DeregisterLine. Repeated each second until it is confirmed. */
 struct debt {
 	struct coordinator *coordinator;
+	const struct line *line; /* to be deregistered; NULL = a step of a session */
 	char tunnel[32];
 	char call_id[CALL_ID_SIZE];
 	uint64_t attempt;
@@ -67,7 +68,10 @@ struct coordinator {
 void orders_send(struct coordinator *coordinator, struct session *session, enum step step);
 void orders_reject(struct coordinator *coordinator, const char *call_id, uint32_t sip_status,
                    const char *reason, uint32_t warning_code, const char *warning_text);
-void orders_register(struct coordinator *coordinator, const struct line *line, bool is_wanted);
+void orders_register(struct coordinator *coordinator, const struct line *line);
+/** `done` gets `context`. The request's id. */
+uint64_t orders_deregister(struct coordinator *coordinator, const struct line *line,
+                           bus_reply_fn *done, void *context);
 
 /** The Call-ID that HangUp names the call by; "" = by the attempt, which sip-agent knows and no hint can have spoiled. */
 const char *orders_hang_up_name(const struct session *session);
@@ -78,6 +82,13 @@ void orders_cancel_all(struct coordinator *coordinator);
 /** Orders it at once, and again each second until it is confirmed. Known ones are not doubled. */
 void debts_add(struct coordinator *coordinator, const char *tunnel, uint64_t attempt,
                const char *call_id, enum step step);
+/** The line is to be deregistered; core's lines outlive the debts. */
+void debts_add_line(struct coordinator *coordinator, const struct line *line);
+/** The line is wanted again. */
+void debts_forget_line(struct coordinator *coordinator, const struct line *line);
+/** What a debt orders, as in the log. */
+const char *debt_name(const struct debt *debt);
+unsigned debts_count(const struct coordinator *coordinator);
 /** The debt timer ran out. `context` is the coordinator. */
 void debts_due(void *context);
 void debts_free(struct coordinator *coordinator);

@@ -49,10 +49,6 @@ static void describe_counters(struct bus_description *description,
                               const struct coordinator *coordinator)
 {
 	const struct core_counters *counters = &coordinator->core->counters;
-	uint64_t debts = 0;
-
-	for (const struct debt *debt = coordinator->debts; debt; debt = debt->next)
-		debts++;
 	bus_describe_counter(description, "calls.placed", counters->calls_placed);
 	bus_describe_counter(description, "calls.answered", counters->calls_answered);
 	bus_describe_counter(description, "sessions.adopted", counters->sessions_adopted);
@@ -62,12 +58,25 @@ static void describe_counters(struct bus_description *description,
 	bus_describe_counter(description, "triggers.refused", counters->triggers_refused);
 	bus_describe_counter(description, "triggers.shed", counters->triggers_shed);
 	bus_describe_counter(description, "offers.shed", counters->offers_shed);
-	bus_describe_counter(description, "debts.open", debts);
+	bus_describe_counter(description, "debts.open", debts_count(coordinator));
 	bus_describe_counter(description, "debts.owed", coordinator->debts_owed);
 	bus_describe_counter(description, "debts.settled", coordinator->debts_settled);
 	bus_describe_counter(description, "comparisons", counters->comparisons);
 	bus_describe_counter(description, "repairs", counters->repairs);
 	bus_describe_counter(description, "strays", counters->strays);
+}
+
+static void describe_debt(struct bus_description *description, const struct debt *debt)
+{
+	const char *progress = debt->request ? ", under way" : "";
+
+	if (debt->line)
+		bus_describe(description, "owed %s %s%s", debt_name(debt),
+		             debt->line->config->number, progress);
+	else
+		bus_describe(description, "owed %s %s attempt %" PRIu64 "%s%s%s", debt_name(debt),
+		             debt->tunnel, debt->attempt, debt->call_id[0] ? " call " : "",
+		             debt->call_id, progress);
 }
 
 void describe(void *context, struct bus_description *description)
@@ -82,10 +91,7 @@ void describe(void *context, struct bus_description *description)
 		describe_session(description, &core->sessions[i], &coordinator->session_timers[i],
 		                 now_usec);
 	for (const struct debt *debt = coordinator->debts; debt; debt = debt->next)
-		bus_describe(description, "owed %s %s attempt %" PRIu64 "%s%s%s",
-		             step_name(debt->step), debt->tunnel, debt->attempt,
-		             debt->call_id[0] ? " call " : "", debt->call_id,
-		             debt->request ? ", under way" : "");
+		describe_debt(description, debt);
 	describe_counters(description, coordinator);
 	records_describe(coordinator->records, description);
 }

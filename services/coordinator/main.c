@@ -45,7 +45,12 @@ static void port_look_again(void *context, Vpnsip__Service service)
 
 static void port_register_line(void *context, const struct line *line, bool is_wanted)
 {
-	orders_register(context, line, is_wanted);
+	if (!is_wanted) {
+		debts_add_line(context, line);
+		return;
+	}
+	debts_forget_line(context, line);
+	orders_register(context, line);
 }
 
 static void set_timer(struct bus_timer *timer, uint64_t msec)
@@ -170,18 +175,16 @@ static void line_timer_fired(void *context)
 static void shutdown_timer_fired(void *context)
 {
 	struct coordinator *coordinator = context;
-	unsigned sessions = 0, debts = 0;
+	unsigned sessions = 0;
 
 	for (size_t i = 0; i < coordinator->core->session_count; i++)
 		sessions += coordinator->core->sessions[i].attempt != 0;
-	for (const struct debt *debt = coordinator->debts; debt; debt = debt->next)
-		debts++;
 	if (coordinator->shutdown_request)
 		bus_fail(
 			coordinator->shutdown_request, VPNSIP__FAILURE_KIND__SYSTEM,
 			"not everything is down yet: %u sessions are being released, %u orders are "
 			"not confirmed",
-			sessions, debts);
+			sessions, debts_count(coordinator));
 	coordinator->shutdown_request = NULL;
 }
 
@@ -307,7 +310,8 @@ static void shut_down(struct coordinator *coordinator, struct bus_request *reque
 	uint64_t limit_msec = coordinator->service->config->timer_msec[TIMER_RELEASE] + 1000;
 
 	if (coordinator->shutdown_request)
-		bus_done(coordinator->shutdown_request);
+		bus_fail(coordinator->shutdown_request, VPNSIP__FAILURE_KIND__SYSTEM,
+		         "not everything is down yet, and shutdown was ordered again");
 	coordinator->shutdown_request = request;
 	bus_timer_start(coordinator->shutdown_timer, limit_msec);
 	core_shut_down(coordinator->core);

@@ -277,6 +277,8 @@ uint64_t orders_send_release(struct coordinator *coordinator, const char *tunnel
 	Vpnsip__ClearPeer clear_peer = VPNSIP__CLEAR_PEER__INIT;
 	const ProtobufCMessage *const orders[STEP_COUNT] = {
 		[STEP_HANG_UP] = &hang_up.base,
+		/* To sip-agent the end of a call that is not answered is its refusal. */
+		[STEP_REJECT_CALL] = &hang_up.base,
 		[STEP_STOP_IKE] = &stop_ike.base,
 		[STEP_REMOVE_TRANSLATION] = &translation.base,
 		[STEP_REMOVE_SHAPER] = &shaper.base,
@@ -350,14 +352,22 @@ void orders_reject(struct coordinator *coordinator, const char *call_id, uint32_
 	         LOCAL_TIMEOUT_MSEC, stray_replied, NULL);
 }
 
-void orders_register(struct coordinator *coordinator, const struct line *line, bool is_wanted)
+void orders_register(struct coordinator *coordinator, const struct line *line)
 {
-	Vpnsip__RegisterLine wanted = VPNSIP__REGISTER_LINE__INIT;
-	Vpnsip__DeregisterLine unwanted = VPNSIP__DEREGISTER_LINE__INIT;
+	Vpnsip__RegisterLine order = VPNSIP__REGISTER_LINE__INIT;
 
-	wanted.local_number = unwanted.local_number = line->config->number;
-	wanted.wan_address = address_to_bytes(&line->wan_address);
-	bus_call(coordinator->service->bus, VPNSIP__SERVICE__SIP_AGENT, NULL,
-	         is_wanted ? &wanted.base : &unwanted.base, LOCAL_TIMEOUT_MSEC, stray_replied,
-	         NULL);
+	order.local_number = line->config->number;
+	order.wan_address = address_to_bytes(&line->wan_address);
+	bus_call(coordinator->service->bus, VPNSIP__SERVICE__SIP_AGENT, NULL, &order.base,
+	         LOCAL_TIMEOUT_MSEC, stray_replied, NULL);
+}
+
+uint64_t orders_deregister(struct coordinator *coordinator, const struct line *line,
+                           bus_reply_fn *done, void *context)
+{
+	Vpnsip__DeregisterLine order = VPNSIP__DEREGISTER_LINE__INIT;
+
+	order.local_number = line->config->number;
+	return bus_call(coordinator->service->bus, VPNSIP__SERVICE__SIP_AGENT, NULL, &order.base,
+	                LOCAL_TIMEOUT_MSEC, done, context);
 }

@@ -158,7 +158,7 @@ static void compare_lines(struct coordinator *coordinator, const Vpnsip__SipSnap
 		                 line->state == LINE_STATE_REGISTERED;
 
 		if (is_wanted && !is_registration_ordered(line, snapshot))
-			orders_register(coordinator, line, true);
+			orders_register(coordinator, line);
 	}
 }
 
