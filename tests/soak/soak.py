@@ -83,13 +83,14 @@ class Soak:
             self.lab.wait_resting(REST_SECONDS)
             wait_for(lambda: not self.lab.carrier.open_dialogs(), 5, "the first call's end")
             self.invariants = Invariants(self.lab)
+            self.killed = ""
         except BaseException:
             self.lab.close()
             raise
 
     def cycle(self):
         """One session from rest to rest. Returns (what was killed, the survivor's figures)."""
-        killed = self.chance.choice(list(SERVICES)) if self.chance.random() < KILL_PROBABILITY else ""
+        self.killed = killed = self.chance.choice(list(SERVICES)) if self.chance.random() < KILL_PROBABILITY else ""
         moment = self.chance.choice([0, self.chance.uniform(0, 0.05), self.chance.uniform(0.1, 0.6), "idle"]) if killed else 0
         pings = Pings(self.lab, 0.1)
         try:
@@ -106,6 +107,13 @@ class Soak:
             self.victim.processes[killed].signal(signal.SIGKILL)
         self.rest()
         return killed, figures(self.survivor)
+
+    def logs(self):
+        """The ends of the logs, when they are asked for."""
+        if "VPNSIP_FAULT_LOGS" not in os.environ:
+            return ""
+        return "".join(f"\n----- router {router.site.name} {name}\n{process.log.read_text()[-3000:]}"
+                       for router in self.lab.routers.values() for name, process in router.processes.items())
 
     def rest(self):
         """The idle session is taken down, and nothing is left."""
@@ -135,8 +143,9 @@ def work(number, options, started, results):
                 soak = soak or Soak(number, options.seed + series)
                 results.put((number, series, *soak.cycle(), ""))
             except (LabError, AssertionError, OSError, ValueError) as failure:
-                why = f"lab {number}: {failure}; {soak.invariants.not_up() if soak else 'not started'}"
+                why = f"lab {number}, killed {soak.killed if soak else 'nothing'}: {failure}; {soak.invariants.not_up() if soak else 'not started'}"
                 if soak:
+                    why += soak.logs()
                     soak.lab.close()
                 soak, series = None, series + 1
                 results.put((number, series, "", {}, why))
