@@ -14,6 +14,9 @@
 /* A call that sip-agent was ordered to make while its snapshot was on its way is not missing in it. */
 #define SETTLED_USEC  2000000ull
 
+/* While the file cannot be written, so many finished records are kept for it, the newest. */
+#define UNWRITTEN_MAXIMUM 1000
+
 static struct record_time time_now(const struct records *records)
 {
 	const struct records_options *options = &records->options;
@@ -179,13 +182,41 @@ static int write_unwritten(struct records *records, bool with_counters, size_t c
 	return result;
 }
 
+/* Entries are in the order of their beginning, the newest first. What runs is kept: there are no more of it than sessions. */
+static void drop_oldest_unwritten(struct records *records)
+{
+	struct records_entry **link = &records->entries;
+	size_t kept = 0;
+
+	while (*link) {
+		struct records_entry *entry = *link;
+		bool is_running = entry->record.is_held ||
+		                  entry->record.end == VPNSIP__RECORD_END__RECORD_RUNNING;
+
+		if (is_running || !entry->record.is_changed || kept++ < UNWRITTEN_MAXIMUM) {
+			link = &entry->next;
+			continue;
+		}
+		*link = entry->next;
+		free(entry);
+		records->dropped++;
+		if (!records->is_dropping)
+			log_line(LOG_ERR,
+			         "more than %d call records cannot be written: the oldest are lost",
+			         UNWRITTEN_MAXIMUM);
+		records->is_dropping = true;
+	}
+}
+
 bool records_flush(struct records *records, bool with_counters)
 {
 	size_t holddowns, count = count_unwritten(records, with_counters, &holddowns);
 	uint64_t began_usec = time_now(records).mono_usec, took_usec;
 
-	if (!records->store)
+	if (!records->store) {
+		drop_oldest_unwritten(records);
 		return false;
+	}
 	if (count + holddowns && write_unwritten(records, with_counters, count, holddowns) != 0) {
 		records_store_failed(records, records_store_error(records->store));
 		return false;
@@ -196,6 +227,7 @@ bool records_flush(struct records *records, bool with_counters)
 		if (took_usec > records->longest_write_usec)
 			records->longest_write_usec = took_usec;
 	}
+	records->is_dropping = false;
 	mark_written(records, with_counters);
 	forget_finished(records);
 	return true;

@@ -42,6 +42,8 @@ struct records {
 	bool was_readable;
 	uint64_t flushed_mono_usec, pruned_mono_usec;
 	uint64_t writes, failures, longest_write_usec;
+	uint64_t dropped; /* never to be written: too many while the file could not be */
+	bool is_dropping; /* said; until the file can be written again */
 };
 
 /** Writes everything that is not written, also counters when `with_counters`. False: it stays to be written. */

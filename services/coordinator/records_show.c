@@ -129,6 +129,7 @@ void records_describe(const struct records *records, struct bus_description *des
 	bus_describe_counter(description, "records.remembered", remembered);
 	bus_describe_counter(description, "records.writes", records->writes);
 	bus_describe_counter(description, "records.failures", records->failures);
+	bus_describe_counter(description, "records.dropped", records->dropped);
 	bus_describe_counter(description, "records.longest_write_usec",
 	                     records->longest_write_usec);
 }

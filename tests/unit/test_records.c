@@ -689,6 +689,47 @@ static void test_a_folder_that_is_not_there_bars_calls(void **state)
 	memcpy(world->folder, good, sizeof(good));
 }
 
+/* Each attempt ends before anything was ordered of sip-agent. */
+static void fail_own(struct world *world, uint64_t attempt)
+{
+	begin_own(world, attempt);
+	world->session.ordered = 0;
+	become(world, SESSION_RELEASING);
+	world->session.attempt = 0;
+	become(world, SESSION_READY);
+}
+
+static void test_what_cannot_be_written_is_bounded(void **state)
+{
+	struct world *world = *state;
+	char away[sizeof(world->folder) + 8];
+	uint64_t attempt = 7;
+
+	records_destroy(world->records);
+	snprintf(away, sizeof(away), "%s.away", world->folder);
+	assert_int_equal(rename(world->folder, away), 0);
+	open_records(world);
+	assert_true(world->obstacle[0] != '\0');
+	begin_own(world, 1);
+	answer(world);
+	world->session = (struct session){
+		.core = &world->core,
+		.peer = &(struct config_peer){.number = "0388882002", .tunnel = "vsip3"},
+		.line = &world->line};
+	for (int i = 0; i < 1010; i++)
+		fail_own(world, attempt++);
+	assert_int_equal(rename(away, world->folder), 0);
+	pass(world, RECORDS_TICK_MSEC * 1000ull);
+	records_tick(world->records);
+	assert_string_equal(world->obstacle, "");
+	/* The oldest are lost, but not the call that runs. */
+	assert_int_equal(stored(world, 1).attempt, 1);
+	assert_int_equal(stored(world, 1).end, RUNNING);
+	assert_int_equal(stored(world, 16).attempt, 0);
+	assert_int_equal(stored(world, 17).attempt, 17);
+	assert_int_equal(stored(world, attempt - 1).attempt, attempt - 1);
+}
+
 static void overwrite(const char *file, long from, long octets)
 {
 	int fd = open(file, O_WRONLY | O_CREAT, 0600);
@@ -821,6 +862,7 @@ int main(void)
 		TEST(test_nothing_confirmed_is_lost_by_a_kill),
 		TEST(test_a_full_disk_bars_calls_until_it_has_room),
 		TEST(test_a_folder_that_is_not_there_bars_calls),
+		TEST(test_what_cannot_be_written_is_bounded),
 		TEST(test_a_damaged_file_is_set_aside),
 		TEST(test_damage_that_is_found_later),
 		TEST(test_old_rows_are_deleted),
