@@ -175,6 +175,7 @@ struct config {
 	size_t route_count;
 	unsigned timer_msec[TIMER_COUNT];
 	unsigned maximum_sessions;
+	unsigned maximum_setups; /* sessions on their way up at the same time */
 	unsigned maximum_calls_per_hour;
 	unsigned call_records_days;
 };

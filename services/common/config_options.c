@@ -56,6 +56,8 @@ const struct config_option config_root_options[] = {
                RANGE(1024, 65535)),
 	OPTION("maximum-sessions", OPTION_UNSIGNED, ROOT(maximum_sessions), DEFAULT("300"),
                RANGE(1, 10000)),
+	OPTION("maximum-setups", OPTION_UNSIGNED, ROOT(maximum_setups), DEFAULT("50"),
+               RANGE(1, 1000)),
 	OPTION("maximum-calls-per-hour", OPTION_UNSIGNED, ROOT(maximum_calls_per_hour),
                DEFAULT("60"), RANGE(1, 3600000)),
 	OPTION("call-records-days", OPTION_UNSIGNED, ROOT(call_records_days), DEFAULT("400"),

@@ -95,7 +95,7 @@ bool core_is_crowded(const struct core *core)
 		count += state == SESSION_CALLING || state == SESSION_RINGING ||
 		         state == SESSION_NEGOTIATING;
 	}
-	return count >= SETUPS_MAXIMUM;
+	return count >= core->config->maximum_setups;
 }
 
 const char *core_call_refusal(struct core *core, const struct session *session)

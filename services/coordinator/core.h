@@ -9,9 +9,6 @@
 
 #define CALLS_REMEMBERED 1024
 
-/* More sessions on their way up than this at once, and new ones are shed: those under way would all miss their timers. */
-#define SETUPS_MAXIMUM 50
-
 /** Since the start. */
 struct core_counters {
 	uint64_t calls_placed, calls_answered;
@@ -125,7 +122,7 @@ struct session *core_session_by_number(struct core *core, const char *remote_num
 /** Why no own call may be placed now (not registered, too many), or NULL. */
 const char *core_call_refusal(struct core *core, const struct session *session);
 
-/** SETUPS_MAXIMUM sessions are on their way up. */
+/** `maximum-setups` sessions are on their way up: new ones are shed, lest those under way all miss their timers. */
 bool core_is_crowded(const struct core *core);
 
 /** Remembers an own call for the hourly limit. */

@@ -180,6 +180,7 @@ static void world_fill_config(struct world *world, const char *own_number)
 		.peers = &world->peer,
 		.peer_count = 1,
 		.maximum_sessions = 300,
+		.maximum_setups = 50,
 		.maximum_calls_per_hour = 60,
 	};
 	for (int i = 0; i < TIMER_COUNT; i++)

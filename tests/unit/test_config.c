@@ -197,6 +197,8 @@ static const struct {
 	{"route {", "session-ports = { 5, 50000 }\nroute {", "16 error: session-ports = \"5\""},
 	{"route {", "session-ports = { 50009, 50000 }\nroute {",
          "the first port is above the last"},
+	{"route {", "maximum-setups = 1001\nroute {",
+         "16 error: maximum-setups = \"1001\": expected a whole number from 1 to 1000"},
 	{"route {", "call-records-days = 0\nroute {",
          "16 error: call-records-days = \"0\": expected a whole number from 1"},
 	{"route {", "timers { answer = -1 }\nroute {",

@@ -301,9 +301,11 @@ static void running_sessions_do_not_need_the_others(void **unused)
 	world_destroy(world);
 }
 
+#define SETUPS 5
+
 static void crowd_sheds_triggers_and_offers_but_no_release(void **unused)
 {
-	struct world *world = world_start(OWN_LOW, SETUPS_MAXIMUM + 3);
+	struct world *world = world_start(OWN_LOW, SETUPS + 3);
 	const struct found none = {0};
 	struct session *sessions = world->core->sessions;
 	struct media offer = offer_media(512, VPNSIP__SETUP_ROLE__ACTIVE);
@@ -311,26 +313,27 @@ static void crowd_sheds_triggers_and_offers_but_no_release(void **unused)
 		.call_id = "offered",
 		.direction = VPNSIP__DIRECTION__INCOMING,
 		.local_number = OWN_LOW,
-		.remote_number = sessions[SETUPS_MAXIMUM + 1].peer->number,
+		.remote_number = sessions[SETUPS + 1].peer->number,
 		.status = VPNSIP__CALL_STATUS__CALL_OFFERED,
 		.media = &offer,
 	};
 	(void)unused;
 
 	world->config.maximum_calls_per_hour = 0;
+	world->config.maximum_setups = SETUPS;
 	world_services_up(world);
 	world_wan(world, "198.51.100.10");
-	survey_all(world, SETUPS_MAXIMUM + 3, &none);
+	survey_all(world, SETUPS + 3, &none);
 	world_register(world, VPNSIP__REGISTRATION_STATUS__REGISTERED, "");
-	for (size_t i = 0; i < SETUPS_MAXIMUM + 1; i++) {
+	for (size_t i = 0; i < SETUPS + 1; i++) {
 		const struct tunnel_report wants = {.tunnel = sessions[i].peer->tunnel,
 		                                    .wants_peer = true};
 
 		core_tunnel_changed(world->core, &wants);
 	}
-	assert_int_equal(sessions[SETUPS_MAXIMUM - 1].state, SESSION_CALLING);
-	assert_int_equal(sessions[SETUPS_MAXIMUM].state, SESSION_READY);
-	assert_string_equal(sessions[SETUPS_MAXIMUM].cause, "too many sessions are being set up");
+	assert_int_equal(sessions[SETUPS - 1].state, SESSION_CALLING);
+	assert_int_equal(sessions[SETUPS].state, SESSION_READY);
+	assert_string_equal(sessions[SETUPS].cause, "too many sessions are being set up");
 	assert_int_equal(world->core->counters.triggers_shed, 1);
 	core_call_changed(world->core, &call);
 	assert_int_equal(world->rejected, 503);
