@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bus/frame.h"
 #include "bus/internal.h"
 
 #define BLOCKING_LIMIT_MSEC 2000
@@ -139,8 +140,8 @@ Vpnsip__Envelope *bus_call_blocking(struct bus *bus, Vpnsip__Service to, const c
 	begun.attempt = trace_attempt_of(order);
 	begun.session = (char *)call.session; /* only copied */
 	call.until_usec = begun.mono_usec + (uint64_t)timeout_msec * 1000;
-	call.octets = envelope_pack_order(bus, id, begun.trace_id, session, order, timeout_msec,
-	                                  &call.size);
+	call.octets = frame_pack_order(bus, id, begun.trace_id, session, order, timeout_msec,
+	                               &call.size);
 	refusal = call.octets == NULL ? "failed: out of memory"
 	                              : requests_refusal(bus, to, order, call.size);
 	if (refusal != NULL) {

@@ -115,21 +115,6 @@ uint8_t *envelope_pack(const Vpnsip__Envelope *envelope, size_t *size)
 	return octets;
 }
 
-uint8_t *envelope_pack_order(struct bus *bus, uint64_t request_id, uint64_t trace_id,
-                             const char *session, const ProtobufCMessage *order,
-                             unsigned timeout_msec, size_t *size)
-{
-	Vpnsip__Envelope envelope;
-
-	envelope_init(bus, &envelope, VPNSIP__ENVELOPE_KIND__REQUEST, order);
-	envelope.request_id = request_id;
-	envelope.trace_id = trace_id;
-	envelope.deadline_mono_usec = envelope.sent_mono_usec + (uint64_t)timeout_msec * 1000;
-	if (session != NULL)
-		envelope.session = (char *)session; /* only packed */
-	return envelope_pack(&envelope, size);
-}
-
 Vpnsip__Envelope *envelope_unpack(const uint8_t *octets, size_t size)
 {
 	Vpnsip__Envelope *envelope = vpnsip__envelope__unpack(NULL, size, octets);

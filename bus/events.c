@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <syslog.h>
 
+#include "bus/frame.h"
 #include "bus/internal.h"
 #include "bus/permissions.h"
 
@@ -20,7 +21,7 @@ static void publish(struct bus *bus, Vpnsip__Envelope *event, const char *sessio
 
 	if (session != NULL)
 		event->session = (char *)session; /* only packed */
-	octets = envelope_pack(event, &size);
+	octets = frame_pack(event, &size);
 	if (octets == NULL)
 		return;
 	if (size > TRANSPORT_MESSAGE_LIMIT)
@@ -92,7 +93,7 @@ static void receive(struct bus *bus, const struct passage *passage, const uint8_
                     size_t size)
 {
 	const Vpnsip__Service peer = passage->peer;
-	Vpnsip__Envelope *event = envelope_unpack(octets, size);
+	Vpnsip__Envelope *event = frame_unpack(octets, size);
 
 	if (event == NULL) {
 		bus->counters.undecodable_messages++;

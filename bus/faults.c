@@ -8,6 +8,7 @@
 #include <time.h>
 #include <utlist.h>
 
+#include "bus/frame.h"
 #include "bus/internal.h"
 
 #define FAULT_MAXIMUM      64
@@ -277,7 +278,7 @@ static void go_twice(struct bus *bus, const struct passage *passage, const uint8
 static struct fault_verdict decide_by_octets(struct faults *faults, const struct passage *passage,
                                              const uint8_t *octets, size_t size)
 {
-	Vpnsip__Envelope *envelope = envelope_unpack(octets, size);
+	Vpnsip__Envelope *envelope = frame_unpack(octets, size);
 	struct fault_verdict verdict = {0};
 
 	if (envelope != NULL)

@@ -12,8 +12,8 @@
 #include "bus/identity.h"
 #include "bus/inbox.h"
 #include "bus/record.h"
-#include "bus/replay.h"
 #include "bus/redial.h"
+#include "bus/replay.h"
 #include "bus/reply_cache.h"
 #include "bus/trace.h"
 #include "bus/transport.h"
@@ -91,7 +91,8 @@ struct bus {
 	uint32_t loop_lag_usec, loop_lag_most_usec;
 	_Atomic uint64_t tap_until_usec; /* 0 = no tap */
 	struct {
-		uint64_t refused_peers, refused_messages, undecodable_messages, listener_restarts;
+		uint64_t refused_peers, refused_messages, listener_restarts;
+		_Atomic uint64_t undecodable_messages;
 		uint64_t served_requests, repeated_requests, late_requests, shed_requests;
 		uint64_t shed_calls;
 		uint64_t overflowed_events; /* found no room while a snapshot was under way */
@@ -110,13 +111,8 @@ struct bus {
 void envelope_init(struct bus *bus, Vpnsip__Envelope *envelope, Vpnsip__EnvelopeKind kind,
                    const ProtobufCMessage *body);
 
-/** Packed, malloc'ed; NULL when out of memory. */
+/** Packed, malloc'ed; NULL when out of memory. For recordings and taps: what travels is packed by frame.h. */
 uint8_t *envelope_pack(const Vpnsip__Envelope *envelope, size_t *size);
-
-/** An order, packed, malloc'ed; NULL when out of memory. Any thread. */
-uint8_t *envelope_pack_order(struct bus *bus, uint64_t request_id, uint64_t trace_id,
-                             const char *session, const ProtobufCMessage *order,
-                             unsigned timeout_msec, size_t *size);
 
 /** NULL for what is no envelope of a known kind with a body. */
 Vpnsip__Envelope *envelope_unpack(const uint8_t *octets, size_t size);
@@ -205,7 +201,7 @@ bool timers_overdue(struct bus *bus, unsigned msec, char *text, size_t size);
 
 /* tap.c */
 void tap_enable(struct bus *bus, unsigned lifetime_sec);
-/** Mirrors what passes, while somebody looks. Loop only. */
+/** Mirrors the frame that passes, while somebody looks. Loop only. */
 void tap_mirror(struct bus *bus, Vpnsip__TapPoint point, Vpnsip__Service peer,
                 const uint8_t *octets, size_t size);
 /** The same from any thread. */

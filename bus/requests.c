@@ -10,6 +10,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "bus/frame.h"
 #include "bus/internal.h"
 #include "bus/permissions.h"
 
@@ -82,7 +83,7 @@ static Vpnsip__Envelope *check_reply(struct bus *bus, Vpnsip__Service to, uint64
                                      const ProtobufCMessageDescriptor *order, const uint8_t *octets,
                                      size_t size, enum bus_outcome *outcome)
 {
-	Vpnsip__Envelope *reply = envelope_unpack(octets, size);
+	Vpnsip__Envelope *reply = frame_unpack(octets, size);
 
 	if (reply != NULL && reply->kind == VPNSIP__ENVELOPE_KIND__REPLY && reply->source == to &&
 	    reply->request_id == request_id &&
@@ -91,6 +92,8 @@ static Vpnsip__Envelope *check_reply(struct bus *bus, Vpnsip__Service to, uint64
 		                                                             : BUS_DONE;
 		return reply;
 	}
+	if (reply == NULL)
+		bus->counters.undecodable_messages++;
 	bus_free_envelope(reply);
 	*outcome = BUS_LOST;
 	return failed(bus, to, request_id, VPNSIP__FAILURE_KIND__BUG,
@@ -377,7 +380,7 @@ static void note_call(struct call *call)
 	if ((bus->record == NULL && bus->replay == NULL) || !call->is_recorded ||
 	    call->octets == NULL)
 		return;
-	envelope = envelope_unpack(call->octets, call->size);
+	envelope = frame_unpack(call->octets, call->size);
 	if (envelope == NULL)
 		return;
 	if (bus->replay != NULL)
@@ -416,8 +419,8 @@ uint64_t bus_call(struct bus *bus, Vpnsip__Service to, const char *session,
 	call->timeout_msec = timeout_msec;
 	call->done = done;
 	call->context = context;
-	call->octets = envelope_pack_order(bus, call->id, call->trace_id, session, order,
-	                                   timeout_msec, &call->size);
+	call->octets = frame_pack_order(bus, call->id, call->trace_id, session, order, timeout_msec,
+	                                &call->size);
 	HASH_ADD(hh, bus->calls, id, sizeof(call->id), call);
 	note_call(call);
 	if (bus->replay != NULL)

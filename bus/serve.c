@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "bus/frame.h"
 #include "bus/internal.h"
 #include "bus/permissions.h"
 
@@ -74,7 +75,7 @@ static uint8_t *pack_reply(struct bus_request *request, const ProtobufCMessage *
 	reply.trace_id = order->trace_id;
 	reply.session = order->session;
 	note_reply(request, &reply);
-	return envelope_pack(&reply, size);
+	return frame_pack(&reply, size);
 }
 
 /** The sender's connection has its answer (NULL: none), and the request is over. */
@@ -397,7 +398,7 @@ static void serve(struct bus *bus, const struct passage *passage, const uint8_t 
 {
 	struct transport_request *slot = passage->is_copy ? NULL : passage->object;
 	struct bus_request *request = new_request(bus, slot, (uid_t)passage->number,
-	                                          envelope_unpack(octets, size));
+	                                          frame_unpack(octets, size));
 	uint64_t trace_before = bus->trace_id;
 
 	if (request == NULL) {

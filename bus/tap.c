@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bus/frame.h"
 #include "bus/internal.h"
 #include "bus/redact.h"
 
@@ -39,7 +40,7 @@ void tap_mirror(struct bus *bus, Vpnsip__TapPoint point, Vpnsip__Service peer,
 	Vpnsip__Tapped tapped = VPNSIP__TAPPED__INIT;
 	Vpnsip__Envelope *envelope;
 
-	if (!is_tapped(bus) || (envelope = envelope_unpack(octets, size)) == NULL)
+	if (!is_tapped(bus) || (envelope = frame_unpack(octets, size)) == NULL)
 		return;
 	if (redact_message(&envelope->base) == 0)
 		tapped.envelope.data = envelope_pack(envelope, &tapped.envelope.len);

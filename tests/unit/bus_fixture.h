@@ -111,6 +111,18 @@ static inline bool is_counted(void *context)
 	return *expected->counter >= expected->count;
 }
 
+struct expected_undecodable {
+	const _Atomic uint64_t *counter;
+	uint64_t count;
+};
+
+static inline bool is_undecodable(void *context)
+{
+	const struct expected_undecodable *expected = context;
+
+	return *expected->counter >= expected->count;
+}
+
 static inline struct bus *open_bus_with(struct fixture *fixture, struct bus_options options)
 {
 	char why[256];

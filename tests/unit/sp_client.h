@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "envelope.pb-c.h"
 
@@ -62,11 +63,21 @@ static inline void sp_send_request(int fd, const uint8_t *octets, size_t size)
 	send(fd, octets, size, MSG_NOSIGNAL);
 }
 
+/** Puts the checksum behind the octets; there must be room. Returns the size of both. */
+static inline size_t sp_add_checksum(uint8_t *octets, size_t size)
+{
+	const uint32_t sum = htole32((uint32_t)crc32(0, octets, (uInt)size));
+
+	memcpy(octets + size, &sum, sizeof(sum));
+	return size + sizeof(sum);
+}
+
 static inline void sp_send_envelope(int fd, const Vpnsip__Envelope *envelope)
 {
 	uint8_t octets[4096];
 
-	sp_send_request(fd, octets, vpnsip__envelope__pack(envelope, octets));
+	sp_send_request(fd, octets,
+	                sp_add_checksum(octets, vpnsip__envelope__pack(envelope, octets)));
 }
 
 /** A reply if one is there, without waiting for it; else NULL. */
@@ -82,7 +93,7 @@ static inline Vpnsip__Envelope *sp_receive_reply(int fd)
 	length = be64toh(length) - sizeof(uint32_t);
 	if (length > sizeof(octets) || recv(fd, octets, length, MSG_WAITALL) != (ssize_t)length)
 		return NULL;
-	return vpnsip__envelope__unpack(NULL, length, octets);
+	return vpnsip__envelope__unpack(NULL, length - sizeof(uint32_t), octets);
 }
 
 #endif

@@ -462,7 +462,7 @@ static void nonsense_on_the_sockets_harms_nobody(void **state)
 	struct watcher watcher = {0};
 	struct tunnel tunnel = {0};
 	const unsigned count = sizeof(nonsense) / sizeof(nonsense[0]);
-	struct expected_count expected = {0};
+	struct expected_undecodable expected = {0};
 	uint8_t noise[4096];
 
 	open_tunnel(fixture, &tunnel);
@@ -478,7 +478,7 @@ static void nonsense_on_the_sockets_harms_nobody(void **state)
 		/* Noise right behind it would end the connection, and a message whose sender is gone is dropped. */
 		if (i / 2 >= count - UNDECODABLE && i % 2 == 0) {
 			expected.count++;
-			assert_true(run_until(fixture->base, 5000, is_counted, &expected));
+			assert_true(run_until(fixture->base, 5000, is_undecodable, &expected));
 		}
 		bus_random(tunnel.bus, noise, sizeof(noise));
 		send(fd, noise, sizeof(noise), MSG_NOSIGNAL | MSG_DONTWAIT);
