@@ -119,7 +119,7 @@ static void put_message(struct bus *bus, const ProtobufCMessage *message)
 	record->written += sizeof(length) + size;
 	record->count++;
 	if (record->written > SIZE_MAXIMUM)
-		give_up(bus, "it has reached 64 MiB");
+		give_up(bus, flush(record) == 0 ? "it has reached 64 MiB" : strerror(errno));
 	else if (put(record, (const uint8_t *)&length, sizeof(length)) != 0 ||
 	         put(record, octets, size) != 0)
 		give_up(bus, strerror(errno));
