@@ -62,8 +62,8 @@ void agent_note_packet(struct ike_agent *agent, uint32_t if_id, bool is_incoming
 /** The status' name as in the messages: "IKE_UP". */
 const char *agent_status_name(enum ike_state state);
 
-/** Counts an IKE packet of the tunnel that was lost, `detail` (may be NULL) for the log; without a living session there it is a late one, no loss. */
-void agent_count_drop(struct ike_agent *agent, uint32_t if_id, struct drop_counter *counter,
-                      const char *detail);
+/** Counts an IKE packet of the tunnel that was lost, `detail` (may be NULL) for the log; unless the attempt's session lives it is a late one, no loss. */
+void agent_count_drop(struct ike_agent *agent, uint32_t if_id, uint64_t attempt,
+                      struct drop_counter *counter, const char *detail);
 
 #endif

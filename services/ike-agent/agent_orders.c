@@ -209,8 +209,16 @@ static void probe(struct ike_agent *agent, struct bus_request *request,
 static void deliver(struct ike_agent *agent, struct bus_request *request,
                     const Vpnsip__DeliverIkePacket *order)
 {
+	const struct ike_session *session = session_table_find(agent->sessions, order->if_id);
 	struct sockaddr_storage remote;
 
+	/* Late or early: another attempt's session is no business of it. tunnel-agent names none while it was just restarted. */
+	if (order->attempt && session && session->attempt != order->attempt) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__REALITY,
+		         "%s: IKE runs for attempt %" PRIu64 ", not for %" PRIu64, session->tunnel,
+		         session->attempt, order->attempt);
+		return;
+	}
 	if (address_from_proto(order->remote, &remote) &&
 	    engine_deliver(order->if_id, &remote, order->packet.data, order->packet.len)) {
 		agent->packets_delivered++;
@@ -219,7 +227,8 @@ static void deliver(struct ike_agent *agent, struct bus_request *request,
 		bus_done(request);
 		return;
 	}
-	agent_count_drop(agent, order->if_id, &agent->crowded, NULL);
+	if (session)
+		agent_count_drop(agent, order->if_id, session->attempt, &agent->crowded, NULL);
 	bus_fail(request, VPNSIP__FAILURE_KIND__REALITY, "no IKE session takes packets of if_id %u",
 	         order->if_id);
 }

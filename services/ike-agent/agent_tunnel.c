@@ -20,8 +20,8 @@
 
 #define TUNNEL_AGENT VPNSIP__SERVICE__TUNNEL_AGENT
 
-void agent_count_drop(struct ike_agent *agent, uint32_t if_id, struct drop_counter *counter,
-                      const char *detail)
+void agent_count_drop(struct ike_agent *agent, uint32_t if_id, uint64_t attempt,
+                      struct drop_counter *counter, const char *detail)
 {
 	const struct ike_session *session;
 	unsigned count;
@@ -29,7 +29,8 @@ void agent_count_drop(struct ike_agent *agent, uint32_t if_id, struct drop_count
 	if (!agent->sessions)
 		return;
 	session = session_table_find(agent->sessions, if_id);
-	if (!session || session->state == IKE_STATE_FAILED || session->state == IKE_STATE_ENDED)
+	if (!session || session->attempt != attempt || session->state == IKE_STATE_FAILED ||
+	    session->state == IKE_STATE_ENDED)
 		return;
 	count = ++counter->count;
 	if ((count & (count - 1)) == 0)
@@ -65,6 +66,7 @@ static const char *tunnel_name(const struct ike_agent *agent, uint32_t if_id)
 struct posted_packet {
 	struct ike_agent *agent;
 	uint32_t if_id;
+	uint64_t attempt;
 	struct sockaddr_storage remote;
 	bool has_fact; /* to be taken when the packet has left */
 	struct engine_fact fact;
@@ -92,7 +94,8 @@ static void packet_replied(void *context, enum bus_outcome outcome, const Vpnsip
 
 	agent->packets_in_flight--;
 	if (outcome != BUS_DONE) {
-		agent_count_drop(agent, posted->if_id, &agent->unanswered, bus_cause(reply));
+		agent_count_drop(agent, posted->if_id, posted->attempt, &agent->unanswered,
+		                 bus_cause(reply));
 	}
 	finish_packet(posted);
 }
@@ -105,7 +108,7 @@ static void call_send(void *context)
 	Vpnsip__SocketAddress remote = VPNSIP__SOCKET_ADDRESS__INIT;
 
 	if (agent->packets_in_flight == PACKETS_IN_FLIGHT_MAX) {
-		agent_count_drop(agent, posted->if_id, &agent->congested, NULL);
+		agent_count_drop(agent, posted->if_id, posted->attempt, &agent->congested, NULL);
 		finish_packet(posted);
 		return;
 	}
@@ -116,14 +119,16 @@ static void call_send(void *context)
 	address_to_proto(&posted->remote, &remote);
 	order.if_id = posted->if_id;
 	order.remote = &remote;
+	order.attempt = posted->attempt;
 	order.packet.data = posted->packet;
 	order.packet.len = posted->size;
 	bus_call(agent->service->bus, TUNNEL_AGENT, tunnel_name(agent, posted->if_id), &order.base,
 	         PACKET_TIMEOUT_MSEC, packet_replied, posted);
 }
 
-static void host_send_packet(void *context, uint32_t if_id, const struct sockaddr_storage *remote,
-                             const uint8_t *packet, size_t size, const struct engine_fact *then)
+static void host_send_packet(void *context, uint32_t if_id, uint64_t attempt,
+                             const struct sockaddr_storage *remote, const uint8_t *packet,
+                             size_t size, const struct engine_fact *then)
 {
 	struct ike_agent *agent = context;
 	struct posted_packet *posted = malloc(sizeof(*posted) + size);
@@ -132,6 +137,7 @@ static void host_send_packet(void *context, uint32_t if_id, const struct sockadd
 		abort(); /* as for a fact, which it may bear */
 	posted->agent = agent;
 	posted->if_id = if_id;
+	posted->attempt = attempt;
 	posted->remote = *remote;
 	posted->has_fact = then;
 	if (then)

@@ -36,7 +36,8 @@ METHOD(socket_t, send_packet, status_t, struct packet_socket *this, packet_t *pa
 
 		memcpy(&remote, address, *destination->get_sockaddr_len(destination));
 		charon_engine.host->send_packet(charon_engine.host->context, session->if_id,
-		                                &remote, message.ptr, message.len, then);
+		                                session->attempt, &remote, message.ptr, message.len,
+		                                then);
 		free(then);
 	}
 	charon_session_release(session);

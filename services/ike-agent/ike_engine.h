@@ -121,11 +121,12 @@ struct engine_host {
 	/** Removes the SA, which may never have been installed. Blocks at most 2 s. */
 	void (*remove_sa)(void *context, uint32_t if_id, bool is_inbound, uint32_t spi);
 	/**
-	 * Sends an IKE message (no non-ESP marker). Does not block; may lose it. `then`, unless NULL, is a fact to take
+	 * Sends an IKE message (no non-ESP marker) of this attempt. Does not block; may lose it. `then`, unless NULL, is a fact to take
 	 * note of as soon as the message has left or is lost, and not before.
 	 */
-	void (*send_packet)(void *context, uint32_t if_id, const struct sockaddr_storage *remote,
-	                    const uint8_t *packet, size_t size, const struct engine_fact *then);
+	void (*send_packet)(void *context, uint32_t if_id, uint64_t attempt,
+	                    const struct sockaddr_storage *remote, const uint8_t *packet,
+	                    size_t size, const struct engine_fact *then);
 	/** Takes note of a fact. Does not block: the engine holds a lock. */
 	void (*report)(void *context, const struct engine_fact *fact);
 	void *context;

@@ -16,6 +16,7 @@ const char *const drop_reason_names[DROP_REASON_COUNT] = {
 	[DROP_SEAL_FAILED] = "seal-failed",
 	[DROP_SEND_REFUSED] = "send-refused",
 	[DROP_SEND_FULL] = "send-full",
+	[DROP_STALE_IKE] = "stale-ike",
 	[DROP_TOO_SHORT] = "too-short",
 	[DROP_TOO_LONG] = "too-long",
 	[DROP_NO_PEER] = "no-peer",

@@ -20,6 +20,7 @@ enum drop_reason {
 	DROP_SEAL_FAILED,
 	DROP_SEND_REFUSED, /* firewall or no route */
 	DROP_SEND_FULL,    /* socket buffer */
+	DROP_STALE_IKE,    /* IKE message of an attempt that is over */
 	/* inbound */
 	DROP_TOO_SHORT,
 	DROP_TOO_LONG,

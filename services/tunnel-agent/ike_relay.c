@@ -31,6 +31,7 @@ void ike_relay_deliver(struct agent_tunnel *tunnel, const struct udp_packet *pac
 	address_to_proto(packet->remote, &remote);
 	order.if_id = tunnel->core.options.if_id;
 	order.remote = &remote;
+	order.attempt = tunnel->core.attempt;
 	order.packet.data = packet->octets + NON_ESP_MARKER_SIZE;
 	order.packet.len = packet->size - NON_ESP_MARKER_SIZE;
 	agent->ike_in_flight++;

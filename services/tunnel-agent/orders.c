@@ -255,6 +255,14 @@ static void send_ike_packet(struct agent *agent, struct bus_request *request,
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "the IKE message has no address");
 		return;
 	}
+	if (tunnel_is_stale(&tunnel->core, order->attempt)) {
+		/* It was under way for long: its session's translation is gone, and another one's may be in place. */
+		tunnel->core.drops[DROP_STALE_IKE]++;
+		bus_fail(request, VPNSIP__FAILURE_KIND__REALITY,
+		         "%s: the IKE message of attempt %lu came too late", tunnel->peer->tunnel,
+		         (unsigned long)order->attempt);
+		return;
+	}
 	if (udp_send(agent->udp, &remote, order->if_id, non_esp_marker, sizeof(non_esp_marker),
 	             order->packet.data, order->packet.len) != 0) {
 		int error = errno;

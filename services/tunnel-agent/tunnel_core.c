@@ -175,10 +175,15 @@ static void forget_session(struct tunnel *tunnel)
 	memset(&tunnel->remote, 0, sizeof(tunnel->remote));
 }
 
+bool tunnel_is_stale(const struct tunnel *tunnel, uint64_t attempt)
+{
+	return attempt < tunnel->attempt || attempt <= tunnel->cleared_attempt;
+}
+
 enum tunnel_order_result tunnel_set_peer(struct tunnel *tunnel, uint64_t attempt,
                                          const struct sockaddr_storage *remote, uint64_t now_usec)
 {
-	if (attempt < tunnel->attempt || attempt <= tunnel->cleared_attempt)
+	if (tunnel_is_stale(tunnel, attempt))
 		return ORDER_STALE;
 	if (attempt != tunnel->attempt) {
 		/* SAs without a peer are this attempt's: IKE may be ahead of the coordinator after a restart. */
@@ -200,7 +205,7 @@ enum tunnel_order_result tunnel_set_peer(struct tunnel *tunnel, uint64_t attempt
 enum tunnel_order_result tunnel_open(struct tunnel *tunnel, uint64_t attempt, uint32_t rate_kbit,
                                      uint64_t now_usec)
 {
-	if (attempt < tunnel->attempt || attempt <= tunnel->cleared_attempt)
+	if (tunnel_is_stale(tunnel, attempt))
 		return ORDER_STALE;
 	if (attempt != tunnel->attempt)
 		return ORDER_NO_PEER;

@@ -101,6 +101,9 @@ int tunnel_init(struct tunnel *tunnel, const struct tunnel_options *options);
 /** Wipes the SAs and frees what the tunnel holds. */
 void tunnel_destroy(struct tunnel *tunnel);
 
+/** Whether a newer attempt than this one is in force, or this one is over. After a restart none is known to be. */
+bool tunnel_is_stale(const struct tunnel *tunnel, uint64_t attempt);
+
 /* Orders. Each may come again; a lower attempt than the one in force is stale. */
 enum tunnel_order_result tunnel_set_peer(struct tunnel *tunnel, uint64_t attempt,
                                          const struct sockaddr_storage *remote, uint64_t now_usec);

@@ -162,12 +162,13 @@ def test_ike_messages_pass_both_ways(pair):
     pair.set_peers()
     for size in (28, 1280):
         packet = bytes(octet % 251 for octet in range(size)).hex()
-        pair.a.player.must("ike-agent", "SendIkePacket", if_id=MARK, remote={"address": pair.b.wan, "port": pair.b.port},
-                           packet=packet)
+        pair.a.player.must("ike-agent", "SendIkePacket", if_id=MARK, attempt=pair.attempt,
+                           remote={"address": pair.b.wan, "port": pair.b.port}, packet=packet)
         wait_for(lambda: pair.b.player.requests, 2, "the IKE message")
         message = pair.b.player.requests.pop()
         assert message["message"] == "DeliverIkePacket"
-        assert message["body"] == {"if_id": MARK, "remote": {"address": pair.a.wan, "port": pair.a.port}, "packet": packet}
+        assert message["body"] == {"if_id": MARK, "remote": {"address": pair.a.wan, "port": pair.a.port}, "packet": packet,
+                                   "attempt": pair.attempt}
 
 
 def test_limits_are_reported_and_enforced(pair):

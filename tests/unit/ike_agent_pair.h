@@ -112,6 +112,7 @@ static inline void carry(struct router *from, const Vpnsip__SendIkePacket *sent)
 	Vpnsip__SocketAddress remote = VPNSIP__SOCKET_ADDRESS__INIT;
 	struct sockaddr_storage address;
 
+	assert_true(sent->attempt > 0);
 	from->packets++;
 	if (to->is_deaf || from->is_deaf)
 		return;
@@ -119,6 +120,7 @@ static inline void carry(struct router *from, const Vpnsip__SendIkePacket *sent)
 	                   session_port(from->index, sent->if_id, from->attempt), &address);
 	address_to_proto(&address, &remote);
 	order.if_id = sent->if_id;
+	order.attempt = to->is_peerless ? 0 : to->attempt;
 	order.remote = &remote;
 	order.packet = sent->packet;
 	bus_call(to->tunnel, IKE_AGENT, NULL, &order.base, 1000, ignore_reply, NULL);

@@ -154,14 +154,16 @@ static inline void host_remove(void *context, uint32_t if_id, bool is_inbound, u
 	tell(&message);
 }
 
-static inline void host_send(void *context, uint32_t if_id, const struct sockaddr_storage *remote,
-                             const uint8_t *packet, size_t size, const struct engine_fact *then)
+static inline void host_send(void *context, uint32_t if_id, uint64_t attempt,
+                             const struct sockaddr_storage *remote, const uint8_t *packet,
+                             size_t size, const struct engine_fact *then)
 {
 	struct message message = {.kind = PACKET, .size = size, .number = if_id};
 	struct message fact = {.kind = FACT};
 
 	(void)context;
 	(void)remote;
+	assert_int_equal(attempt, ATTEMPT);
 	if (size > sizeof(message.packet))
 		return;
 	memcpy(message.packet, packet, size);

@@ -197,9 +197,13 @@ static void refuses_cleared_attempts(void **state)
 
 	(void)state;
 	fixture_init(&tunnel);
+	assert_false(tunnel_is_stale(&tunnel, ATTEMPT));
 	assert_int_equal(tunnel_clear_peer(&tunnel, ATTEMPT, START), ORDER_DONE);
 	assert_int_equal(tunnel_set_peer(&tunnel, ATTEMPT, &peer_address, START), ORDER_STALE);
-	assert_int_equal(tunnel_set_peer(&tunnel, ATTEMPT + 1, &peer_address, START), ORDER_DONE);
+	assert_true(tunnel_is_stale(&tunnel, ATTEMPT));
+	assert_int_equal(tunnel_set_peer(&tunnel, ATTEMPT + 2, &peer_address, START), ORDER_DONE);
+	assert_true(tunnel_is_stale(&tunnel, ATTEMPT + 1));
+	assert_false(tunnel_is_stale(&tunnel, ATTEMPT + 2));
 	tunnel_destroy(&tunnel);
 }
 
