@@ -122,7 +122,10 @@ class Soak:
         def left():
             clear.extend(self.invariants.watch_wan()[0])
             dead = [name for router in self.lab.routers.values() for name, process in router.processes.items() if not process.running()]
-            found[:] = dead or self.invariants.at_rest()
+            try:
+                found[:] = dead or self.invariants.at_rest()
+            except LabError as failure:
+                found[:] = [str(failure)]  # a service that has just been killed does not answer yet
             return found
 
         try:
