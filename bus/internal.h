@@ -38,6 +38,7 @@ struct peer {
 	uint64_t next_sequence;
 	bool is_synchronised;      /* events are delivered; else they wait for the snapshot */
 	uint64_t snapshot_request; /* under way; 0 = none */
+	unsigned snapshots_missed; /* in a row */
 	struct buffered_event *first_buffered, **buffered_end;
 	unsigned buffered;
 	Vpnsip__PeerStatus counters;

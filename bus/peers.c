@@ -13,6 +13,8 @@
 #include "bus/internal.h"
 
 #define SNAPSHOT_TIMEOUT_MSEC 1000
+/** So many in a row are worth a warning: a service that is just starting, or ends, answers none. */
+#define MISSED_LIMIT          3
 /** Events that may wait for a snapshot; more start it all over. */
 #define BUFFER_LIMIT          8192
 
@@ -190,10 +192,12 @@ static void on_snapshot(void *context, enum bus_outcome outcome, const Vpnsip__E
 
 	peer->snapshot_request = 0;
 	if (outcome != BUS_DONE) {
-		bus_log(bus, LOG_WARNING, "bus: no snapshot of %s: %s", bus_service_name(service),
+		bus_log(bus, ++peer->snapshots_missed < MISSED_LIMIT ? LOG_INFO : LOG_WARNING,
+		        "bus: no snapshot of %s: %s", bus_service_name(service),
 		        bus_cause(snapshot));
 		return; /* the next tick asks again */
 	}
+	peer->snapshots_missed = 0;
 	peer->counters.snapshots++;
 	peer->epoch = snapshot->epoch;
 	peer->next_sequence = snapshot->sequence + 1;
