@@ -32,7 +32,7 @@ COSTS = {
     "coordinator": Cost(0, 6),
     "sip-agent": Cost(0, 6),
     "ike-agent": Cost(1, 6),
-    "tunnel-agent": Cost(30, 6),
+    "tunnel-agent": Cost(15, 6),
     "track-agent": Cost(0, 6),
     "nat-qos-agent": Cost(0, 6),
 }

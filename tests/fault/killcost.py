@@ -33,7 +33,7 @@ LIMITS = {
     "nat-qos-agent": {"lost": 0},
     "track-agent": {"lost": 0},
     "ike-agent": {"lost": 1},
-    "tunnel-agent": {"seconds": 1.0, "at most": 2.0},
+    "tunnel-agent": {"seconds": 0.5, "at most": 1.0},
 }
 RECOVER_SECONDS = 15
 LABS = 2

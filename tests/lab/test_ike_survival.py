@@ -15,8 +15,8 @@ STOP_SECONDS = 5
 SETTLE_SECONDS = 7  # SAs that were replaced still receive for five
 # Longer than a stop: the other side of a stopped tunnel-agent sees no payload either.
 RESTARTED = {"restart_delay": 0.05, "idle_time": 8}
-# What a death may cost. tunnel-agent takes its SAs with it: the limit leaves room for a busy machine.
-LOST_LIMIT = {"ike-agent": 1, "tunnel-agent": 30}
+# What a death may cost. tunnel-agent takes its SAs with it: a second, at ten pings in each.
+LOST_LIMIT = {"ike-agent": 1, "tunnel-agent": 10}
 
 
 @pytest.fixture
