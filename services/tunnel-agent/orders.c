@@ -186,10 +186,11 @@ static void install_sas(struct agent *agent, struct bus_request *request,
 			           direction_name(sas[i]->direction));
 			continue;
 		}
+		for (size_t made = 0; made < i; made++)
+			forget_sa(tunnel, sas[made]);
+		/* The answer frees the order. */
 		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "%s: SA %08x: %s",
 		         tunnel->peer->tunnel, sas[i]->spi, why);
-		while (i-- > 0)
-			forget_sa(tunnel, sas[i]);
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
