@@ -34,7 +34,7 @@ void bus_post(struct bus *bus, void (*work)(void *context), void *context)
 	struct posted *posted = malloc(sizeof(*posted));
 
 	if (posted == NULL)
-		abort(); /* the caller relies on it */
+		end_without_memory("the caller relies on what it posts");
 	*posted = (struct posted){
 		.item.take = take_posted, .bus = bus, .work = work, .context = context};
 	inbox_put(bus->inbox, &posted->item);
@@ -153,7 +153,7 @@ Vpnsip__Envelope *bus_call_blocking(struct bus *bus, Vpnsip__Service to, const c
 		*outcome = BUS_NOT_SENT;
 		reply = envelope_failed(bus, to, id, VPNSIP__FAILURE_KIND__BUG, cause);
 		if (reply == NULL)
-			abort(); /* not even memory to say so */
+			end_without_memory(cause);
 		return reply;
 	}
 	tap_mirror_posted(bus, VPNSIP__TAP_POINT__REQUEST_SENT, to, call.octets, call.size);

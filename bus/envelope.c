@@ -74,6 +74,12 @@ const char *bus_cause(const Vpnsip__Envelope *reply)
 	return reply->body_case == VPNSIP__ENVELOPE__BODY_FAILED ? reply->failed->cause : "";
 }
 
+void end_without_memory(const char *what)
+{
+	fprintf(stderr, "out of memory: %s\n", what);
+	abort();
+}
+
 uint64_t random_id(struct bus *bus)
 {
 	uint64_t id = 0;

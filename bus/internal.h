@@ -125,6 +125,9 @@ Vpnsip__Envelope *envelope_failed(struct bus *bus, Vpnsip__Service source, uint6
 /** The field of Envelope whose type is `type`, or NULL. */
 const ProtobufCFieldDescriptor *envelope_field(const ProtobufCMessageDescriptor *type);
 
+/** The end of a process that has no memory left for what somebody relies on: says so on standard error. Any thread. */
+_Noreturn void end_without_memory(const char *what);
+
 /** A random number for ids: not zero, and below 2^63 so that JSON can hold it. */
 uint64_t random_id(struct bus *bus);
 

@@ -312,7 +312,7 @@ void replay_output(struct replay *replay, const Vpnsip__Record *output)
 	}
 	free(octets);
 	if (copy == NULL || append(&replay->sent, copy) != 0)
-		abort(); /* a replay without memory proves nothing */
+		end_without_memory("a replay would prove nothing");
 }
 
 void replay_output_envelope(struct replay *replay, Vpnsip__RecordKind kind, Vpnsip__Service peer,
@@ -333,7 +333,7 @@ static void match_call(struct replay *replay, uint64_t recorded, uint64_t replay
 	struct matched_call *call = calloc(1, sizeof(*call));
 
 	if (call == NULL)
-		abort();
+		end_without_memory("a replay would prove nothing");
 	call->recorded = recorded;
 	call->replayed = replayed;
 	HASH_ADD(hh, replay->calls, recorded, sizeof(call->recorded), call);

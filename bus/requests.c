@@ -75,7 +75,7 @@ static Vpnsip__Envelope *failed(struct bus *bus, Vpnsip__Service to, uint64_t re
 	va_end(arguments);
 	envelope = envelope_failed(bus, to, request_id, kind, cause);
 	if (envelope == NULL)
-		abort(); /* not even memory to say so */
+		end_without_memory(cause);
 	return envelope;
 }
 
@@ -404,7 +404,7 @@ uint64_t bus_call(struct bus *bus, Vpnsip__Service to, const char *session,
 		return 0;
 	call = calloc(1, sizeof(*call));
 	if (call == NULL || (call->timer = evtimer_new(bus->base, on_timer, call)) == NULL)
-		abort(); /* the caller relies on its reply */
+		end_without_memory("the caller relies on its reply");
 	call->bus = bus;
 	call->id = atomic_fetch_add(&bus->last_request_id, 1) + 1;
 	call->trace_id = current_trace(bus);

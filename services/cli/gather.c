@@ -188,8 +188,10 @@ static void send_order(struct gatherer *gatherer, struct ordered *ordered, unsig
 {
 	struct question *question = calloc(1, sizeof(*question));
 
-	if (!question)
+	if (!question) {
+		fputs("vpnsip: out of memory\n", stderr);
 		abort(); /* as the bus itself would, a moment later */
+	}
 	*question = (struct question){gatherer->questions, gatherer, ordered};
 	gatherer->questions = question;
 	gatherer->pending++;

@@ -126,6 +126,12 @@ static void call_send(void *context)
 	         PACKET_TIMEOUT_MSEC, packet_replied, posted);
 }
 
+static _Noreturn void end_without_memory(void)
+{
+	log_line(LOG_ERR, "out of memory");
+	abort();
+}
+
 static void host_send_packet(void *context, uint32_t if_id, uint64_t attempt,
                              const struct sockaddr_storage *remote, const uint8_t *packet,
                              size_t size, const struct engine_fact *then)
@@ -134,7 +140,7 @@ static void host_send_packet(void *context, uint32_t if_id, uint64_t attempt,
 	struct posted_packet *posted = malloc(sizeof(*posted) + size);
 
 	if (!posted)
-		abort(); /* as for a fact, which it may bear */
+		end_without_memory(); /* as for a fact, which it may bear */
 	posted->agent = agent;
 	posted->if_id = if_id;
 	posted->attempt = attempt;
@@ -259,7 +265,7 @@ static void host_report(void *context, const struct engine_fact *fact)
 	struct posted_fact *posted = malloc(sizeof(*posted));
 
 	if (!posted)
-		abort(); /* a lost fact would leave a session in a wrong state for ever */
+		end_without_memory(); /* a lost fact would leave a session in a wrong state for ever */
 	posted->agent = agent;
 	posted->fact = *fact;
 	bus_post(agent->service->bus, take_posted_fact, posted);
