@@ -37,12 +37,21 @@ static void on_self_link(void *context, enum transport_channel channel, bool is_
 		transport_guard_link(bus->guard, channel, is_up);
 }
 
+static void on_visited(void *context)
+{
+	struct bus *bus = context;
+
+	if (bus->guard != NULL)
+		transport_guard_hurry(bus->guard);
+}
+
 static const struct transport_handlers transport_handlers = {
 	.event = events_receive,
 	.request = serve_request,
 	.reply = requests_reply,
 	.link = peers_link,
 	.self_link = on_self_link,
+	.visited = on_visited,
 	.refused = on_refused,
 	.admits = admits,
 };
@@ -62,6 +71,8 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
 	events_heartbeat(bus);
 	peers_tick(bus, lag);
 	record_tick(bus);
+	if (bus->transport != NULL)
+		transport_tick(bus->transport);
 	if (bus->guard != NULL)
 		transport_guard_tick(bus->guard);
 	if (bus->redial != NULL)

@@ -26,14 +26,26 @@ struct redial {
 	struct event *event;
 	int watches[PEER_COUNT]; /* of the peers' directories; -1 = none */
 	unsigned down_seconds[PEER_COUNT][2];
+	bool is_owed[PEER_COUNT][2]; /* it listens, but a connection to it was under way */
 };
 
 static void dial(struct redial *redial, Vpnsip__Service service, enum transport_channel channel)
 {
 	redial->down_seconds[service][channel] = 0;
+	redial->is_owed[service][channel] = false;
 	if (transport_redial(redial->bus->transport, service, channel) != 0)
 		bus_log(redial->bus, LOG_WARNING, "bus: %s cannot be dialled anew",
 		        bus_service_name(service));
+}
+
+/** Leaves alone a connection that may be within its handshake: nng dials by itself too, and may just have done it. */
+static void dial_gently(struct redial *redial, Vpnsip__Service service,
+                        enum transport_channel channel)
+{
+	redial->is_owed[service][channel] = transport_is_dialling(redial->bus->transport, service,
+	                                                          channel);
+	if (!redial->is_owed[service][channel])
+		dial(redial, service, channel);
 }
 
 static void dial_both(struct redial *redial, Vpnsip__Service service)
@@ -41,9 +53,9 @@ static void dial_both(struct redial *redial, Vpnsip__Service service)
 	const struct peer *peer = &redial->bus->peers[service];
 
 	if (peer->is_subscribed && !peer->is_link_up[TRANSPORT_EVENTS])
-		dial(redial, service, TRANSPORT_EVENTS);
+		dial_gently(redial, service, TRANSPORT_EVENTS);
 	if (peer->is_dialled && !peer->is_link_up[TRANSPORT_REQUESTS])
-		dial(redial, service, TRANSPORT_REQUESTS);
+		dial_gently(redial, service, TRANSPORT_REQUESTS);
 }
 
 static void watch(struct redial *redial, Vpnsip__Service service)
@@ -63,8 +75,11 @@ static void take(struct redial *redial, const struct inotify_event *event)
 	if (event->wd == redial->watched) {
 		Vpnsip__Service service = bus_service_by_name(name);
 
-		if (service != VPNSIP__SERVICE__SERVICE_UNSPECIFIED)
+		if (service != VPNSIP__SERVICE__SERVICE_UNSPECIFIED) {
 			watch(redial, service);
+			/* What it told before the watch was there nobody has seen. */
+			dial_both(redial, service);
+		}
 		return;
 	}
 	for (int service = 0; service < PEER_COUNT; service++) {
@@ -134,10 +149,14 @@ void redial_tick(struct redial *redial)
 			                                             : peer->is_dialled;
 			unsigned *down = &redial->down_seconds[service][channel];
 
-			if (!is_wanted || peer->is_link_up[channel])
+			if (!is_wanted || peer->is_link_up[channel]) {
 				*down = 0;
-			else if (++*down >= DEAD_SECONDS)
+				redial->is_owed[service][channel] = false;
+			} else if (++*down >= DEAD_SECONDS) {
 				dial(redial, service, channel);
+			} else if (redial->is_owed[service][channel]) {
+				dial_gently(redial, service, channel);
+			}
 		}
 	}
 }

@@ -52,6 +52,8 @@ struct transport_handlers {
 	             bool is_up);
 	/** A connection of this process itself reached one of its own listeners, or was cleared away after its end. */
 	void (*self_link)(void *context, enum transport_channel channel, bool is_up);
+	/** A connection of another process reached a listener, or was cleared away after its end. */
+	void (*visited)(void *context);
 	/** A connection was refused because of its uid. */
 	void (*refused)(void *context, uid_t uid);
 	/** Any thread: may the process with this uid be `peer` (SERVICE_UNSPECIFIED: any dialler of ours)? */
@@ -84,6 +86,16 @@ int transport_dial(struct transport *transport, Vpnsip__Service peer,
 /** Dials with a new dialer if the connection is down. 0, or -1 when nng cannot. */
 int transport_redial(struct transport *transport, Vpnsip__Service peer,
                      enum transport_channel channel);
+
+/**
+ * Whether there is a connection to a peer's listener that is not known to be up: within its handshake, most likely. To end it there
+ * makes the listener deaf (see transport_guard.h).
+ */
+bool transport_is_dialling(const struct transport *transport, Vpnsip__Service peer,
+                           enum transport_channel channel);
+
+/** Each second: closes what nng left open of replaced listeners. */
+void transport_tick(struct transport *transport);
 
 /** To all subscribers. Lost silently for those that are slow. */
 void transport_publish(struct transport *transport, const uint8_t *octets, size_t size);

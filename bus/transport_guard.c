@@ -15,7 +15,7 @@
 
 /** Between probes; and how long it stays in a hurry after a peer went or came. While one is absent it always is. */
 #define HURRIED_MSEC  300
-#define RELAXED_MSEC  10000
+#define RELAXED_MSEC  2000
 #define HURRY_USEC    3000000
 /*
  * How long a probe may take to be accepted, and to be cleared away after its end. Turns of this loop, not time: when the
@@ -37,6 +37,7 @@ struct transport_guard {
 	char *run_directory;
 	bool is_looking;     /* what became of the probes; else they are still to be sent */
 	struct event *timer; /* the next probe, or the next look at those under way */
+	bool is_relaxed;     /* and it is the next probe, after RELAXED_MSEC */
 	uint64_t hurried_until_usec;
 	struct probe probes[2]; /* by enum transport_channel */
 };
@@ -91,6 +92,8 @@ static void replace_listener(struct transport_guard *guard, enum transport_chann
 {
 	struct bus *bus = guard->bus;
 
+	/* All peers dial now, and one may again be a peer that ends at once. */
+	guard->hurried_until_usec = bus_mono_usec(bus) + HURRY_USEC;
 	bus->counters.listener_restarts++;
 	bus_log(bus, LOG_WARNING, "bus: the %s listener was deaf and is being replaced",
 	        channel == TRANSPORT_EVENTS ? "events" : "requests");
@@ -139,6 +142,7 @@ static int wait_for_next(struct transport_guard *guard)
 	unsigned msec = guard->is_looking ? LOOK_MSEC : is_hurried ? HURRIED_MSEC : RELAXED_MSEC;
 	const struct timeval pause = {.tv_sec = msec / 1000, .tv_usec = msec % 1000 * 1000};
 
+	guard->is_relaxed = msec == RELAXED_MSEC;
 	return event_add(guard->timer, &pause);
 }
 
@@ -163,7 +167,8 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 void transport_guard_hurry(struct transport_guard *guard)
 {
 	guard->hurried_until_usec = bus_mono_usec(guard->bus) + HURRY_USEC;
-	if (!guard->is_looking)
+	/* A probe that comes soon anyway stays where it is: what happens often would put it off for ever. */
+	if (guard->is_relaxed)
 		wait_for_next(guard);
 }
 
@@ -192,6 +197,8 @@ struct transport_guard *transport_guard_new(struct bus *bus, const char *run_dir
 	guard->probes[TRANSPORT_REQUESTS].fd = -1;
 	guard->run_directory = strdup(run_directory);
 	guard->timer = evtimer_new(bus->base, on_timer, guard);
+	/* Everybody dials a service that has just begun to listen. */
+	guard->hurried_until_usec = bus_mono_usec(bus) + HURRY_USEC;
 	if (guard->run_directory == NULL || guard->timer == NULL || wait_for_next(guard) != 0) {
 		transport_guard_free(guard);
 		return NULL;

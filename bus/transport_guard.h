@@ -21,7 +21,7 @@ struct transport_guard;
 struct transport_guard *transport_guard_new(struct bus *bus, const char *run_directory);
 /** Each second: are ended connections cleared away? It probes by itself. */
 void transport_guard_tick(struct transport_guard *guard);
-/** A peer went or came: one that ended inside the handshake, or waits in front of a deaf listener, is likely now. */
+/** A peer or a visitor went or came: one that ended inside the handshake, or waits in front of a deaf listener, is likely now. */
 void transport_guard_hurry(struct transport_guard *guard);
 /** A connection to this listener from this process was accepted, or cleared away. */
 void transport_guard_link(struct transport_guard *guard, enum transport_channel channel,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "bus/transport_nng.h"
 
-#include <dirent.h>
 #include <nng/protocol/pubsub0/pub.h>
 #include <nng/protocol/pubsub0/sub.h>
 #include <nng/protocol/reqrep0/rep.h>
@@ -12,8 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,7 +36,7 @@ struct pipe_item {
 	struct transport *transport;
 	struct link *link;         /* dialled, or NULL */
 	struct listener *listener; /* accepted, or NULL */
-	enum { PIPE_UP, PIPE_DOWN, PIPE_REFUSED } what;
+	enum { PIPE_UP, PIPE_DOWN, PIPE_REFUSED, PIPE_VISITED } what;
 	int pipe;
 	uid_t uid;
 };
@@ -105,6 +102,8 @@ static void take_pipe_item(struct inbox_item *item)
 		goto out;
 	if (change->what == PIPE_REFUSED) {
 		transport->handlers.refused(transport->context, change->uid);
+	} else if (change->what == PIPE_VISITED) {
+		transport->handlers.visited(transport->context);
 	} else if (link == NULL) {
 		transport->handlers.self_link(transport->context, change->listener->channel,
 		                              change->what == PIPE_UP);
@@ -179,39 +178,8 @@ static void on_accepted_pipe(nng_pipe pipe, nng_pipe_ev what, void *context)
 	         (pid_t)pid == getpid())
 		put_pipe_item(listener->transport, NULL, listener,
 		              what == NNG_PIPE_EV_ADD_POST ? PIPE_UP : PIPE_DOWN, pipe, 0);
-}
-
-/** Calls `visit` for each descriptor of this process that is a stream socket bound to this path. */
-static void visit_sockets(const char *path, void (*visit)(int fd, bool is_listening, void *context),
-                          void *context)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	const struct dirent *entry;
-
-	while (directory != NULL && (entry = readdir(directory)) != NULL) {
-		int fd = (int)strtol(entry->d_name, NULL, 10), is_listening = 0;
-		struct sockaddr_un address = {0};
-		socklen_t size = sizeof(address), one = sizeof(int);
-
-		if (entry->d_name[0] != '.' &&
-		    getsockname(fd, (struct sockaddr *)&address, &size) == 0 &&
-		    address.sun_family == AF_UNIX && strcmp(address.sun_path, path) == 0 &&
-		    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &one) == 0)
-			visit(fd, is_listening != 0, context);
-	}
-	if (directory != NULL)
-		closedir(directory);
-}
-
-static void shut(int fd, bool is_listening, void *context)
-{
-	int connection;
-
-	(void)context;
-	while (is_listening &&
-	       (connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
-		close(connection);
-	shutdown(fd, SHUT_RDWR);
+	else
+		put_pipe_item(listener->transport, NULL, listener, PIPE_VISITED, pipe, 0);
 }
 
 static int start_listener(struct listener *listener)
@@ -286,7 +254,7 @@ int transport_listen_again(struct transport *transport, enum transport_channel c
 	 * that were accepted and go nowhere, which to their other end look good. Shut down, all dial again at once; so
 	 * do the good ones, which cannot be told from these.
 	 */
-	visit_sockets(listener->path, shut, NULL);
+	transport_shut_sockets(listener);
 	return start_listener(listener) == 0 ? 0 : -1;
 }
 
@@ -495,6 +463,8 @@ void transport_free(struct transport *transport)
 	for (int slot = 0; slot < TRANSPORT_REQUEST_SLOTS; slot++)
 		if (transport->slots[slot].aio != NULL)
 			nng_aio_free(transport->slots[slot].aio);
+	for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++)
+		transport_forget_sockets(&transport->listeners[channel]);
 	free(transport->run_directory);
 	free(transport);
 }

@@ -5,6 +5,7 @@
 
 #include <nng/nng.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "bus/inbox.h"
 #include "bus/transport.h"
@@ -28,6 +29,12 @@ struct link {
 	struct transport_call *free_calls;
 };
 
+/** A socket of a replaced listener: the number of a descriptor says nothing without the inode. */
+struct given_up {
+	int fd;
+	ino_t inode;
+};
+
 struct listener {
 	struct transport *transport;
 	enum transport_channel channel;
@@ -35,6 +42,9 @@ struct listener {
 	nng_socket socket;
 	nng_listener listener;
 	char path[108];
+	struct given_up *given_up; /* of the replaced ones: nng closes some of them. Loop only */
+	size_t given_up_count;
+	unsigned given_up_seconds; /* since the last one came */
 };
 
 /** A REP context: receives, is served, replies, receives again. */
@@ -65,6 +75,10 @@ int transport_start_slots(struct transport *transport);
 void transport_stop_slots(struct transport *transport);
 void transport_stop_calls(struct link *link);
 void transport_free_calls(struct link *link);
+
+/** Shuts down all sockets that are bound to the listener's path, and has them closed later if nng does not (transport_tick()). */
+void transport_shut_sockets(struct listener *listener);
+void transport_forget_sockets(struct listener *listener);
 
 /** A message with these octets as its body, or NULL. */
 nng_msg *transport_message(const uint8_t *octets, size_t size);

@@ -628,6 +628,61 @@ static void a_deaf_listener_is_replaced(void **state)
 	bus_close(tunnel.bus);
 }
 
+/** Makes tunnel-agent's requests listener deaf. false when this nng has not the fault. */
+static bool deafen(const struct fixture *fixture, const struct tunnel *tunnel)
+{
+	const struct expected_count restarted = {&tunnel->bus->counters.listener_restarts,
+	                                         tunnel->bus->counters.listener_restarts + 1};
+
+	for (int i = 0; i < TOUCH_ROUNDS && !is_counted((void *)&restarted); i++) {
+		touch_listener(fixture->run_directory);
+		run_until(fixture->base, ATTACH_LIMIT_MSEC, is_counted, (void *)&restarted);
+	}
+	return is_counted((void *)&restarted);
+}
+
+static int count_descriptors(void)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	int count = 0;
+
+	while (readdir(directory) != NULL)
+		count++;
+	closedir(directory);
+	return count;
+}
+
+/**
+ * Every service dials a new one, which may have no peers itself: it is in a hurry from its first moment on. And what nng keeps open
+ * of each replaced listener is closed.
+ */
+static void a_service_without_peers_is_guarded_from_its_birth(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tunnel tunnel = {0};
+	int waiting[SOCKETS], before;
+
+	if (strncmp(nng_version(), "1.5", 3) != 0)
+		skip();
+	open_tunnel(fixture, &tunnel);
+	before = count_descriptors();
+	for (int i = 0; i < TOUCHES; i++)
+		touch_listener(fixture->run_directory);
+	/* These are taken by the deaf listener, and wait in vain. */
+	for (int i = 0; i < SOCKETS; i++)
+		waiting[i] = sp_connect(fixture->run_directory, "tunnel-agent", "requests.sock",
+		                        SP_REQ);
+	assert_true(deafen(fixture, &tunnel));
+	for (int i = 0; i < SOCKETS; i++)
+		close(waiting[i]);
+	run_until(fixture->base, 500, NULL, NULL);
+	print_message("%d descriptors, %d after the listener was replaced\n", before,
+	              count_descriptors());
+	run_until(fixture->base, 7000, NULL, NULL);
+	assert_in_range(count_descriptors(), 0, before + 3);
+	bus_close(tunnel.bus);
+}
+
 /** Without a descriptor left nobody new is taken; who is there is served, and afterwards all is well. */
 static void a_service_out_of_descriptors_goes_on_and_recovers(void **state)
 {
@@ -682,6 +737,7 @@ int main(int argc, char **argv)
 		BUS_TEST(a_bare_listener_goes_deaf),
 		BUS_TEST(a_guarded_listener_takes_new_peers_within_a_second),
 		BUS_TEST(a_deaf_listener_is_replaced),
+		BUS_TEST(a_service_without_peers_is_guarded_from_its_birth),
 		BUS_TEST(a_service_out_of_descriptors_goes_on_and_recovers),
 	};
 

@@ -4,6 +4,7 @@
  * Ours finds the restarted service all the same, and at once.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <poll.h>
@@ -158,6 +159,58 @@ static void a_restarted_service_is_back_at_once(void **state)
 	bus_close(ike);
 }
 
+/** Tells those who watch that tunnel-agent listens, as it does itself. */
+static void announce(const struct fixture *fixture)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/tunnel-agent/lock", fixture->run_directory);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	assert_true(fd >= 0);
+	assert_int_equal(futimens(fd, NULL), 0);
+	close(fd);
+}
+
+/*
+ * nng has dialled by itself and waits for the service's half of the handshake when the service tells that it listens: to dial anew then
+ * would end that connection, and with it, in nng 1.5, the listener.
+ */
+static void a_connection_within_its_handshake_is_left_alone(void **state)
+{
+	struct fixture *fixture = *state;
+	int listening, connection;
+	struct pollfd readable;
+	uint8_t greeting[16];
+	struct bus *ike;
+
+	make_service_directory(fixture);
+	announce(fixture);
+	listening = listen_at(fixture->run_directory, "requests.sock");
+	ike = open_bus_with(fixture, (struct bus_options){.self = IKE_AGENT,
+	                                                  .calls = BUS_SERVICE(TUNNEL_AGENT),
+	                                                  .is_listening = true,
+	                                                  .handlers = &silent});
+	run_until(fixture->base, 300, NULL, NULL);
+	announce(fixture);
+	run_until(fixture->base, 300, NULL, NULL);
+	connection = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	assert_true(connection >= 0);
+	assert_int_equal(recv(connection, greeting, sizeof(greeting), 0), 8);
+	assert_int_equal(recv(connection, greeting, sizeof(greeting), 0), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(accept(listening, NULL, NULL), -1);
+
+	/* And it was not forgotten that the service listens: when this comes to nothing, the next is tried within a second or so. */
+	close(connection);
+	readable = (struct pollfd){.fd = listening, .events = POLLIN};
+	for (int i = 0; i < 20 && poll(&readable, 1, 0) == 0; i++)
+		run_until(fixture->base, 100, NULL, NULL);
+	assert_int_equal(poll(&readable, 1, 0), 1);
+	bus_close(ike);
+	close(listening);
+}
+
 #define BUS_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_set_up, fixture_tear_down)
 
 int main(void)
@@ -166,6 +219,7 @@ int main(void)
 		BUS_TEST(a_bare_dialer_dials_once),
 		BUS_TEST(a_service_that_died_in_the_handshake_is_found_again),
 		BUS_TEST(a_restarted_service_is_back_at_once),
+		BUS_TEST(a_connection_within_its_handshake_is_left_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
