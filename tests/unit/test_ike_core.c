@@ -281,6 +281,7 @@ static void an_end_that_overtakes_its_beginning_wins(void **state)
 	struct ike_session *session;
 
 	(void)state;
+	assert_non_null(table);
 	session_table_end_attempt(table, 7, 12);
 	assert_int_equal(session_table_admit(table, 7, 12, &session), SESSION_STALE);
 	assert_int_equal(session_table_admit(table, 7, 13, &session), SESSION_NEW);
@@ -301,7 +302,9 @@ static void table_orders_attempts(void **state)
 	size_t visited = 0;
 
 	(void)state;
+	assert_non_null(table);
 	assert_int_equal(session_table_admit(table, 7, 5, &session), SESSION_NEW);
+	assert_non_null(session);
 	ike_session_init(session, "vsip7", 5, 7, "1", "2", true);
 	assert_int_equal(session_table_admit(table, 7, 5, &session), SESSION_SAME);
 	assert_int_equal(session_table_admit(table, 7, 4, &session), SESSION_STALE);
@@ -310,6 +313,7 @@ static void table_orders_attempts(void **state)
 	assert_int_equal(session->attempt, 5);
 	/* Shares a bucket, is another tunnel. */
 	assert_int_equal(session_table_admit(table, 7 + 256, 1, &session), SESSION_NEW);
+	assert_non_null(session);
 	ike_session_init(session, "vsip263", 1, 263, "1", "3", true);
 	assert_int_equal(session_table_count(table), 2);
 	session_table_remove(table, 7);
@@ -318,6 +322,7 @@ static void table_orders_attempts(void **state)
 	assert_int_equal(session_table_admit(table, 7, 4, &session), SESSION_STALE);
 	/* The same attempt may begin again: the coordinator restores a session after our restart. */
 	assert_int_equal(session_table_admit(table, 7, 5, &session), SESSION_NEW);
+	assert_non_null(session);
 	ike_session_init(session, "vsip7", 5, 7, "1", "2", true);
 	session_table_each(table, count_session, &visited);
 	assert_int_equal(visited, 2);

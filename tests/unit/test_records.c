@@ -98,7 +98,7 @@ static int set_up(void **state)
 {
 	struct world *world = calloc(1, sizeof(*world));
 
-	log_set_level(-1);
+	log_set_level(getenv("ALLOC_FAILURE") != NULL ? LOG_ERR : -1);
 	snprintf(world->folder, sizeof(world->folder), "/tmp/vpnsip-records-XXXXXX");
 	assert_non_null(mkdtemp(world->folder));
 	snprintf(world->file, sizeof(world->file), "%s/calls.db", world->folder);
