@@ -17,6 +17,8 @@ void config_complete_line(struct config_reading *reading, struct config *config,
 		line->domain = strdup(address_format(&line->registrar, text));
 	if (!line->user)
 		line->user = strdup(line->number);
+	if (!line->domain || !line->user)
+		config_error(reading, line->line_number, "out of memory");
 	if (line->gateway.ss_family && line->gateway.ss_family != line->registrar.ss_family)
 		config_error(reading, line->line_number,
 		             "gateway and registrar are of different IP versions");

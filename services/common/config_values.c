@@ -48,10 +48,12 @@ static bool refuse_word(const struct value_reading *value, const char *const *kn
 	return false;
 }
 
-static bool set_string(char **member, const char *text)
+static bool set_string(const struct value_reading *value, char **member, const char *text)
 {
 	free(*member);
 	*member = strdup(text);
+	if (!*member)
+		config_error(value->reading, value->line, "out of memory");
 	return *member != NULL;
 }
 
@@ -60,7 +62,7 @@ static bool read_text(const struct value_reading *value, char **member)
 	for (const char *c = value->text; *c; c++)
 		if (iscntrl((unsigned char)*c))
 			return refuse(value, "text on one line without control characters");
-	return set_string(member, value->text);
+	return set_string(value, member, value->text);
 }
 
 static bool is_number(const char *text)
@@ -80,7 +82,7 @@ static bool read_interface(const struct value_reading *value, char **member)
 		if (!isalnum((unsigned char)*c) && !strchr("_-.@", *c))
 			return refuse(value,
 			              "an interface name of letters, digits, '-', '_' and '.'");
-	return set_string(member, value->text);
+	return set_string(value, member, value->text);
 }
 
 static bool read_bool(const struct value_reading *value, bool *member)
@@ -275,7 +277,7 @@ bool config_set_option(struct config_reading *reading, const struct config *conf
 	case OPTION_TEXT:
 		return read_text(&value, member);
 	case OPTION_DIGITS:
-		return is_number(text) ? set_string(member, text)
+		return is_number(text) ? set_string(&value, member, text)
 		                       : refuse(&value, "a number of 1 to 32 digits");
 	case OPTION_INTERFACE:
 		return read_interface(&value, member);
