@@ -80,7 +80,7 @@ class ManyLab(Lab):
         super().__init__(*settings)
         self.count = count
         users = {number(site, k): PASSWORD for site in (A, B) for k in range(count)}
-        (self.carrier.dir / "call-records.sqlite").unlink()
+        os.rmdir(self.carrier.dir / "call-records")
         os.remove(self.carrier.dir / "tables/users")
         os.rmdir(self.carrier.dir / "tables")
         self.carrier = Carrier(self.workspace, self.topology.carrier, users, children=1)
