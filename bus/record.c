@@ -109,8 +109,11 @@ static void put_message(struct bus *bus, const ProtobufCMessage *message)
 	struct record *record = bus->record;
 	size_t size = protobuf_c_message_get_packed_size(message);
 	const uint32_t length = htonl((uint32_t)size);
-	uint8_t *octets = malloc(size + 1);
+	uint8_t *octets;
 
+	if (record == NULL)
+		return; /* it ended with one of the records before */
+	octets = malloc(size + 1);
 	if (octets == NULL) {
 		give_up(bus, "out of memory");
 		return;
@@ -217,7 +220,7 @@ static void add_state_file(struct bus *bus, int directory, const char *name)
 
 static void add_state_files(struct bus *bus)
 {
-	DIR *directory = opendir(bus->state_directory);
+	DIR *directory = bus->state_directory != NULL ? opendir(bus->state_directory) : NULL;
 	const struct dirent *entry;
 
 	while (directory != NULL && bus->record != NULL && (entry = readdir(directory)) != NULL) {

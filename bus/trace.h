@@ -17,7 +17,7 @@ struct trace *trace_new(void);
 void trace_free(struct trace *trace);
 
 /** Keeps a copy. Any thread. */
-void trace_note(struct trace *trace, const Vpnsip__TraceEntry *entry);
+void trace_note(struct trace *trace, const Vpnsip__TraceEntry *told);
 
 /** Is a request with this body noted? Not the readings, nor the IKE packets, which the engine tells better. */
 bool trace_wants(Vpnsip__Envelope__BodyCase body);

@@ -335,6 +335,7 @@ static int run_replay(const struct service *service, const struct service_option
 	}
 	context->state_directory = directory;
 	status = run(service, options, context);
+	context->state_directory = NULL;
 	remove_directory(directory);
 	return status;
 }

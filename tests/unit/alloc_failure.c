@@ -37,6 +37,7 @@ static pid_t counted_process; /* its children are left alone */
 /** Of the program's code; what addr2line wants. */
 static uintptr_t program_base;
 
+/* The process ends here whatever these functions do. NOLINTBEGIN(bugprone-signal-handler) */
 static void on_crash(int number)
 {
 	char text[512] = "crash";
@@ -57,6 +58,9 @@ static void on_crash(int number)
 		_exit(98);
 	_exit(99);
 }
+/* NOLINTEND(bugprone-signal-handler) */
+
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the headers' names begin with underscores. */
 
 static bool is_crash(int number)
 {
@@ -154,3 +158,4 @@ char *strdup(const char *text)
 
 	return copy != NULL ? memcpy(copy, text, size) : NULL;
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

@@ -708,7 +708,7 @@ static void a_service_out_of_descriptors_goes_on_and_recovers(void **state)
 	none.rlim_cur = (rlim_t)sockets[SOCKETS - 1] + 1;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
 	for (int i = 0; i < SOCKETS; i++)
-		connect(sockets[i], (struct sockaddr *)&address, sizeof(address));
+		(void)connect(sockets[i], (struct sockaddr *)&address, sizeof(address));
 	run_until(fixture->base, 2000, NULL, NULL);
 	assert_serves(fixture, &watcher);
 	for (int i = 0; i < SOCKETS; i++)

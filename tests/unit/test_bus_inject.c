@@ -35,7 +35,7 @@ struct scene {
 static void append(char *list, const char *letter)
 {
 	if (strlen(list) < 31)
-		strcat(list, letter);
+		snprintf(list + strlen(list), 2, "%s", letter);
 }
 
 static void on_order(void *context, struct bus_request *request, const Vpnsip__Envelope *order)
@@ -372,7 +372,7 @@ static void a_fault_skips_counts_and_has_its_chance(void **state)
 		assert_in_range(strlen(scene.seen), 5, 21);
 		if (round == 1)
 			assert_string_equal(scene.seen, before);
-		strcpy(before, scene.seen);
+		snprintf(before, sizeof(before), "%s", scene.seen);
 	}
 	operate(&scene, TUNNEL_AGENT, &get.base);
 	assert_int_equal(scene.status.matched, 26);

@@ -408,7 +408,7 @@ static void test_replay(void **state)
 	(void)state;
 	snprintf(program, sizeof(program), "%s/track-agent", directory);
 	snprintf(path, sizeof(path), "%s:%s", directory, before);
-	before = strdup(before);
+	before = strdup(before ? before : "");
 	assert_int_equal(write_file(program, "#!/bin/sh\necho \"$@\"\nexit 7\n"), 0);
 	assert_int_equal(chmod(program, 0700), 0);
 	setenv("PATH", path, 1);
