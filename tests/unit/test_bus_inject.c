@@ -565,6 +565,7 @@ static void attack(struct fixture *fixture, Vpnsip__FaultPoint point, Vpnsip__Fa
 	struct scene *scene = &attack.scene;
 	char *arguments[] = {"victim", fixture->run_directory, NULL};
 	Vpnsip__IkeChanged fact = VPNSIP__IKE_CHANGED__INIT;
+	Vpnsip__SetFault fault;
 	struct bus *ike;
 	char effect[128];
 
@@ -580,8 +581,12 @@ static void attack(struct fixture *fixture, Vpnsip__FaultPoint point, Vpnsip__Fa
 	scene->cli = open_bus_with(fixture, (struct bus_options){.self = CLI,
 	                                                         .calls = BUS_SERVICE(TUNNEL_AGENT),
 	                                                         .handlers = &no_handlers});
-	set_fault(scene, TUNNEL_AGENT,
-	          fault_of(point, action, point == POINT(NAMED_POINT) ? "victim.turn" : ""));
+	fault = fault_of(point, action, point == POINT(NAMED_POINT) ? "victim.turn" : "");
+	/* What it does each turn by itself it does a few times more: the answer to this order must be out before. */
+	if (point == POINT(SEND_EVENT) || point == POINT(SEND_REQUEST) ||
+	    point == POINT(RECEIVE_REPLY) || point == POINT(NAMED_POINT))
+		fault.skip = 4;
+	set_fault(scene, TUNNEL_AGENT, fault);
 	run_until(fixture->base, 200, NULL, NULL);
 	if (point == POINT(BEFORE_HANDLER) || point == POINT(AFTER_EFFECT) ||
 	    point == POINT(SEND_REPLY))
