@@ -27,7 +27,7 @@ def billed(call):
 
 
 def carrier_calls(lab, count):
-    return wait_for(lambda: len(lab.carrier.call_records()) == count and lab.carrier.call_records(), 5, f"{count} records of the carrier")
+    return wait_for(lambda: len(lab.carrier.call_records()) == count and lab.carrier.call_records(), 20, f"{count} records of the carrier")
 
 
 def assert_equal_to_the_second(lab, router, records):

@@ -229,7 +229,14 @@ static void run_order_case(struct scene *scene, const struct order_case *row)
 	print_message("point %d action %d: executed %s, replied %s\n", row->point, row->action,
 	              scene->executed, scene->replied);
 	assert_string_equal(scene->executed, row->executed);
-	assert_string_equal(scene->replied, row->replied);
+	/* Only a fault of the reply itself puts the two replies in an order. */
+	if (row->point == POINT(SEND_REQUEST) || row->point == POINT(BEFORE_HANDLER)) {
+		assert_int_equal(strlen(scene->replied), strlen(row->replied));
+		for (const char *letter = row->replied; *letter != '\0'; letter++)
+			assert_non_null(strchr(scene->replied, *letter));
+	} else {
+		assert_string_equal(scene->replied, row->replied);
+	}
 	assert_int_equal(scene->outcomes['b'], BUS_DONE);
 	assert_int_equal(scene->outcomes['a'],
 	                 strchr(row->replied, 'a') != NULL ? BUS_DONE : BUS_TIMED_OUT);
