@@ -23,7 +23,39 @@ struct config_prefix {
 	unsigned length;
 };
 
-enum config_transport { TRANSPORT_UDP = 1, TRANSPORT_TCP };
+/** SIP transports. A set of them is 1 << transport, ored. */
+enum config_transport { TRANSPORT_SYSTEM, TRANSPORT_UDP, TRANSPORT_TCP, TRANSPORT_TLS };
+
+enum config_url { URL_SYSTEM, URL_SIP, URL_SIPS, URL_TEL };
+
+enum config_server_kind {
+	SERVER_NONE,
+	SERVER_ADDRESS, /* "198.51.100.5:5060" */
+	SERVER_NAME,    /* "sip.example.ne.jp": looked up by RFC 3263 */
+	SERVER_DHCP,    /* "dhcp": option 120 of the lease on the WAN */
+};
+
+/** Where a registrar is found. */
+struct config_server {
+	enum config_server_kind kind;
+	struct sockaddr_storage address; /* SERVER_ADDRESS; port 0 = the transport's own */
+	char *name;                      /* SERVER_NAME; else NULL */
+	uint16_t port;                   /* as written; 0 = not written */
+};
+
+/** Bundles of what carriers want differently; each is an option of its own too. */
+enum config_carrier { CARRIER_GENERIC = 1, CARRIER_NTT, CARRIER_CISCO };
+
+enum config_caller_identity {
+	CALLER_ASSERTED = 1, /* P-Asserted-Identity alone (RFC 3325) */
+	CALLER_FROM,         /* P-Asserted-Identity, else From */
+};
+
+enum config_reliable { RELIABLE_OFF = 1, RELIABLE_SUPPORTED, RELIABLE_REQUIRED };
+
+enum config_contact_user { CONTACT_TOKEN = 1, CONTACT_NUMBER };
+
+enum config_choice { CHOICE_PROFILE, CHOICE_NO, CHOICE_YES };
 
 /** line "0388881001" { ... }: a local number on a WAN interface. */
 struct config_line {
@@ -31,15 +63,62 @@ struct config_line {
 	char *wan_interface;
 	struct sockaddr_storage
 		gateway; /* family 0 = take it from the main table's default route on that interface */
-	struct sockaddr_storage registrar; /* address and port of registrar and proxy */
-	char *domain; /* of To/From/Request-URI; default: the registrar's address */
-	enum config_transport transport;
-	char *user;             /* digest user name; default: the number */
+	struct config_server registrar, secondary_registrar; /* registrar and proxy */
+	enum config_url scheme; /* of the REGISTER's URIs: URL_SIP or URL_SIPS */
+	char *domain; /* of To/From/Request-URI; default: the registrar's name or address; NULL: as the lease says */
+	unsigned transports;                     /* set: listened on */
+	enum config_transport session_transport; /* of our INVITEs; never SYSTEM */
+	enum config_transport
+		registrar_transport; /* of our REGISTERs; SYSTEM = as DNS says, else as session_transport */
+	enum config_url url;         /* of the Request-URI of our INVITEs; never SYSTEM */
+	char *user;                  /* digest user name; default: the number */
 	char *credentials_file; /* holds the password; readable by sip-agent alone; NULL = no digest */
-	unsigned expires_sec;  /* asked for in REGISTER */
-	bool is_wan_exclusive; /* drop whatever is forwarded in or out of the WAN */
-	uint16_t sip_port;     /* local, default 5060 */
-	int line_number;       /* in the file, as in all structs below */
+	bool allows_md5;        /* answers MD5 challenges */
+	unsigned expires_sec;    /* asked for in REGISTER */
+	unsigned retry_invite;   /* retransmissions of an INVITE until the server counts as dead */
+	unsigned retry_register; /* the same of a REGISTER */
+	unsigned register_retransmit_msec; /* first retransmission (T1) of a REGISTER; doubles */
+	bool is_wan_exclusive;             /* drop whatever is forwarded in or out of the WAN */
+	uint16_t sip_port;                 /* local, UDP and TCP; default 5060 */
+	uint16_t tls_port;                 /* local; default 5061 */
+	unsigned connection_aging_sec;     /* an idle TCP or TLS connection is closed after this */
+	enum config_carrier carrier;
+	/* What the carrier profile sets unless written; after reading never CHOICE_PROFILE. */
+	enum config_choice uses_rport, sends_preferred_identity, reads_called_party,
+		accepts_plain_fingerprint;
+	enum config_contact_user contact_user;
+	enum config_caller_identity caller_identity;
+	enum config_reliable reliable_provisional;
+	char *country_code;     /* "81": +81 in an identity becomes trunk_prefix; "" = none */
+	char *trunk_prefix;     /* "0" */
+	unsigned maximum_calls; /* at the same time on this line; 0 = as many as there are peers */
+	unsigned guard_rate;    /* SIP packets a second from one source that the kernel lets pass */
+	unsigned guard_burst;
+	unsigned maximum_half_open; /* offered calls without a decision or an ACK */
+	int line_number;            /* in the file, as in all structs below */
+};
+
+enum config_revocation { REVOCATION_NONE = 1, REVOCATION_CRL };
+
+/** trustpoint "NAME" { ... }: a certificate of ours, its key, and who signs the other side's. */
+struct config_trustpoint {
+	char *name;
+	char *certificate_file; /* PEM: ours first, then the intermediate ones; NULL = we show none */
+	char *key_file;         /* PEM, 0600 */
+	char *ca_file;          /* PEM: the roots that we believe */
+	char *crl_file;         /* PEM; NULL = none */
+	enum config_revocation revocation;
+	int line_number;
+};
+
+/** crypto-signaling { ... }: which trustpoint SIP over TLS uses towards whom. The longest prefix wins. */
+struct config_crypto_signaling {
+	struct config_prefix remote_address; /* family 0 = the default */
+	struct config_trustpoint *trustpoint;
+	bool is_strict_cipher; /* forward secrecy and AEAD only (RFC 9325 section 4.2) */
+	bool checks_subject;   /* the certificate names the server that we asked for (RFC 5922) */
+	bool asks_client;      /* whoever connects must show a certificate too */
+	int line_number;
 };
 
 enum config_authentication { AUTHENTICATION_PSK = 1 };
@@ -55,6 +134,7 @@ struct config_ike_profile {
 	unsigned dpd_retry_sec;
 	unsigned lifetime_sec;
 	bool sends_psk_fingerprint;
+	bool allows_sha1; /* fingerprints by SHA-1 are taken, and sent beside SHA-256 */
 	int line_number;
 };
 
@@ -96,6 +176,10 @@ struct config_peer {
 	size_t fingerprint_size;
 	unsigned mtu; /* 0 = by formula from the WAN's MTU */
 	enum config_peer_source peer_source;
+	enum config_transport session_transport; /* SYSTEM = the line's */
+	enum config_url url;                     /* SYSTEM = the line's */
+	unsigned maximum_call_sec;               /* a call this long is ended; 0 = never */
+	unsigned maximum_calls_per_hour;         /* 0 = only the limit of all peers */
 	struct config_line *line;
 	struct config_ike_profile *ike_profile;
 	struct config_ipsec_profile *ipsec_profile;
@@ -159,6 +243,10 @@ struct config {
 	bool logs_sessions; /* "logging": session up, down and failure at notice level */
 	int log_level;
 	uint16_t first_session_port, last_session_port;
+	struct config_trustpoint *trustpoints;
+	size_t trustpoint_count;
+	struct config_crypto_signaling *crypto_signalings;
+	size_t crypto_signaling_count;
 	struct config_line *lines;
 	size_t line_count;
 	struct config_peer *peers;
@@ -217,6 +305,11 @@ void config_print(const struct config *config, FILE *stream);
 struct config_peer *config_peer_by_number(const struct config *config, const char *number);
 struct config_peer *config_peer_by_tunnel(const struct config *config, const char *tunnel);
 struct config_peer *config_peer_by_if_id(const struct config *config, uint32_t if_id);
+
+/** What to use towards this address: the entry with the longest prefix, else the default; NULL if there is none. */
+const struct config_crypto_signaling *config_crypto_signaling_for(
+	const struct config *config, const struct sockaddr_storage *remote);
+
 struct config_line *config_line_by_number(const struct config *config, const char *number);
 
 #endif

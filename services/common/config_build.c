@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "services/common/address.h"
 #include "services/common/config_internal.h"
 
-#define MOST_OPTIONS 40
+#define MOST_OPTIONS  48
+#define MOST_SECTIONS 16
 
 static void read_options(struct config_reading *reading, const struct config *config,
                          const struct config_option *options, cfg_t *section, void *item, int line)
@@ -18,6 +20,11 @@ static void read_options(struct config_reading *reading, const struct config *co
 
 		if (option->kind == OPTION_PORT_RANGE)
 			continue;
+		for (unsigned i = 1; value && config_value(section, option->name, i); i++) {
+			const struct config_value *more = config_value(section, option->name, i);
+
+			config_set_option(reading, config, option, item, more->text, more->line);
+		}
 		if (value)
 			config_set_option(reading, config, option, item, value->text, value->line);
 		else if (option->required)
@@ -128,14 +135,15 @@ static size_t add_options(cfg_opt_t *grammar, size_t count, const struct config_
 {
 	for (; options->name; options++)
 		grammar[count++] = config_value_option(options->name,
-		                                       options->kind == OPTION_PORT_RANGE);
+		                                       options->kind == OPTION_PORT_RANGE ||
+		                                               options->kind == OPTION_WORD_SET);
 	return count;
 }
 
 /* Parses by a grammar made from the tables. libconfuse copies it. */
 static cfg_t *parse(struct config_reading *reading, const char *text)
 {
-	cfg_opt_t sections[8][MOST_OPTIONS], timers[MOST_OPTIONS], root[MOST_OPTIONS];
+	cfg_opt_t sections[MOST_SECTIONS][MOST_OPTIONS], timers[MOST_OPTIONS], root[MOST_OPTIONS];
 	cfg_opt_t end = CFG_END();
 	size_t count = add_options(root, 0, config_root_options), inner;
 
@@ -258,6 +266,26 @@ struct config_peer *config_peer_by_if_id(const struct config *config, uint32_t i
 		if (config->peers[i].if_id == if_id)
 			return &config->peers[i];
 	return NULL;
+}
+
+const struct config_crypto_signaling *config_crypto_signaling_for(
+	const struct config *config, const struct sockaddr_storage *remote)
+{
+	const struct config_crypto_signaling *best = NULL;
+
+	for (size_t i = 0; i < config->crypto_signaling_count; i++) {
+		const struct config_crypto_signaling *entry = &config->crypto_signalings[i];
+		const struct config_prefix *prefix = &entry->remote_address;
+
+		if (prefix->address.ss_family &&
+		    !address_is_in_prefix(remote, &prefix->address, prefix->length))
+			continue;
+		/* The default has length 0: any entry that fits is better, also one for 0.0.0.0/0. */
+		if (!best || prefix->length > best->remote_address.length ||
+		    !best->remote_address.address.ss_family)
+			best = entry;
+	}
+	return best;
 }
 
 struct config_line *config_line_by_number(const struct config *config, const char *number)

@@ -7,21 +7,137 @@
 #include "services/common/address.h"
 #include "services/common/config_internal.h"
 
+void config_complete_trustpoint(struct config_reading *reading, struct config *config, void *item)
+{
+	struct config_trustpoint *trustpoint = item;
+
+	(void)config;
+	if (!trustpoint->certificate_file != !trustpoint->key_file)
+		config_error(reading, trustpoint->line_number,
+		             "certificate-file and key-file belong together: %s is missing",
+		             trustpoint->key_file ? "certificate-file" : "key-file");
+	if (trustpoint->revocation == REVOCATION_CRL && !trustpoint->crl_file)
+		config_error(reading, trustpoint->line_number,
+		             "revocation-check = crl: crl-file is missing");
+}
+
+void config_complete_crypto_signaling(struct config_reading *reading, struct config *config,
+                                      void *item)
+{
+	struct config_crypto_signaling *entry = item;
+	const struct config_prefix *prefix = &entry->remote_address;
+
+	for (struct config_crypto_signaling *other = config->crypto_signalings; other < entry;
+	     other++)
+		if (other->remote_address.length == prefix->length &&
+		    other->remote_address.address.ss_family == prefix->address.ss_family &&
+		    (!prefix->address.ss_family ||
+		     address_is_equal(&other->remote_address.address, &prefix->address)))
+			config_error(reading, entry->line_number,
+			             "crypto-signaling for the same remote-address is already "
+			             "configured in line %d",
+			             other->line_number);
+}
+
+/* What the carriers want; the defaults of single options. */
+static void apply_carrier(struct config_line *line)
+{
+	static const struct {
+		enum config_choice rport, preferred_identity, called_party, plain_fingerprint;
+		enum config_contact_user contact_user;
+		enum config_reliable reliable;
+	} profiles[] = {
+		[CARRIER_GENERIC] = {CHOICE_YES, CHOICE_YES, CHOICE_NO, CHOICE_NO, CONTACT_TOKEN,
+	                             RELIABLE_SUPPORTED},
+		[CARRIER_NTT] = {CHOICE_NO, CHOICE_YES, CHOICE_YES, CHOICE_NO, CONTACT_TOKEN,
+	                         RELIABLE_SUPPORTED},
+		[CARRIER_CISCO] = {CHOICE_YES, CHOICE_YES, CHOICE_NO, CHOICE_YES, CONTACT_NUMBER,
+	                           RELIABLE_OFF},
+	};
+#define UNLESS_WRITTEN(member, wanted) (line->member = line->member ? line->member : (wanted))
+	UNLESS_WRITTEN(uses_rport, profiles[line->carrier].rport);
+	UNLESS_WRITTEN(sends_preferred_identity, profiles[line->carrier].preferred_identity);
+	UNLESS_WRITTEN(reads_called_party, profiles[line->carrier].called_party);
+	UNLESS_WRITTEN(accepts_plain_fingerprint, profiles[line->carrier].plain_fingerprint);
+	UNLESS_WRITTEN(contact_user, profiles[line->carrier].contact_user);
+	UNLESS_WRITTEN(reliable_provisional, profiles[line->carrier].reliable);
+#undef UNLESS_WRITTEN
+}
+
+static bool has_default_crypto(const struct config *config)
+{
+	for (size_t i = 0; i < config->crypto_signaling_count; i++)
+		if (!config->crypto_signalings[i].remote_address.address.ss_family)
+			return true;
+	return false;
+}
+
+static void check_transports(struct config_reading *reading, const struct config *config,
+                             const struct config_line *line)
+{
+	static const char *const names[] = {"system", "udp", "tcp", "tls"};
+	const bool uses_tls = (line->transports & 1u << TRANSPORT_TLS) != 0 ||
+	                      line->registrar_transport == TRANSPORT_TLS;
+
+	if (!(line->transports & 1u << line->session_transport))
+		config_error(reading, line->line_number,
+		             "session-transport = %s is not among transport: the other side could "
+		             "not send us requests within our calls",
+		             names[line->session_transport]);
+	if (line->registrar_transport && !(line->transports & 1u << line->registrar_transport))
+		config_error(reading, line->line_number,
+		             "registrar-transport = %s is not among transport: no call would "
+		             "reach us",
+		             names[line->registrar_transport]);
+	if (line->scheme == URL_SIPS && line->registrar_transport != TRANSPORT_TLS &&
+	    line->session_transport != TRANSPORT_TLS)
+		config_error(reading, line->line_number,
+		             "scheme = sips needs registrar-transport = tls");
+	if (line->url == URL_SIPS && line->session_transport != TRANSPORT_TLS)
+		config_error(reading, line->line_number,
+		             "url = sips needs session-transport = tls");
+	if (uses_tls && !has_default_crypto(config))
+		config_error(reading, line->line_number,
+		             "TLS needs a crypto-signaling { } section without remote-address: "
+		             "the trustpoint to use");
+}
+
+static void choose_transports(struct config_line *line)
+{
+	if (!line->transports)
+		line->transports = 1u << TRANSPORT_UDP | 1u << TRANSPORT_TCP |
+		                   (line->session_transport == TRANSPORT_TLS ? 1u << TRANSPORT_TLS
+		                                                             : 0);
+	for (int i = TRANSPORT_UDP; !line->session_transport; i++)
+		if (line->transports & 1u << i)
+			line->session_transport = (enum config_transport)i;
+}
+
 void config_complete_line(struct config_reading *reading, struct config *config, void *item)
 {
 	struct config_line *line = item;
+
 	char text[ADDRESS_TEXT_SIZE];
 
-	(void)config;
-	if (!line->domain)
-		line->domain = strdup(address_format(&line->registrar, text));
+	if (!line->domain && line->registrar.kind != SERVER_DHCP)
+		line->domain = strdup(line->registrar.kind == SERVER_NAME
+		                              ? line->registrar.name
+		                              : address_format(&line->registrar.address, text));
 	if (!line->user)
 		line->user = strdup(line->number);
-	if (!line->domain || !line->user)
+	if (!line->user || (!line->domain && line->registrar.kind != SERVER_DHCP))
 		config_error(reading, line->line_number, "out of memory");
-	if (line->gateway.ss_family && line->gateway.ss_family != line->registrar.ss_family)
+	apply_carrier(line);
+	choose_transports(line);
+	check_transports(reading, config, line);
+	if (line->gateway.ss_family && line->registrar.kind == SERVER_ADDRESS &&
+	    line->gateway.ss_family != line->registrar.address.ss_family)
 		config_error(reading, line->line_number,
 		             "gateway and registrar are of different IP versions");
+	if (line->secondary_registrar.kind == SERVER_DHCP)
+		config_error(reading, line->line_number,
+		             "secondary-registrar = dhcp: a lease names all its servers, write "
+		             "registrar = dhcp alone");
 }
 
 void config_complete_ike_profile(struct config_reading *reading, struct config *config, void *item)
@@ -143,6 +259,15 @@ void config_complete_peer(struct config_reading *reading, struct config *config,
 		peer->ipsec_profile = choose_profile(
 			reading, peer, config->ipsec_profiles, config->ipsec_profile_count,
 			sizeof(*config->ipsec_profiles), "ipsec-profile");
+	if (!peer->peer_source) /* NTT relays media, and the relay may send from another port */
+		peer->peer_source = peer->line && peer->line->carrier == CARRIER_NTT
+		                            ? PEER_SOURCE_CONFIG_ANY
+		                            : PEER_SOURCE_CONFIG_ADDRESS;
+	if (peer->line && peer->session_transport &&
+	    !(peer->line->transports & 1u << peer->session_transport))
+		config_error(reading, peer->line_number,
+		             "session-transport is not among the transport of line \"%s\"",
+		             peer->line->number);
 	if (!peer->address.address.ss_family && !peer->unnumbered)
 		config_error(
 			reading, peer->line_number,

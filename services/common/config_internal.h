@@ -25,12 +25,15 @@ enum option_kind {
 	OPTION_KILOBYTE,  /* uint64_t in bytes, written in kilobytes of 1024 */
 	OPTION_SECONDS, /* unsigned in milliseconds, written in seconds with up to three decimals */
 	OPTION_WORD,    /* int-sized enum: one of `words` */
-	OPTION_ADDRESS, /* struct sockaddr_storage */
+	OPTION_WORD_SET,      /* unsigned: 1 << value of each, written { a, b } or a */
+	OPTION_ADDRESS,       /* struct sockaddr_storage */
 	OPTION_ADDRESS_PORT,  /* struct sockaddr_storage; `minimum` is the default port */
+	OPTION_SERVER,        /* struct config_server: "dhcp", address[:port] or name[:port] */
 	OPTION_PREFIX,        /* struct config_prefix */
 	OPTION_FINGERPRINT,   /* the fingerprint members of struct config_peer */
 	OPTION_PORT_RANGE,    /* two uint16_t in a row, written { first, last } */
 	OPTION_LINE,          /* struct config_line *, by number */
+	OPTION_TRUSTPOINT,    /* struct config_trustpoint *, by name */
 	OPTION_IKE_PROFILE,   /* by name */
 	OPTION_IPSEC_PROFILE, /* by name */
 	OPTION_SLA,           /* by number */
@@ -132,6 +135,9 @@ void config_clear_options(const struct config_option *options, void *item);
 /** Checks that look at several sections. */
 void config_check_sections(struct config_reading *reading, const struct config *config);
 
+void config_complete_trustpoint(struct config_reading *reading, struct config *config, void *item);
+void config_complete_crypto_signaling(struct config_reading *reading, struct config *config,
+                                      void *item);
 void config_complete_line(struct config_reading *reading, struct config *config, void *item);
 void config_complete_ike_profile(struct config_reading *reading, struct config *config, void *item);
 void config_complete_ipsec_profile(struct config_reading *reading, struct config *config,

@@ -5,14 +5,16 @@
 
 #include "services/common/config_internal.h"
 
-#define ROOT(member)  offsetof(struct config, member)
-#define LINE(member)  offsetof(struct config_line, member)
-#define PEER(member)  offsetof(struct config_peer, member)
-#define IKE(member)   offsetof(struct config_ike_profile, member)
-#define IPSEC(member) offsetof(struct config_ipsec_profile, member)
-#define SLA(member)   offsetof(struct config_sla, member)
-#define TRACK(member) offsetof(struct config_track, member)
-#define ROUTE(member) offsetof(struct config_route, member)
+#define ROOT(member)   offsetof(struct config, member)
+#define LINE(member)   offsetof(struct config_line, member)
+#define TRUST(member)  offsetof(struct config_trustpoint, member)
+#define CRYPTO(member) offsetof(struct config_crypto_signaling, member)
+#define PEER(member)   offsetof(struct config_peer, member)
+#define IKE(member)    offsetof(struct config_ike_profile, member)
+#define IPSEC(member)  offsetof(struct config_ipsec_profile, member)
+#define SLA(member)    offsetof(struct config_sla, member)
+#define TRACK(member)  offsetof(struct config_track, member)
+#define ROUTE(member)  offsetof(struct config_route, member)
 
 #define OPTION(option_name, option_kind, member, ...)                                         \
 	{                                                                                     \
@@ -32,7 +34,43 @@ static const struct option_word log_levels[] = {
 };
 
 static const struct option_word transports[] = {
-	{"udp", TRANSPORT_UDP}, {"tcp", TRANSPORT_TCP}, {0}};
+	{"udp", TRANSPORT_UDP}, {"tcp", TRANSPORT_TCP}, {"tls", TRANSPORT_TLS}, {0}};
+
+static const struct option_word transports_or_system[] = {
+	{"system", TRANSPORT_SYSTEM},
+	{"udp", TRANSPORT_UDP},
+	{"tcp", TRANSPORT_TCP},
+	{"tls", TRANSPORT_TLS},
+	{0},
+};
+
+static const struct option_word urls[] = {
+	{"sip", URL_SIP}, {"sips", URL_SIPS}, {"tel", URL_TEL}, {0}};
+
+static const struct option_word urls_or_system[] = {
+	{"system", URL_SYSTEM}, {"sip", URL_SIP}, {"sips", URL_SIPS}, {"tel", URL_TEL}, {0}};
+
+static const struct option_word schemes[] = {{"sip", URL_SIP}, {"sips", URL_SIPS}, {0}};
+
+static const struct option_word carriers[] = {
+	{"generic", CARRIER_GENERIC}, {"ntt", CARRIER_NTT}, {"cisco", CARRIER_CISCO}, {0}};
+
+/* Booleans whose default is the carrier's. */
+static const struct option_word choices[] = {{"true", CHOICE_YES}, {"false", CHOICE_NO}, {0}};
+
+static const struct option_word contact_users[] = {
+	{"token", CONTACT_TOKEN}, {"number", CONTACT_NUMBER}, {0}};
+
+static const struct option_word caller_identities[] = {
+	{"asserted", CALLER_ASSERTED}, {"from", CALLER_FROM}, {0}};
+
+static const struct option_word reliables[] = {{"off", RELIABLE_OFF},
+                                               {"supported", RELIABLE_SUPPORTED},
+                                               {"required", RELIABLE_REQUIRED},
+                                               {0}};
+
+static const struct option_word revocations[] = {
+	{"none", REVOCATION_NONE}, {"crl", REVOCATION_CRL}, {0}};
 
 static const struct option_word peer_sources[] = {
 	{"exact", PEER_SOURCE_CONFIG_EXACT},
@@ -65,18 +103,72 @@ const struct config_option config_root_options[] = {
 	{0},
 };
 
+static const struct config_option trustpoint_options[] = {
+	OPTION("certificate-file", OPTION_TEXT, TRUST(certificate_file)),
+	OPTION("key-file", OPTION_TEXT, TRUST(key_file)),
+	OPTION("ca-file", OPTION_TEXT, TRUST(ca_file),
+               REQUIRED("the roots that sign the other side's certificates")),
+	OPTION("crl-file", OPTION_TEXT, TRUST(crl_file)),
+	OPTION("revocation-check", OPTION_WORD, TRUST(revocation), DEFAULT("none"),
+               WORDS(revocations)),
+	{0},
+};
+
+static const struct config_option crypto_signaling_options[] = {
+	OPTION("remote-address", OPTION_PREFIX, CRYPTO(remote_address)),
+	OPTION("trustpoint", OPTION_TRUSTPOINT, CRYPTO(trustpoint),
+               REQUIRED("the name of a trustpoint section")),
+	OPTION("strict-cipher", OPTION_BOOL, CRYPTO(is_strict_cipher), DEFAULT("false")),
+	OPTION("check-subject", OPTION_BOOL, CRYPTO(checks_subject), DEFAULT("true")),
+	OPTION("client-certificate", OPTION_BOOL, CRYPTO(asks_client), DEFAULT("true")),
+	{0},
+};
+
 static const struct config_option line_options[] = {
 	OPTION("wan-interface", OPTION_INTERFACE, LINE(wan_interface),
                REQUIRED("the interface through which the carrier is reached")),
 	OPTION("gateway", OPTION_ADDRESS, LINE(gateway)),
-	OPTION("registrar", OPTION_ADDRESS_PORT, LINE(registrar), DEFAULT_PORT(5060),
-               REQUIRED("address[:port] of the carrier's registrar and proxy")),
+	OPTION("carrier", OPTION_WORD, LINE(carrier), DEFAULT("generic"), WORDS(carriers)),
+	OPTION("registrar", OPTION_SERVER, LINE(registrar),
+               REQUIRED("address[:port] or name[:port] of the carrier's registrar and proxy, or "
+                        "dhcp")),
+	OPTION("secondary-registrar", OPTION_SERVER, LINE(secondary_registrar)),
+	OPTION("scheme", OPTION_WORD, LINE(scheme), DEFAULT("sip"), WORDS(schemes)),
 	OPTION("domain", OPTION_TEXT, LINE(domain)),
-	OPTION("transport", OPTION_WORD, LINE(transport), DEFAULT("udp"), WORDS(transports)),
+	OPTION("transport", OPTION_WORD_SET, LINE(transports), WORDS(transports)),
+	OPTION("session-transport", OPTION_WORD, LINE(session_transport), WORDS(transports)),
+	OPTION("registrar-transport", OPTION_WORD, LINE(registrar_transport), DEFAULT("system"),
+               WORDS(transports_or_system)),
+	OPTION("url", OPTION_WORD, LINE(url), DEFAULT("sip"), WORDS(urls)),
 	OPTION("user", OPTION_TEXT, LINE(user)),
 	OPTION("credentials-file", OPTION_TEXT, LINE(credentials_file)),
+	OPTION("allow-md5", OPTION_BOOL, LINE(allows_md5), DEFAULT("true")),
 	OPTION("expires", OPTION_UNSIGNED, LINE(expires_sec), DEFAULT("3600"), RANGE(60, 86400)),
+	OPTION("retry-invite", OPTION_UNSIGNED, LINE(retry_invite), DEFAULT("6"), RANGE(1, 10)),
+	OPTION("retry-register", OPTION_UNSIGNED, LINE(retry_register), DEFAULT("10"),
+               RANGE(1, 10)),
+	OPTION("register-retransmit", OPTION_UNSIGNED, LINE(register_retransmit_msec),
+               DEFAULT("500"), RANGE(100, 1000)),
 	OPTION("sip-port", OPTION_UINT16, LINE(sip_port), DEFAULT("5060"), RANGE(1, 65535)),
+	OPTION("tls-port", OPTION_UINT16, LINE(tls_port), DEFAULT("5061"), RANGE(1, 65535)),
+	OPTION("connection-aging", OPTION_UNSIGNED, LINE(connection_aging_sec), DEFAULT("300"),
+               RANGE(5, 86400)),
+	OPTION("rport", OPTION_WORD, LINE(uses_rport), WORDS(choices)),
+	OPTION("preferred-identity", OPTION_WORD, LINE(sends_preferred_identity), WORDS(choices)),
+	OPTION("called-party-id", OPTION_WORD, LINE(reads_called_party), WORDS(choices)),
+	OPTION("plain-fingerprint", OPTION_WORD, LINE(accepts_plain_fingerprint), WORDS(choices)),
+	OPTION("contact-user", OPTION_WORD, LINE(contact_user), WORDS(contact_users)),
+	OPTION("caller-identity", OPTION_WORD, LINE(caller_identity), DEFAULT("asserted"),
+               WORDS(caller_identities)),
+	OPTION("reliable-provisional", OPTION_WORD, LINE(reliable_provisional), WORDS(reliables)),
+	OPTION("country-code", OPTION_DIGITS, LINE(country_code), DEFAULT("81")),
+	OPTION("trunk-prefix", OPTION_DIGITS, LINE(trunk_prefix), DEFAULT("0")),
+	OPTION("maximum-calls", OPTION_UNSIGNED, LINE(maximum_calls), DEFAULT("0"),
+               RANGE(0, 10000)),
+	OPTION("guard-rate", OPTION_UNSIGNED, LINE(guard_rate), DEFAULT("100"), RANGE(1, 100000)),
+	OPTION("guard-burst", OPTION_UNSIGNED, LINE(guard_burst), DEFAULT("200"), RANGE(1, 100000)),
+	OPTION("maximum-half-open", OPTION_UNSIGNED, LINE(maximum_half_open), DEFAULT("50"),
+               RANGE(1, 10000)),
 	OPTION("wan-exclusive", OPTION_BOOL, LINE(is_wan_exclusive), DEFAULT("true")),
 	{0},
 };
@@ -93,6 +185,7 @@ static const struct config_option ike_profile_options[] = {
 	OPTION("dpd-retry", OPTION_UNSIGNED, IKE(dpd_retry_sec), DEFAULT("6"), RANGE(1, 600)),
 	OPTION("lifetime", OPTION_UNSIGNED, IKE(lifetime_sec), DEFAULT("86400"), RANGE(60, 604800)),
 	OPTION("psk-fingerprint", OPTION_BOOL, IKE(sends_psk_fingerprint), DEFAULT("true")),
+	OPTION("allow-sha1", OPTION_BOOL, IKE(allows_sha1), DEFAULT("false")),
 	{0},
 };
 
@@ -129,8 +222,14 @@ static const struct config_option peer_options[] = {
 	OPTION("minimum-bandwidth", OPTION_UNSIGNED, PEER(minimum_bandwidth_kbit),
                RANGE(1, 10000000)),
 	OPTION("fingerprint", OPTION_FINGERPRINT, 0),
-	OPTION("peer-source", OPTION_WORD, PEER(peer_source), DEFAULT("address"),
-               WORDS(peer_sources)),
+	OPTION("peer-source", OPTION_WORD, PEER(peer_source), WORDS(peer_sources)),
+	OPTION("session-transport", OPTION_WORD, PEER(session_transport), DEFAULT("system"),
+               WORDS(transports_or_system)),
+	OPTION("url", OPTION_WORD, PEER(url), DEFAULT("system"), WORDS(urls_or_system)),
+	OPTION("maximum-call", OPTION_UNSIGNED, PEER(maximum_call_sec), DEFAULT("0"),
+               RANGE(0, 31536000)),
+	OPTION("maximum-calls-per-hour", OPTION_UNSIGNED, PEER(maximum_calls_per_hour),
+               DEFAULT("0"), RANGE(0, 3600)),
 	OPTION("mtu", OPTION_UNSIGNED, PEER(mtu), DEFAULT("0"), RANGE(0, 9216)),
 	OPTION("ike-profile", OPTION_IKE_PROFILE, PEER(ike_profile)),
 	OPTION("ipsec-profile", OPTION_IPSEC_PROFILE, PEER(ipsec_profile)),
@@ -177,6 +276,10 @@ static const struct config_option route_options[] = {
 	}
 
 const struct config_section config_sections[] = {
+	SECTION("trustpoint", TITLE_TEXT, trustpoint_options, config_trustpoint, TRUST(name),
+                trustpoints, trustpoint_count, config_complete_trustpoint),
+	SECTION("crypto-signaling", TITLE_NONE, crypto_signaling_options, config_crypto_signaling,
+                0, crypto_signalings, crypto_signaling_count, config_complete_crypto_signaling),
 	SECTION("line", TITLE_DIGITS, line_options, config_line, LINE(number), lines, line_count,
                 config_complete_line),
 	SECTION("ike-profile", TITLE_TEXT, ike_profile_options, config_ike_profile, IKE(name),

@@ -42,6 +42,43 @@ static void print_fingerprint(FILE *stream, const struct config_peer *peer)
 	fputc('"', stream);
 }
 
+static void print_words(FILE *stream, const struct config_option *option, unsigned set)
+{
+	const char *separator = "{ ";
+
+	for (const struct option_word *word = option->words; word->text; word++) {
+		if (!(set & 1u << word->value))
+			continue;
+		fprintf(stream, "%s%s", separator, word->text);
+		separator = ", ";
+	}
+	fputs(" }", stream);
+}
+
+static void print_server(FILE *stream, const struct config_server *server)
+{
+	char text[ADDRESS_TEXT_SIZE];
+
+	switch (server->kind) {
+	case SERVER_ADDRESS:
+		fprintf(stream, "\"%s\"",
+		        server->port ? address_format_port(&server->address, text)
+		                     : address_format(&server->address, text));
+		break;
+	case SERVER_NAME:
+		fprintf(stream, "\"%s", server->name);
+		if (server->port)
+			fprintf(stream, ":%u", server->port);
+		fputc('"', stream);
+		break;
+	case SERVER_DHCP:
+		fputs("dhcp", stream);
+		break;
+	case SERVER_NONE:
+		break;
+	}
+}
+
 static bool is_set(const struct config_option *option, const void *item)
 {
 	const void *member = (const char *)item + option->offset;
@@ -51,12 +88,17 @@ static bool is_set(const struct config_option *option, const void *item)
 	case OPTION_ADDRESS_PORT:
 	case OPTION_PREFIX: /* its address comes first */
 		return ((const struct sockaddr_storage *)member)->ss_family != 0;
+	case OPTION_SERVER:
+		return ((const struct config_server *)member)->kind != SERVER_NONE;
+	case OPTION_WORD_SET:
+		return *(const unsigned *)member != 0;
 	case OPTION_FINGERPRINT:
 		return ((const struct config_peer *)item)->has_fingerprint;
 	case OPTION_TEXT:
 	case OPTION_DIGITS:
 	case OPTION_INTERFACE:
 	case OPTION_LINE:
+	case OPTION_TRUSTPOINT:
 	case OPTION_IKE_PROFILE:
 	case OPTION_IPSEC_PROFILE:
 	case OPTION_SLA:
@@ -102,6 +144,12 @@ static void print_value(FILE *stream, const struct config_option *option, const 
 			if (word->value == *(const int *)member)
 				fputs(word->text, stream);
 		break;
+	case OPTION_WORD_SET:
+		print_words(stream, option, *(const unsigned *)member);
+		break;
+	case OPTION_SERVER:
+		print_server(stream, member);
+		break;
 	case OPTION_ADDRESS:
 		fprintf(stream, "\"%s\"", address_format(member, text));
 		break;
@@ -123,6 +171,9 @@ static void print_value(FILE *stream, const struct config_option *option, const 
 		break;
 	case OPTION_LINE:
 		print_quoted(stream, (*(struct config_line *const *)member)->number);
+		break;
+	case OPTION_TRUSTPOINT:
+		print_quoted(stream, (*(struct config_trustpoint *const *)member)->name);
 		break;
 	case OPTION_IKE_PROFILE:
 		print_quoted(stream, (*(struct config_ike_profile *const *)member)->name);

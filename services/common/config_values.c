@@ -135,6 +135,16 @@ static bool read_word(const struct value_reading *value, int *member)
 	return refuse_word(value, known, count);
 }
 
+static bool read_word_into_set(const struct value_reading *value, unsigned *set)
+{
+	int word;
+
+	if (!read_word(value, &word))
+		return false;
+	*set |= 1u << word;
+	return true;
+}
+
 static int hexadecimal_digit(char c)
 {
 	return isdigit((unsigned char)c)    ? c - '0'
@@ -197,6 +207,7 @@ static const struct config_section *section_of(enum option_kind kind)
 		enum option_kind kind;
 		const char *section;
 	} sections[] = {{OPTION_LINE, "line"},
+	                {OPTION_TRUSTPOINT, "trustpoint"},
 	                {OPTION_IKE_PROFILE, "ike-profile"},
 	                {OPTION_IPSEC_PROFILE, "ipsec-profile"},
 	                {OPTION_SLA, "sla"},
@@ -266,6 +277,47 @@ static bool read_address(const struct value_reading *value, void *member)
 	}
 }
 
+/* A host name of RFC 1123 section 2.1, with at least one letter: what is all digits and dots is a mistyped address. */
+static bool is_host_name(const char *text, size_t length)
+{
+	bool has_letter = false;
+
+	for (size_t i = 0; i < length; i++) {
+		has_letter |= isalpha((unsigned char)text[i]) != 0;
+		if (!isalnum((unsigned char)text[i]) && text[i] != '-' && text[i] != '.')
+			return false;
+	}
+	return has_letter && length <= 253 && isalnum((unsigned char)text[0]) &&
+	       isalnum((unsigned char)text[length - 1]) && !memmem(text, length, "..", 2);
+}
+
+static bool read_server(const struct value_reading *value, struct config_server *server)
+{
+	size_t length = strcspn(value->text, ":");
+	const char *port = value->text[length] ? value->text + length + 1 : NULL;
+
+	if (strcmp(value->text, "dhcp") == 0) {
+		server->kind = SERVER_DHCP;
+		return true;
+	}
+	if (address_parse_port(value->text, 0, &server->address)) {
+		server->kind = SERVER_ADDRESS;
+		server->port = address_port(&server->address);
+		return true;
+	}
+	if (!is_host_name(value->text, length) ||
+	    (port && (strspn(port, "0123456789") != strlen(port) || strlen(port) > 5 ||
+	              atoi(port) < 1 || atoi(port) > UINT16_MAX)))
+		return refuse(value, "address[:port], name[:port] or dhcp");
+	server->kind = SERVER_NAME;
+	server->port = port ? (uint16_t)atoi(port) : 0;
+	free(server->name);
+	server->name = strndup(value->text, length);
+	if (!server->name)
+		config_error(value->reading, value->line, "out of memory");
+	return server->name != NULL;
+}
+
 bool config_set_option(struct config_reading *reading, const struct config *config,
                        const struct config_option *option, void *item, const char *text, int line)
 {
@@ -308,6 +360,10 @@ bool config_set_option(struct config_reading *reading, const struct config *conf
 		return true;
 	case OPTION_WORD:
 		return read_word(&value, member);
+	case OPTION_WORD_SET:
+		return read_word_into_set(&value, member);
+	case OPTION_SERVER:
+		return read_server(&value, member);
 	case OPTION_ADDRESS:
 	case OPTION_ADDRESS_PORT:
 	case OPTION_PREFIX:
@@ -315,6 +371,7 @@ bool config_set_option(struct config_reading *reading, const struct config *conf
 	case OPTION_FINGERPRINT:
 		return read_fingerprint(&value, item);
 	case OPTION_LINE:
+	case OPTION_TRUSTPOINT:
 	case OPTION_IKE_PROFILE:
 	case OPTION_IPSEC_PROFILE:
 	case OPTION_SLA:
@@ -336,6 +393,10 @@ void config_clear_options(const struct config_option *options, void *item)
 		case OPTION_INTERFACE:
 			free(*member);
 			*member = NULL;
+			break;
+		case OPTION_SERVER:
+			free(((struct config_server *)(void *)member)->name);
+			((struct config_server *)(void *)member)->name = NULL;
 			break;
 		default:
 			break;

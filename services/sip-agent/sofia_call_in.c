@@ -242,7 +242,7 @@ bool sofia_call_reopen_invite(struct sofia_call *call)
 		return false;
 	}
 	/* The connection died with the process: the response goes to the port of the Via (RFC 3261 section 18.2.2). */
-	if (line->config->transport == TRANSPORT_TCP)
+	if (line->config->session_transport == TRANSPORT_TCP)
 		msg_header_remove_param(sip->sip_via->v_common, "rport");
 	call->request_terms = sofia_session_terms(sip);
 	call->incoming = nta_incoming_create(line->agent, call->leg, message, sip,

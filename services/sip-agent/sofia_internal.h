@@ -26,6 +26,7 @@ struct sofia_call;
 #include "services/sip-agent/dialog_store.h"
 #include "services/sip-agent/digest.h"
 #include "services/sip-agent/registration_core.h"
+#include "services/sip-agent/server_list.h"
 #include "services/sip-agent/session_timer.h"
 #include "services/sip-agent/sofia.h"
 #include "services/sip-agent/sofia_loop.h"
@@ -96,7 +97,8 @@ struct sofia_line {
 	char contact_user[SOFIA_TOKEN_SIZE];
 	char contact[SOFIA_URI_SIZE];   /* "<sip:...>" */
 	char identity[SOFIA_URI_SIZE];  /* "<sip:NUMBER@DOMAIN>" */
-	char registrar[SOFIA_URI_SIZE]; /* "sip:ADDRESS:PORT", of the next hop of everything */
+	struct server_list servers;     /* the current one is the next hop of everything */
+	char registrar[SOFIA_URI_SIZE]; /* its URI, "sip:ADDRESS:PORT"; "sip:" while there is none */
 	char call_id[CALL_ID_SIZE];     /* the same for all REGISTERs of this start */
 	struct registration_core core;
 	nta_leg_t *leg;
@@ -164,6 +166,8 @@ void sofia_line_close(struct sofia_line *line);
  * registration is forgotten.
  */
 void sofia_line_move(struct sofia_line *line, struct in_addr address);
+/* To be called after each change of line->servers: brings what is derived from the current one up to date. */
+void sofia_line_note_server(struct sofia_line *line);
 bool sofia_line_is_registrar(const struct sofia_line *line, const su_sockaddr_t *source);
 /*
  * For a final response that nobody sent, made up by the stack: what happened ("cannot be

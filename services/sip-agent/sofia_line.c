@@ -37,9 +37,34 @@ const char *sofia_local_failure(const sip_t *sip)
 	return sip && sip->sip_status->st_status == 408 ? "does not answer" : "cannot be reached";
 }
 
-static const char *domain_of(const struct config_line *config, char text[ADDRESS_TEXT_SIZE])
+/* The server that the configuration names by its address. */
+static size_t configured_server(const struct config_line *config,
+                                const struct config_server *configured, bool is_secondary,
+                                struct sip_server *server)
 {
-	return config->domain ? config->domain : address_format(&config->registrar, text);
+	if (configured->kind != SERVER_ADDRESS)
+		return 0;
+	*server = (struct sip_server){
+		.address = configured->address,
+		.transport = config->registrar_transport ? config->registrar_transport
+	                                                 : config->session_transport,
+		.origin = SERVER_CONFIGURED,
+		.is_secondary = is_secondary,
+	};
+	if (!configured->port)
+		address_set_port(&server->address,
+		                 server->transport == TRANSPORT_TLS ? 5061 : 5060);
+	return 1;
+}
+
+void sofia_line_note_server(struct sofia_line *line)
+{
+	const struct sip_server *server = server_list_current(&line->servers);
+
+	if (server)
+		sip_server_print_uri(server, line->registrar, sizeof(line->registrar));
+	else
+		snprintf(line->registrar, sizeof(line->registrar), "sip:");
 }
 
 static void name_identity_file(const struct sofia_line *line, char path[PATH_MAX])
@@ -95,16 +120,17 @@ static void read_identity(struct sofia_line *line)
 
 bool sofia_line_init(struct sofia_line *line, struct sofia *sofia, const struct config_line *config)
 {
-	char domain[ADDRESS_TEXT_SIZE], registrar[ADDRESS_TEXT_SIZE];
+	struct sip_server servers[2];
+	size_t count = configured_server(config, &config->registrar, false, servers);
 
 	line->sofia = sofia;
 	line->config = config;
 	read_identity(line);
 	snprintf(line->identity, sizeof(line->identity), "<sip:%s@%s>", config->number,
-	         domain_of(config, domain));
-	snprintf(line->registrar, sizeof(line->registrar), "sip:%s%s",
-	         address_format_port(&config->registrar, registrar),
-	         config->transport == TRANSPORT_TCP ? ";transport=tcp" : "");
+	         config->domain ? config->domain : "invalid");
+	count += configured_server(config, &config->secondary_registrar, true, servers + count);
+	server_list_set(&line->servers, servers, count);
+	sofia_line_note_server(line);
 	const struct registration_limits limits = {
 		.answer_msec = sofia->config->timer_msec[TIMER_REGISTER],
 		.retry_msec = sofia->config->timer_msec[TIMER_REGISTER_RETRY],
@@ -154,7 +180,7 @@ bool sofia_line_open(struct sofia_line *line)
 	snprintf(url, sizeof(url), "sip:%s:%u", host, line->config->sip_port);
 	snprintf(line->contact, sizeof(line->contact), "<sip:%s@%s:%u%s>", line->contact_user, host,
 	         line->config->sip_port,
-	         line->config->transport == TRANSPORT_TCP ? ";transport=tcp" : "");
+	         line->config->session_transport == TRANSPORT_TCP ? ";transport=tcp" : "");
 	line->agent = nta_agent_create(
 		sofia_loop_root(line->sofia->loop), (url_string_t *)url, receive, line,
 		/* a 2xx and its ACK belong to us, not to a proxy */
@@ -211,7 +237,7 @@ bool sofia_line_is_registrar(const struct sofia_line *line, const su_sockaddr_t 
 	if (!source || source->su_family != AF_INET)
 		return false;
 	memcpy(&address, &source->su_sin, sizeof(source->su_sin));
-	return address_is_equal(&address, &line->config->registrar);
+	return server_list_has_address(&line->servers, &address);
 }
 
 /* Answers a request without keeping a transaction. */

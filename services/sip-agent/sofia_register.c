@@ -14,6 +14,7 @@ static void handle(struct sofia_line *line, enum registration_event event, unsig
 struct registration_report sofia_register_view(const struct sofia_line *line)
 {
 	const struct registration_core *core = &line->core;
+	const struct sip_server *server = server_list_current(&line->servers);
 
 	return (struct registration_report){
 		.local_number = line->config->number,
@@ -22,7 +23,7 @@ struct registration_report sofia_register_view(const struct sofia_line *line)
 		.is_registered = registration_core_is_registered(core),
 		.address = line->address,
 		.registrar = line->registrar + strlen("sip:"),
-		.transport = line->config->transport == TRANSPORT_TCP ? "TCP" : "UDP",
+		.transport = server ? sip_transport_name(server->transport) : "",
 		.call_id = line->call_id,
 		.granted_sec = registration_core_is_registered(core) ? core->granted_sec : 0,
 		.expires_at_usec = core->expires_at_usec,

@@ -118,8 +118,9 @@ static void test_good(void **state)
 	assert_int_equal(config->first_session_port, 50000);
 	assert_int_equal(config->last_session_port, 50999);
 	assert_int_equal(config->timer_msec[TIMER_HOLDDOWN], 30000);
-	assert_string_equal(address_format_port(&config->lines[0].registrar, text),
-	                    "198.51.100.5:5060");
+	assert_int_equal(config->lines[0].registrar.kind, SERVER_ADDRESS);
+	assert_string_equal(address_format(&config->lines[0].registrar.address, text),
+	                    "198.51.100.5");
 	assert_string_equal(config->lines[0].domain, "198.51.100.5");
 	assert_string_equal(config->lines[0].user, "0388881001");
 	assert_int_equal(strlen(config->digest), 64);
@@ -167,9 +168,15 @@ static const struct {
          "16 error: a route through a tunnel"},
 	{"route {", "route { destination = \"10.2.0.0/24\" tunnel = \"vsip2\" }\nroute {",
          "17 error: route to 10.2.0.0/24 has the same metric"},
-	{"198.51.100.5", "sip.example", "5 error: registrar = \"sip.example\": expected address"},
+	{"198.51.100.5", "sip..example", "5 error: registrar = \"sip..example\": expected address"},
+	{"198.51.100.5", "198.51.100", "5 error: registrar = \"198.51.100\": expected address"},
 	{"198.51.100.5", "198.51.100.5:99999", "5 error: registrar = \"198.51.100.5:99999\""},
-	{"\"198.51.100.5\"", "\"198.51.100.5\" transport = tls", "expected udp or tcp"},
+	{"\"198.51.100.5\"", "\"198.51.100.5\" transport = sctp", "expected udp, tcp or tls"},
+	{"\"198.51.100.5\"", "\"198.51.100.5\" transport = { udp, tls }",
+         "3 error: TLS needs a crypto-signaling"},
+	{"\"198.51.100.5\"", "\"198.51.100.5\" transport = udp session-transport = tcp",
+         "3 error: session-transport = tcp is not among transport"},
+	{"\"198.51.100.5\"", "\"198.51.100.5\" url = sips", "3 error: url = sips needs"},
 	{"line \"0388881001\"", "line \"03-8888\"",
          "3 error: line = \"03-8888\": expected a number"},
 	{"peer \"0388882001\"", "peer \"0388881001\"", "11 error: peer \"0388881001\" is our own"},
@@ -270,7 +277,7 @@ static void test_several_errors(void **state)
 
 	(void)state;
 	assert_null(load("tunnel-source = \"x\"\n"
-	                 "line \"1\" { registrar = \"y\" wan-interface = \"wan0\" }\n"
+	                 "line \"1\" { registrar = \"y..\" wan-interface = \"wan0\" }\n"
 	                 "sla 1 { }\n",
 	                 &findings));
 	assert_int_equal(findings.errors, 3);
@@ -307,8 +314,8 @@ static void test_more_values(void **state)
 	config = load("line \"1\" { wan-interface = \"w\" registrar = \"[2001:db8::5]:5070\" }",
 	              &findings);
 	assert_non_null(config);
-	assert_int_equal(config->lines[0].registrar.ss_family, AF_INET6);
-	assert_int_equal(address_port(&config->lines[0].registrar), 5070);
+	assert_int_equal(config->lines[0].registrar.address.ss_family, AF_INET6);
+	assert_int_equal(address_port(&config->lines[0].registrar.address), 5070);
 	config_free(config);
 }
 
