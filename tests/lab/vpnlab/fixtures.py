@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures and hooks of every test that starts a lab. Whoever starts one gets it checked and removed, also after a failure."""
+
+import os
+import random
+
+import pytest
+
+from .capture import classify_wan
+from .checks import routes, wait_clean
+from .lab import Lab
+from .namespaces import sweep
+
+LONG = bool(os.environ.get("VPNSIP_LONG"))
+SEED = int(os.environ.get("VPNSIP_SEED", random.randrange(1 << 31)))
+DESCRIPTOR_SLACK = 4  # descriptors that a service may open once, lazily
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: runs for minutes; spread over the workers first")
+
+
+def pytest_report_header():
+    return f"lab: VPNSIP_SEED={SEED}{' VPNSIP_LONG=1' if LONG else ''}"
+
+
+def pytest_collection_modifyitems(items):
+    """Slow tests first: with several workers the short ones fill the gaps."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call":
+        item.failed = outcome.get_result().failed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def orphans():
+    sweep()
+
+
+@pytest.fixture
+def seeded(request):
+    """A random generator that VPNSIP_SEED repeats."""
+    print(f"VPNSIP_SEED={SEED}")
+    return random.Random(f"{SEED} {request.node.name}")
+
+
+@pytest.fixture
+def make_lab(request):
+    """make_lab(a=Settings(...), b=..., primary=False) starts a lab; afterwards nothing may be left of it.
+
+    A test sets lab.may_leak before it takes the guards away on purpose.
+    """
+    labs = []
+
+    def make(primary=False, **options):
+        lab = Lab(**options)
+        labs.append(lab)
+        lab.may_leak = False
+        lab.start(primary)
+        lab.descriptors = {name: router.descriptors() for name, router in lab.routers.items()}
+        lab.routes = {name: routes(router.space) for name, router in lab.routers.items()}
+        return lab
+
+    yield make
+    problems = []
+    for lab in labs:
+        try:
+            if not getattr(request.node, "failed", False):
+                problems += finish(lab)
+            else:
+                print_logs(lab)
+        except AssertionError as failure:
+            problems.append(str(failure))
+            print_logs(lab)
+        finally:
+            lab.close()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def lab(make_lab):
+    """A lab of default routers, the primary network dead, both lines registered."""
+    return make_lab()
+
+
+def finish(lab):
+    """Ends what is up, then looks for anything that a session left behind."""
+    living = [router for router in lab.routers.values() if all(process.running() for process in router.processes.values())]
+    for router in living:
+        router.cli("hangup", router.peer.number, check=False)
+    if len(living) == len(lab.routers):
+        wait_clean(lab)
+    problems = []
+    for router in living:
+        before, after = lab.routes[router.site.name], routes(router.space)
+        problems += [f"router {router.site.name}: route or rule {line} was not there before" for line in after if line not in before]
+        problems += [f"router {router.site.name}: route or rule {line} is gone" for line in before if line not in after]
+    for name, router in lab.routers.items():
+        for service, count in router.descriptors().items():
+            before = lab.descriptors.get(name, {}).get(service, count)
+            if count > before + DESCRIPTOR_SLACK:
+                problems.append(f"router {name}: {service} had {before} descriptors, now {count}")
+    for name, capture in lab.wan.items():
+        classes, clear = classify_wan(capture.stop())
+        if clear and not lab.may_leak:
+            problems.append(f"clear packets on the WAN of {name} ({dict(classes)}):\n" + "\n".join(map(str, clear[:10])))
+    return problems
+
+
+def print_logs(lab):
+    for router in lab.routers.values():
+        for name, process in router.processes.items():
+            print(f"----- router {router.site.name} {name} ({'running' if process.running() else 'ended'})")
+            print(process.log.read_text()[-4000:])
+    if lab.carrier.process:
+        print("----- carrier\n" + lab.carrier.process.log.read_text()[-2000:])
