@@ -33,7 +33,7 @@ struct pending_step {
 struct session_timers {
 	struct coordinator *coordinator;
 	struct session *session;
-	struct bus_timer *state, *probe;
+	struct bus_timer *state, *probe, *call;
 };
 
 struct line_timer {
@@ -113,6 +113,10 @@ void watch_look_again(struct coordinator *coordinator, Vpnsip__Service service);
 
 /* describe.c */
 void describe(void *context, struct bus_description *description);
+
+/* show_admission.c */
+/** Answers GetCallAdmission. */
+void show_admission(const struct core *core, struct bus_request *request);
 
 /* main.c */
 /** Answers ShutDown when nothing is left and nothing owed. */

@@ -9,7 +9,15 @@
 #include "services/common/log.h"
 #include "services/coordinator/offer.h"
 
-#define HOUR_USEC 3600000000ull
+static int open_windows(struct core *core)
+{
+	int result = call_window_open(&core->calls, core->config->maximum_calls_per_hour);
+
+	for (size_t i = 0; i < core->session_count && result == 0; i++)
+		result = call_window_open(&core->sessions[i].calls,
+		                          core->config->peers[i].maximum_calls_per_hour);
+	return result;
+}
 
 struct core *core_create(const struct config *config, const struct coordinator_port *port)
 {
@@ -26,7 +34,7 @@ struct core *core_create(const struct config *config, const struct coordinator_p
 	                        sizeof(*core->sessions));
 	core->holdings = calloc(core->session_count ? core->session_count : 1,
 	                        sizeof(*core->holdings));
-	if (!core->lines || !core->sessions || !core->holdings) {
+	if (!core->lines || !core->sessions || !core->holdings || open_windows(core) != 0) {
 		core_destroy(core);
 		return NULL;
 	}
@@ -54,6 +62,9 @@ void core_destroy(struct core *core)
 {
 	if (!core)
 		return;
+	for (size_t i = 0; core->sessions && i < core->session_count; i++)
+		call_window_close(&core->sessions[i].calls);
+	call_window_close(&core->calls);
 	free(core->lines);
 	free(core->sessions);
 	free(core->holdings);
@@ -76,33 +87,9 @@ struct session *core_session_by_number(struct core *core, const char *remote_num
 	return NULL;
 }
 
-static size_t count_busy_sessions(const struct core *core)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < core->session_count; i++)
-		count += core->sessions[i].attempt != 0;
-	return count;
-}
-
-bool core_is_crowded(const struct core *core)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < core->session_count; i++) {
-		enum session_state state = core->sessions[i].state;
-
-		count += state == SESSION_CALLING || state == SESSION_RINGING ||
-		         state == SESSION_NEGOTIATING;
-	}
-	return count >= core->config->maximum_setups;
-}
-
 const char *core_call_refusal(struct core *core, const struct session *session)
 {
-	const struct coordinator_port *port = core->port;
-	uint64_t now_usec = port->mono_usec(port->context);
-	unsigned limit = core->config->maximum_calls_per_hour;
+	enum admission_guard guard;
 
 	if (core->is_shutting_down)
 		return "shutting down";
@@ -115,25 +102,9 @@ const char *core_call_refusal(struct core *core, const struct session *session)
 	if (session->line->state != LINE_STATE_REGISTERED)
 		return session->line->cause[0] ? session->line->cause
 		                               : "the line is not registered";
-	if (count_busy_sessions(core) >= core->config->maximum_sessions)
-		return "the maximum number of sessions is reached";
-	if (limit && limit < CALLS_REMEMBERED && core->call_count >= limit &&
-	    now_usec - core->call_times_usec[(core->call_count - limit) % CALLS_REMEMBERED] <
-	            HOUR_USEC)
-		return "the maximum number of calls per hour is reached";
-	if (core_is_crowded(core)) {
-		core->counters.triggers_shed++;
-		return "too many sessions are being set up";
-	}
-	return NULL;
-}
-
-void core_count_call(struct core *core)
-{
-	const struct coordinator_port *port = core->port;
-
-	core->call_times_usec[core->call_count++ % CALLS_REMEMBERED] =
-		port->mono_usec(port->context);
+	guard = admission_bars_call(session);
+	core->counters.triggers_shed += guard == GUARD_SETUPS;
+	return guard == GUARD_COUNT ? NULL : admission_guards[guard].cause;
 }
 
 void core_step_finished(struct core *core, struct session *session, uint64_t attempt,
@@ -316,6 +287,12 @@ void core_session_timeout(struct core *core, struct session *session, bool is_pr
 	session_handle(session, &event);
 }
 
+void core_call_timeout(struct core *core, struct session *session)
+{
+	(void)core;
+	admission_call_timeout(session);
+}
+
 void core_line_timeout(struct core *core, struct line *line)
 {
 	(void)core;
@@ -335,8 +312,10 @@ const char *core_operator_call(struct core *core, const char *remote_number)
 	if (session->state != SESSION_READY && session->state != SESSION_HOLDDOWN)
 		return "the session is in use already";
 	refusal = core_call_refusal(core, session);
-	if (refusal)
+	if (refusal) {
+		admission_refused(session, refusal);
 		return refusal;
+	}
 	session_handle(session, &event);
 	/* Without an attempt number nothing has begun. */
 	return session->attempt ? NULL : session->cause;

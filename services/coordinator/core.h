@@ -7,8 +7,6 @@
 #include "services/coordinator/line.h"
 #include "services/coordinator/session.h"
 
-#define CALLS_REMEMBERED 1024
-
 /** Since the start. */
 struct core_counters {
 	uint64_t calls_placed, calls_answered;
@@ -39,8 +37,8 @@ struct core {
 	size_t resumed;           /* where to look for the next session that wants a new IKE_SA */
 	char refusal[CAUSE_SIZE]; /* what core_call_refusal() returned */
 	struct core_counters counters;
-	uint64_t call_times_usec[CALLS_REMEMBERED]; /* ring of own calls, for the hourly limit */
-	size_t call_count;
+	struct call_window calls; /* own ones */
+	struct admission_tally tallies[GUARD_COUNT];
 };
 
 struct core *core_create(const struct config *config, const struct coordinator_port *port);
@@ -103,6 +101,8 @@ void core_registration_changed(struct core *core, const char *local_number,
 
 /** The state timer or the probe timer of a session ran out. */
 void core_session_timeout(struct core *core, struct session *session, bool is_probe);
+/** The timer of the call's length ran out. */
+void core_call_timeout(struct core *core, struct session *session);
 void core_line_timeout(struct core *core, struct line *line);
 
 /** Operator orders. NULL when carried out, else why not. */
@@ -121,12 +121,6 @@ struct session *core_session_by_number(struct core *core, const char *remote_num
 
 /** Why no own call may be placed now (not registered, too many), or NULL. */
 const char *core_call_refusal(struct core *core, const struct session *session);
-
-/** `maximum-setups` sessions are on their way up: new ones are shed, lest those under way all miss their timers. */
-bool core_is_crowded(const struct core *core);
-
-/** Remembers an own call for the hourly limit. */
-void core_count_call(struct core *core);
 
 /** Removes what the other services hold under the session's tunnel for other attempts than its own. */
 void core_disown_strays(struct session *session);

@@ -119,6 +119,7 @@ static void hold_call(struct held_call *call, const struct call_report *report)
 	call->status = report->status;
 	call->is_restored = report->is_restored;
 	call->started_wall_usec = report->started_wall_usec;
+	call->answered_wall_usec = report->answered_wall_usec;
 	if (report->local) {
 		call->has_local = true;
 		call->local = *report->local;

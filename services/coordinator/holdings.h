@@ -29,7 +29,7 @@ struct held_call {
 	bool is_restored; /* sip-agent was restarted during the call */
 	bool has_local, has_remote;
 	struct media local, remote;
-	uint64_t started_wall_usec;
+	uint64_t started_wall_usec, answered_wall_usec;
 };
 
 /** Attempts are 0 where nothing is held. */

@@ -7,6 +7,7 @@
 
 #include "coordinator.pb-c.h"
 #include "services/common/config.h"
+#include "services/coordinator/admission.h"
 #include "sip_agent.pb-c.h"
 
 struct core;
@@ -43,6 +44,7 @@ struct line {
 	struct sockaddr_storage contact;
 	char cause[256];
 	uint32_t ignored_events;
+	struct admission_tally refused_calls; /* by GUARD_LINE_CALLS */
 };
 
 struct line_state_description {

@@ -70,6 +70,13 @@ static void port_start_timer(void *context, struct session *session, bool is_pro
 	set_timer(is_probe ? timers->probe : timers->state, msec);
 }
 
+static void port_start_call_timer(void *context, struct session *session, uint64_t msec)
+{
+	struct coordinator *coordinator = context;
+
+	set_timer(coordinator->session_timers[session - session->core->sessions].call, msec);
+}
+
 static void port_start_pace_timer(void *context, uint64_t msec)
 {
 	set_timer(((struct coordinator *)context)->pace_timer, msec);
@@ -164,6 +171,13 @@ static void probe_timer_fired(void *context)
 	core_session_timeout(timers->coordinator->core, timers->session, true);
 }
 
+static void call_timer_fired(void *context)
+{
+	struct session_timers *timers = context;
+
+	core_call_timeout(timers->coordinator->core, timers->session);
+}
+
 static void line_timer_fired(void *context)
 {
 	struct line_timer *timer = context;
@@ -209,7 +223,8 @@ static int create_timers(struct coordinator *coordinator, const struct config *c
 		timers->coordinator = coordinator;
 		timers->state = bus_timer_new(bus, "session", state_timer_fired, timers);
 		timers->probe = bus_timer_new(bus, "probe", probe_timer_fired, timers);
-		is_complete = timers->state && timers->probe;
+		timers->call = bus_timer_new(bus, "call", call_timer_fired, timers);
+		is_complete = timers->state && timers->probe && timers->call;
 	}
 	for (size_t i = 0; is_complete && i < config->line_count; i++) {
 		struct line_timer *timer = &coordinator->line_timers[i];
@@ -240,6 +255,7 @@ static void stop(struct service_context *service)
 	for (size_t i = 0; coordinator->session_timers && i < service->config->peer_count; i++) {
 		bus_timer_free(coordinator->session_timers[i].state);
 		bus_timer_free(coordinator->session_timers[i].probe);
+		bus_timer_free(coordinator->session_timers[i].call);
 	}
 	for (size_t i = 0; coordinator->line_timers && i < service->config->line_count; i++)
 		bus_timer_free(coordinator->line_timers[i].timer);
@@ -272,6 +288,7 @@ static int start(struct service_context *service)
 		.look_again = port_look_again,
 		.register_line = port_register_line,
 		.start_timer = port_start_timer,
+		.start_call_timer = port_start_call_timer,
 		.start_pace_timer = port_start_pace_timer,
 		.start_line_timer = port_start_line_timer,
 		.session_changed = port_session_changed,
@@ -337,6 +354,9 @@ static void handle_request(void *context, struct bus_request *request,
 		break;
 	case VPNSIP__ENVELOPE__BODY_GET_CALL_RECORDS:
 		records_answer(coordinator->records, request, order->get_call_records);
+		break;
+	case VPNSIP__ENVELOPE__BODY_GET_CALL_ADMISSION:
+		show_admission(core, request);
 		break;
 	case VPNSIP__ENVELOPE__BODY_SHUT_DOWN:
 		shut_down(coordinator, request);

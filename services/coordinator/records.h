@@ -47,9 +47,9 @@ void records_refused(struct records *records, uint64_t attempt);
 
 /** Calls `restored` for each hold-down as it stood last. */
 void records_give_holddowns(struct records *records, records_holddown_fn *restored, void *context);
+typedef void records_call_fn(void *context, const char *tunnel, uint64_t age_usec);
 /** Calls `restored` with the age of each own call of the last hour, the oldest first. */
-void records_give_recent_calls(struct records *records,
-                               void (*restored)(void *context, uint64_t age_usec), void *context);
+void records_give_recent_calls(struct records *records, records_call_fn *restored, void *context);
 /** The greatest attempt there is; 0 without any. */
 uint64_t records_last_attempt(struct records *records);
 

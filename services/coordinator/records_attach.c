@@ -31,9 +31,9 @@ static void restore_holddown(void *context, const struct record_holddown *holddo
 	                      remaining_usec / 1000, holddown->cause);
 }
 
-static void restore_call(void *context, uint64_t age_usec)
+static void restore_call(void *context, const char *tunnel, uint64_t age_usec)
 {
-	core_restore_call(((struct coordinator *)context)->core, age_usec);
+	core_restore_call(((struct coordinator *)context)->core, tunnel, age_usec);
 }
 
 /* An attempt's number is its record's for ever, also when the file of the numbers was lost. */

@@ -17,7 +17,7 @@ void records_give_holddowns(struct records *records, records_holddown_fn *restor
 }
 
 struct recent {
-	void (*restored)(void *context, uint64_t age_usec);
+	records_call_fn *restored;
 	void *context;
 	uint64_t now_usec;
 };
@@ -27,12 +27,12 @@ static bool give_age(void *context, const struct record *record)
 	const struct recent *recent = context;
 
 	if (record->started_at_usec <= recent->now_usec)
-		recent->restored(recent->context, recent->now_usec - record->started_at_usec);
+		recent->restored(recent->context, record->tunnel,
+		                 recent->now_usec - record->started_at_usec);
 	return true;
 }
 
-void records_give_recent_calls(struct records *records,
-                               void (*restored)(void *context, uint64_t age_usec), void *context)
+void records_give_recent_calls(struct records *records, records_call_fn *restored, void *context)
 {
 	struct recent recent = {restored, context, 0};
 

@@ -27,6 +27,7 @@ static void call_changed(struct coordinator *coordinator, const Vpnsip__CallChan
 		.is_restored = call->is_restored,
 		.is_event = is_event,
 		.started_wall_usec = call->started_at_usec,
+		.answered_wall_usec = call->answered_at_usec,
 		.sip_status = call->sip_status,
 		.retry_after_sec = call->retry_after_sec,
 		.ended_by = call->ended_by,

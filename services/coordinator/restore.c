@@ -10,19 +10,27 @@ void core_bar_calls(struct core *core, const char *why)
 	core->calls_barred = why;
 }
 
-void core_restore_call(struct core *core, uint64_t age_usec)
+void core_restore_call(struct core *core, const char *tunnel, uint64_t age_usec)
 {
 	const struct coordinator_port *port = core->port;
+	struct session *session = core_session_by_tunnel(core, tunnel);
+	uint64_t placed_usec = port->mono_usec(port->context) - age_usec;
 
-	/* Before the machine was started the monotonic clock goes below 0: differences stay right. */
-	core->call_times_usec[core->call_count++ % CALLS_REMEMBERED] =
-		port->mono_usec(port->context) - age_usec;
+	if (session)
+		admission_call_placed(session, placed_usec);
+	else /* of a peer that is gone, but it cost money */
+		call_window_add(&core->calls, placed_usec);
 }
 
-/* A clock that was set back may not hold a session down for longer than it was going to be. */
-static uint64_t longest_holddown_msec(const struct core *core)
+/* Each failure doubled it. */
+static unsigned failures_until(const struct core *core, unsigned next_msec)
 {
-	return core->config->timer_msec[TIMER_HOLDDOWN_MAXIMUM];
+	unsigned failures = 0;
+
+	for (unsigned msec = core->config->timer_msec[TIMER_HOLDDOWN]; msec && msec < next_msec;
+	     msec *= 2)
+		failures++;
+	return failures;
 }
 
 bool session_resume_holddown(struct session *session)
@@ -52,8 +60,11 @@ void core_restore_holddown(struct core *core, const char *tunnel, unsigned next_
 	if (!session || session->attempt || session->state == SESSION_HOLDDOWN)
 		return;
 	session->holddown_msec = next_msec;
-	if (remaining_msec > longest_holddown_msec(core))
-		remaining_msec = longest_holddown_msec(core);
+	session->failures = failures_until(core, next_msec);
+	/* A clock that was set back may not hold a session down for longer than it was going to be. */
+	if (remaining_msec > admission_longest_pause_msec(core))
+		remaining_msec = admission_longest_pause_msec(core);
+	session->pause_msec = (unsigned)remaining_msec;
 	if (!remaining_msec)
 		return;
 	session->holddown_until_usec = port->mono_usec(port->context) + remaining_msec * 1000;

@@ -8,8 +8,8 @@
 /** No own call is placed, also not one that is being prepared, until this is called with NULL. `why` must stay valid. */
 void core_bar_calls(struct core *core, const char *why);
 
-/** An own call of the last hour, for the hourly limit; the oldest first. */
-void core_restore_call(struct core *core, uint64_t age_usec);
+/** An own call of the last hour, for the hourly limits; the oldest first. */
+void core_restore_call(struct core *core, const char *tunnel, uint64_t age_usec);
 
 /**
  * A hold-down of before the restart goes on, and doubles on: at once when the session rests, else when it is known that it has

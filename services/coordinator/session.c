@@ -17,7 +17,7 @@
 /* While the session is shown as up. */
 #define EVENTS_RUNNING                                                                           \
 	(EVENTS_CROSSING | BIT(EVENT_IKE_DOWN) | BIT(EVENT_TUNNEL_IDLE) | BIT(EVENT_PEER_DEAD) | \
-	 BIT(EVENT_COMPARED) | BIT(EVENT_UNWATCHED))
+	 BIT(EVENT_COMPARED) | BIT(EVENT_UNWATCHED) | BIT(EVENT_CALL_TOO_LONG))
 /* sip-agent keeps an answered call over its own death; nothing else that is on its way up survives one. */
 #define NEEDS_IN_CALL (OWNERS & ~BIT(VPNSIP__SERVICE__SIP_AGENT))
 
@@ -76,7 +76,8 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
 			.status = VPNSIP__SESSION_STATUS__NEGOTIATING_IKE,
 			.accepts = EVENTS_STEP | EVENTS_ENDING | EVENTS_CROSSING |
                                    BIT(EVENT_CALL_CONFIRMED) | BIT(EVENT_IKE_UP) |
-                                   BIT(EVENT_IKE_DOWN) | BIT(EVENT_SERVICE_LOST),
+                                   BIT(EVENT_IKE_DOWN) | BIT(EVENT_SERVICE_LOST) |
+                                   BIT(EVENT_CALL_TOO_LONG),
 			.needs = NEEDS_IN_CALL,
 			.may_become = BIT(SESSION_ESTABLISHED) | STATES_RELEASING,
 			.timer = TIMER_IKE,
@@ -154,7 +155,7 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
 			.status = VPNSIP__SESSION_STATUS__SESSION_UP,
 			.accepts = EVENTS_STEP | EVENTS_ENDING | BIT(EVENT_CALL_OFFERED) |
                                    BIT(EVENT_TUNNEL_IDLE) | BIT(EVENT_PEER_DEAD) |
-                                   BIT(EVENT_UNWATCHED),
+                                   BIT(EVENT_UNWATCHED) | BIT(EVENT_CALL_TOO_LONG),
 			.may_become = STATES_RELEASING,
 			.timer = -1,
 			.limit_msec = BYE_LIMIT_MSEC,
@@ -187,6 +188,7 @@ const char *session_event_name(enum session_event_type type)
 		[EVENT_COMPARED] = "compared",
 		[EVENT_SERVICE_LOST] = "service-lost",
 		[EVENT_UNWATCHED] = "unwatched",
+		[EVENT_CALL_TOO_LONG] = "call-too-long",
 	};
 
 	return names[type];
@@ -320,6 +322,7 @@ static void session_forget_attempt(struct session *session)
 	session->is_acknowledged = false;
 	session->reject_status = 0;
 	session->retry_after_sec = 0;
+	session->failed_status = 0;
 	session->probe_sent_usec = 0;
 	session->is_glare = false;
 	session->is_ike_pending = false;
@@ -435,6 +438,7 @@ void session_release(struct session *session, bool holds_down, const char *forma
 	}
 	session->probe_sent_usec = 0;
 	port->start_timer(port->context, session, true, 0);
+	admission_call_ended(session);
 
 	/* The bill first; and the other side shall see the BYE before the end of the IKE_SA. */
 	session_end_call(session);

@@ -14,6 +14,7 @@
 #include "ike_agent.pb-c.h"
 #include "service.pb-c.h"
 #include "services/common/config.h"
+#include "services/coordinator/admission.h"
 #include "sip_agent.pb-c.h"
 
 struct core;
@@ -95,6 +96,7 @@ enum session_event_type {
 	EVENT_COMPARED,      /* a snapshot was compared with the session: `held` and `missing` */
 	EVENT_SERVICE_LOST,  /* a service that the state needs went away or fell silent */
 	EVENT_UNWATCHED,     /* tunnel-agent is away for too long: nobody sees an idle tunnel */
+	EVENT_CALL_TOO_LONG, /* maximum-call */
 	SESSION_EVENT_COUNT
 };
 
@@ -126,7 +128,7 @@ struct call_report {
 	const char *tunnel;        /* NULL or "" while no session has it */
 	bool is_restored;          /* sip-agent was restarted during the call */
 	bool is_event;             /* a hint; else out of a snapshot */
-	uint64_t started_wall_usec;
+	uint64_t started_wall_usec, answered_wall_usec;
 	uint32_t sip_status;
 	uint32_t retry_after_sec;
 	Vpnsip__EndedBy ended_by;
@@ -161,6 +163,8 @@ struct session {
 	uint64_t last_attempt; /* this one, or the one before the rest */
 	Vpnsip__Direction direction;
 	uint64_t call_since_usec;
+	uint64_t answered_usec; /* 0 = not answered: it costs nothing yet, or no more */
+	bool is_length_warned;
 	char call_id[CALL_ID_SIZE];
 	Vpnsip__CallStatus call_status; /* last one that was acted upon */
 	Vpnsip__IkeStatus ike_status;
@@ -180,6 +184,7 @@ struct session {
 	char ike_cause[CAUSE_SIZE]; /* last thing ike-agent said about this attempt */
 	uint64_t failed_attempt; /* the last one that never came up; a better cause may still arrive */
 	bool holds_down_next;    /* after RELEASING */
+	uint32_t failed_status; /* final response of an own call that failed; 0 = none came */
 	uint32_t retry_after_sec;
 
 	bool wants_peer; /* levels last reported by tunnel-agent */
@@ -187,12 +192,16 @@ struct session {
 	uint64_t probe_sent_usec; /* 0 = no probe runs */
 	struct waiting_call waiting;
 
-	unsigned holddown_msec; /* next hold-down; doubles */
+	unsigned holddown_msec; /* the next one of a temporary failure; doubles */
+	unsigned failures;      /* in a row */
+	unsigned pause_msec;    /* length of the hold-down that runs, or ran last */
 	uint64_t holddown_until_usec;
 	bool is_glare;        /* this attempt met the other side's own call */
 	uint32_t glare_count; /* since the session was last up: only the first is forgiven */
 	uint64_t ended_at_wall_usec;
 	uint32_t attempts, established, failed, ignored_events;
+	struct call_window calls; /* own ones */
+	struct admission_tally refused_calls, ended_calls;
 };
 
 /** What the core wants done. `order` must not call back into the core before it returns. */
@@ -212,6 +221,8 @@ struct coordinator_port {
 	void (*look_again)(void *context, Vpnsip__Service service);
 	/** One state timer and one probe timer per session; 0 stops it. Fires core_session_timeout(). */
 	void (*start_timer)(void *context, struct session *session, bool is_probe, uint64_t msec);
+	/** How long the call may last; 0 stops it. Fires core_call_timeout(). */
+	void (*start_call_timer)(void *context, struct session *session, uint64_t msec);
 	/** Fires core_resume_next(). */
 	void (*start_pace_timer)(void *context, uint64_t msec);
 	void (*start_line_timer)(void *context, struct line *line, uint64_t msec);

@@ -11,14 +11,14 @@
 #include "services/coordinator/session.h"
 
 /* Wall clock to monotonic; a call is never younger than now. */
-static uint64_t call_since_usec(const struct session *session, uint64_t started_wall_usec)
+static uint64_t monotonic_usec(const struct session *session, uint64_t moment_wall_usec)
 {
 	const struct coordinator_port *port = session->core->port;
 	uint64_t now_usec = port->mono_usec(port->context);
 	uint64_t wall_usec = port->wall_usec(port->context);
-	uint64_t age_usec = wall_usec > started_wall_usec ? wall_usec - started_wall_usec : 0;
+	uint64_t age_usec = wall_usec > moment_wall_usec ? wall_usec - moment_wall_usec : 0;
 
-	if (!started_wall_usec || age_usec >= now_usec)
+	if (!moment_wall_usec || age_usec >= now_usec)
 		return now_usec;
 	return now_usec - age_usec;
 }
@@ -32,7 +32,7 @@ static void take_call(struct session *session)
 	session->direction = call->direction;
 	snprintf(session->call_id, sizeof(session->call_id), "%s", call->call_id);
 	session->call_status = call->status;
-	session->call_since_usec = call_since_usec(session, call->started_wall_usec);
+	session->call_since_usec = monotonic_usec(session, call->started_wall_usec);
 	session->local = call->local;
 	session->remote = call->remote;
 	session->negotiated_kbit = remote_kbit < local_kbit ? remote_kbit : local_kbit;
@@ -53,7 +53,12 @@ static void adopt(struct session *session)
 	unsigned missing = STEPS_RUNNING & ~held;
 	char cause[CAUSE_SIZE];
 
+	const struct held_call *call = &session->held->call;
+	uint64_t answered_wall_usec = call->answered_wall_usec ? call->answered_wall_usec
+	                                                       : call->started_wall_usec;
+
 	session->core->counters.sessions_adopted++;
+	admission_call_answered(session, monotonic_usec(session, answered_wall_usec));
 	session->ordered |= held;
 	session->finished |= held;
 	session->cause[0] = '\0';

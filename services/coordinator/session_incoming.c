@@ -81,20 +81,29 @@ static void refuse(struct session *session, const char *call_id, uint32_t sip_st
 	port->session_changed(port->context, session);
 }
 
+/* A cost guard bars it. */
+static void shed(struct session *session, const char *call_id, enum admission_guard guard)
+{
+	const struct admission_guard_description *why = &admission_guards[guard];
+
+	session->core->counters.offers_shed += guard == GUARD_SETUPS;
+	admission_refused(session, why->cause);
+	refuse(session, call_id, why->offer_status, why->offer_reason, 0, why->cause);
+}
+
 void session_consider_offer(struct session *session, const struct call_report *call)
 {
 	const struct config_peer *peer = session->peer;
+	enum admission_guard guard = admission_bars_offer(session);
 
 	if (!peer->is_enabled)
 		refuse(session, call->call_id, 403, "Forbidden", 0, "the peer is disabled");
 	else if (session->core->is_shutting_down || !session->line->is_wan_up)
 		refuse(session, call->call_id, 480, "Temporarily Unavailable", 0,
 		       "the line is down or shutting down");
-	else if (core_is_crowded(session->core)) {
-		session->core->counters.offers_shed++;
-		refuse(session, call->call_id, 503, "Service Unavailable", 0,
-		       "too many sessions are being set up");
-	} else if (call->media->bandwidth_kbit < peer->minimum_bandwidth_kbit)
+	else if (guard != GUARD_COUNT)
+		shed(session, call->call_id, guard);
+	else if (call->media->bandwidth_kbit < peer->minimum_bandwidth_kbit)
 		refuse(session, call->call_id, 488, "Not Acceptable Here", 370,
 		       "below configured minimum bandwidth");
 	else if (pin_differs(peer, call->media))
@@ -173,6 +182,8 @@ void session_advance_incoming(struct session *session)
 		return;
 	}
 	if (session_has_finished(session, BIT(STEP_ANSWER_CALL))) {
+		admission_call_answered(
+			session, session->core->port->mono_usec(session->core->port->context));
 		session_become(session, SESSION_NEGOTIATING, "call answered by us");
 		if (session->is_acknowledged && !is_responder(session))
 			session_order(session, STEP_START_IKE);

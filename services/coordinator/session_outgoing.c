@@ -21,6 +21,7 @@ static void ready_trigger(struct session *session, const char *cause)
 	session->core->counters.triggers_refused++;
 	/* The trigger comes again each second: say it once. */
 	if (strcmp(session->cause, refusal) != 0) {
+		admission_refused(session, refusal);
 		snprintf(session->cause, sizeof(session->cause), "%s", refusal);
 		log_session(LOG_WARNING, session->peer->tunnel, session->peer->number,
 		            "%s, but no call is placed: %s", cause, refusal);
@@ -53,7 +54,8 @@ static void place_call_when_prepared(struct session *session)
 		session_release(session, false, "%s", session->core->calls_barred);
 		return;
 	}
-	core_count_call(session->core);
+	admission_call_placed(session,
+	                      session->core->port->mono_usec(session->core->port->context));
 	session->core->counters.calls_placed++;
 	session_order(session, STEP_PLACE_CALL);
 }
@@ -89,11 +91,15 @@ static bool is_glare(const struct session *session, const struct call_report *ca
 static void own_call_failed(struct session *session, const struct session_event *event)
 {
 	const char *cause = event->cause && event->cause[0] ? event->cause : "the call ended";
+	const char *remark;
 
 	session->is_glare = is_glare(session, event->call);
 	session->glare_count += session->is_glare;
 	session->retry_after_sec = event->call->retry_after_sec;
-	session_release(session, true, "%s", cause);
+	session->failed_status = event->call->sip_status;
+	remark = admission_failure_class(session->failed_status)->remark;
+	session_release(session, true, "%s%s%s%s", cause, remark ? " (" : "", remark ? remark : "",
+	                remark ? ")" : "");
 }
 
 static void own_call_answered(struct session *session, const struct call_report *call)
@@ -108,6 +114,8 @@ static void own_call_answered(struct session *session, const struct call_report 
 		session_release(session, true, "the answer is not acceptable: %s", refusal);
 		return;
 	}
+	admission_call_answered(session,
+	                        session->core->port->mono_usec(session->core->port->context));
 	session_become(session, SESSION_NEGOTIATING, "call answered");
 	session_order(session, STEP_INSTALL_TRANSLATION);
 	session_order(session, STEP_INSTALL_SHAPER);
@@ -137,6 +145,7 @@ static void attempt_ended(struct session *session, const struct session_event *e
 		session_release(session, session_blames_itself(session), "%s", cause);
 		break;
 	case EVENT_OPERATOR_RELEASE:
+	case EVENT_CALL_TOO_LONG:
 		session_release(session, false, "%s", cause);
 		break;
 	case EVENT_LINE_LOST:
@@ -228,6 +237,7 @@ void session_establish_when_complete(struct session *session)
 		return;
 	session->established++;
 	session->holddown_msec = 0;
+	session->failures = 0;
 	session->glare_count = 0;
 	session->own_faults = 0;
 	snprintf(cause, sizeof(cause), "IKE and IPsec are up, %u kbit/s", session->negotiated_kbit);

@@ -19,25 +19,6 @@ static uint64_t glare_msec(const struct session *session)
 	return session->core->config->timer_msec[TIMER_GLARE];
 }
 
-/* Hold-down doubles from failure to failure; a session that came up begins anew. */
-static uint64_t next_holddown_msec(struct session *session)
-{
-	const unsigned *timer_msec = session->core->config->timer_msec;
-	uint64_t wait_msec;
-
-	if (session->is_glare)
-		return glare_msec(session);
-	if (session->holddown_msec == 0)
-		session->holddown_msec = timer_msec[TIMER_HOLDDOWN];
-	wait_msec = session->holddown_msec;
-	session->holddown_msec *= 2;
-	if (session->holddown_msec > timer_msec[TIMER_HOLDDOWN_MAXIMUM])
-		session->holddown_msec = timer_msec[TIMER_HOLDDOWN_MAXIMUM];
-	if (session->retry_after_sec * 1000ull > wait_msec)
-		wait_msec = session->retry_after_sec * 1000ull;
-	return wait_msec;
-}
-
 void session_rest(struct session *session, const char *cause)
 {
 	const struct session_event trigger = {.type = EVENT_TRIGGER};
@@ -50,9 +31,11 @@ void session_rest(struct session *session, const char *cause)
 static void session_hold_down(struct session *session)
 {
 	const struct coordinator_port *port = session->core->port;
-	uint64_t wait_msec = next_holddown_msec(session);
+	uint64_t wait_msec = session->is_glare ? glare_msec(session)
+	                                       : admission_pause_msec(session);
 	char cause[CAUSE_SIZE + 64];
 
+	session->pause_msec = (unsigned)wait_msec;
 	session->holddown_until_usec = port->mono_usec(port->context) + wait_msec * 1000;
 	snprintf(cause, sizeof(cause), "no calls for %u.%u s: %s", (unsigned)(wait_msec / 1000),
 	         (unsigned)(wait_msec % 1000 / 100), session->cause);

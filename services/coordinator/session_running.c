@@ -33,6 +33,7 @@ static void running_handle(struct session *session, const struct session_event *
 		break;
 	case EVENT_OPERATOR_RELEASE:
 	case EVENT_UNWATCHED:
+	case EVENT_CALL_TOO_LONG:
 		session_release(session, false, "%s", cause);
 		break;
 	case EVENT_LINE_LOST:

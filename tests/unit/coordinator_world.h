@@ -37,7 +37,7 @@ struct world {
 	uint64_t pace_timer_msec;
 	const char *attempt_obstacle; /* why no number can be had */
 	unsigned orders;              /* of all sessions */
-	uint64_t state_timer_msec, probe_timer_msec, line_timer_msec;
+	uint64_t state_timer_msec, probe_timer_msec, call_timer_msec, line_timer_msec;
 };
 
 static void fake_order(void *context, struct session *session, enum step step)
@@ -114,6 +114,12 @@ static void fake_timer(void *context, struct session *session, bool is_probe, ui
 		world->probe_timer_msec = msec;
 	else
 		world->state_timer_msec = msec;
+}
+
+static void fake_call_timer(void *context, struct session *session, uint64_t msec)
+{
+	(void)session;
+	((struct world *)context)->call_timer_msec = msec;
 }
 
 static void fake_line_timer(void *context, struct line *line, uint64_t msec)
@@ -216,6 +222,7 @@ static struct world *world_start(const char *own_number, size_t peer_count)
 		.look_again = fake_look_again,
 		.register_line = fake_register,
 		.start_timer = fake_timer,
+		.start_call_timer = fake_call_timer,
 		.start_pace_timer = fake_pace_timer,
 		.start_line_timer = fake_line_timer,
 		.session_changed = fake_session_changed,

@@ -32,19 +32,19 @@ enum {
 /* The next state for each event, own call; the columns are enum session_event_type. The failed step is one that matters. */
 /* clang-format off */
 static const int expected_outgoing[SESSION_STATE_COUNT][SESSION_EVENT_COUNT] = {
-	/*                 trigger      release      stepfail     answered     confirmed    ended        ikedown      dead         timeout      surveyed    lost
+	/*                 trigger      release      stepfail     answered     confirmed    ended        ikedown      dead         timeout      surveyed    lost        toolong
 	                          opcall       stepdone     ringing      offered      failed       ikeup        idle         linelost     probe       compared    unwatched */
-	[SESSION_READY]       = { CALL, CALL,  _,    _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _ },
-	[SESSION_CALLING]     = { _,    _,     HANG, SAME, HANG, RING, NEGO, SAME, _,    HANG, HANG, _,    _,    _,    _,    HANG, HANG, _,    _,    _,    HANG, _ },
-	[SESSION_RINGING]     = { _,    _,     HANG, SAME, HANG, _,    NEGO, SAME, SAME, HANG, HANG, SAME, HANG, _,    _,    HANG, HANG, _,    _,    _,    HANG, _ },
-	[SESSION_NEGOTIATING] = { _,    _,     HANG, SAME, HANG, _,    _,    SAME, SAME, HANG, HANG, SAME, HANG, _,    _,    HANG, HANG, SAME, _,    _,    HANG, _ },
-	[SESSION_ESTABLISHED] = { _,    _,     HANG, SAME, HANG, _,    _,    SAME, _,    HANG, HANG, _,    HANG, HANG, HANG, HANG, _,    SAME, _,    SAME, _,    HANG },
-	[SESSION_HANGING_UP]  = { _,    _,     _,    SAME, SAME, _,    _,    SAME, _,    RELE, RELE, _,    _,    _,    _,    _,    RELE, _,    _,    _,    _,    _ },
-	[SESSION_RELEASING]   = { _,    _,     _,    SAME, SAME, _,    _,    SAME, _,    SAME, SAME, _,    _,    _,    _,    _,    REST, _,    _,    _,    _,    _ },
-	[SESSION_HOLDDOWN]    = { _,    CALL,  REST, _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    REST, _,    _,    _,    _,    _ },
-	[SESSION_ADOPTING]    = { _,    _,     SAME, _,    _,    _,    _,    SAME, _,    _,    _,    _,    _,    _,    _,    _,    REST, _,    REST, _,    _,    _ },
-	[SESSION_MENDING]     = { _,    _,     HANG, SAME, HANG, _,    _,    SAME, _,    HANG, HANG, SAME, SAME, HANG, HANG, HANG, HANG, SAME, _,    SAME, _,    HANG },
-	[SESSION_PARTING]     = { _,    _,     HANG, SAME, SAME, _,    _,    HANG, _,    HANG, HANG, _,    _,    HANG, HANG, HANG, HANG, _,    _,    _,    _,    HANG },
+	[SESSION_READY]       = { CALL, CALL,  _,    _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _ },
+	[SESSION_CALLING]     = { _,    _,     HANG, SAME, HANG, RING, NEGO, SAME, _,    HANG, HANG, _,    _,    _,    _,    HANG, HANG, _,    _,    _,    HANG, _,    _ },
+	[SESSION_RINGING]     = { _,    _,     HANG, SAME, HANG, _,    NEGO, SAME, SAME, HANG, HANG, SAME, HANG, _,    _,    HANG, HANG, _,    _,    _,    HANG, _,    _ },
+	[SESSION_NEGOTIATING] = { _,    _,     HANG, SAME, HANG, _,    _,    SAME, SAME, HANG, HANG, SAME, HANG, _,    _,    HANG, HANG, SAME, _,    _,    HANG, _,    HANG },
+	[SESSION_ESTABLISHED] = { _,    _,     HANG, SAME, HANG, _,    _,    SAME, _,    HANG, HANG, _,    HANG, HANG, HANG, HANG, _,    SAME, _,    SAME, _,    HANG, HANG },
+	[SESSION_HANGING_UP]  = { _,    _,     _,    SAME, SAME, _,    _,    SAME, _,    RELE, RELE, _,    _,    _,    _,    _,    RELE, _,    _,    _,    _,    _,    _ },
+	[SESSION_RELEASING]   = { _,    _,     _,    SAME, SAME, _,    _,    SAME, _,    SAME, SAME, _,    _,    _,    _,    _,    REST, _,    _,    _,    _,    _,    _ },
+	[SESSION_HOLDDOWN]    = { _,    CALL,  REST, _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    REST, _,    _,    _,    _,    _,    _ },
+	[SESSION_ADOPTING]    = { _,    _,     SAME, _,    _,    _,    _,    SAME, _,    _,    _,    _,    _,    _,    _,    _,    REST, _,    REST, _,    _,    _,    _ },
+	[SESSION_MENDING]     = { _,    _,     HANG, SAME, HANG, _,    _,    SAME, _,    HANG, HANG, SAME, SAME, HANG, HANG, HANG, HANG, SAME, _,    SAME, _,    HANG, HANG },
+	[SESSION_PARTING]     = { _,    _,     HANG, SAME, SAME, _,    _,    HANG, _,    HANG, HANG, _,    _,    HANG, HANG, HANG, HANG, _,    _,    _,    _,    HANG, HANG },
 };
 /* clang-format on */
 #undef _
@@ -528,9 +528,9 @@ static void hourly_limit_stops_own_calls(void **unused)
 	(void)unused;
 
 	world->config.maximum_calls_per_hour = 2;
-	core_count_call(world->core);
+	admission_call_placed(world->session, world->now_usec);
 	assert_null(core_call_refusal(world->core, world->session));
-	core_count_call(world->core);
+	admission_call_placed(world->session, world->now_usec);
 	assert_non_null(core_call_refusal(world->core, world->session));
 	world->now_usec += 3600000000ull;
 	assert_null(core_call_refusal(world->core, world->session));

@@ -550,10 +550,11 @@ static void keep_holddown(void *context, const struct record_holddown *holddown)
 	*(struct record_holddown *)context = *holddown;
 }
 
-static void add_age(void *context, uint64_t age_usec)
+static void add_age(void *context, const char *tunnel, uint64_t age_usec)
 {
 	uint64_t *ages = context;
 
+	assert_string_equal(tunnel, TUNNEL);
 	ages[0]++;
 	ages[1] = age_usec;
 }

@@ -68,7 +68,7 @@ static void test_no_holddown_is_longer_than_the_longest(void **unused)
 	(void)unused;
 
 	core_restore_holddown(world->core, TUNNEL, 60000, 1000000000, "486 Busy Here");
-	assert_int_equal(world->state_timer_msec, world->config.timer_msec[TIMER_HOLDDOWN_MAXIMUM]);
+	assert_int_equal(world->state_timer_msec, 3600000);
 	world_destroy(world);
 }
 
@@ -78,9 +78,9 @@ static void test_calls_of_the_last_hour_count(void **unused)
 	(void)unused;
 
 	world->config.maximum_calls_per_hour = 2;
-	core_restore_call(world->core, 3599000000ull);
+	core_restore_call(world->core, TUNNEL, 3599000000ull);
 	assert_null(core_call_refusal(world->core, world->session));
-	core_restore_call(world->core, 1000000ull);
+	core_restore_call(world->core, TUNNEL, 1000000ull);
 	assert_string_equal(core_call_refusal(world->core, world->session),
 	                    "the maximum number of calls per hour is reached");
 	world->now_usec += 2000000;
