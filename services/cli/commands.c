@@ -54,6 +54,8 @@ const struct command commands[] = {
 		.options = "since number limit csv",
 		.run = command_show_calls,
 	},
+	ORDER("show call admission", "limits on calls, what stands against them, and hold-downs",
+              command_show_admission),
 	SHOW("timers", "every timer with its value, default and meaning", COORDINATOR, timers),
 	SHOW_STATUS("services", "the six services: health, process, configuration", services),
 	SHOW_STATUS("running-config", "the configuration that the services loaded", config),

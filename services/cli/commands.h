@@ -61,6 +61,7 @@ int command_debug_record_stop(const struct cli *cli, const struct words *words);
 int command_debug_switch(const struct cli *cli, const struct words *words);
 int command_undebug_switch(const struct cli *cli, const struct words *words);
 int command_undebug_all(const struct cli *cli, const struct words *words);
+int command_show_admission(const struct cli *cli, const struct words *words);
 int command_show_calls(const struct cli *cli, const struct words *words);
 int command_show_debugging(const struct cli *cli, const struct words *words);
 

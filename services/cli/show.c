@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "services/common/address.h"
 
@@ -57,6 +58,17 @@ json_int_t model_seconds(uint64_t since_usec, uint64_t now_usec)
 {
 	return since_usec && since_usec < now_usec ? (json_int_t)((now_usec - since_usec) / 1000000)
 	                                           : 0;
+}
+
+json_t *model_moment(uint64_t at_usec)
+{
+	time_t seconds = (time_t)(at_usec / 1000000);
+	struct tm moment;
+	char text[32] = "";
+
+	if (at_usec && localtime_r(&seconds, &moment))
+		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &moment);
+	return json_string(text);
 }
 
 json_t *model_handle(uint64_t handle)

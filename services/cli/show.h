@@ -50,6 +50,9 @@ json_t *model_enum(const ProtobufCEnumDescriptor *type, int value, const char *p
 /** Whole seconds from `since` to `now`, both microseconds; 0 if `since` is 0 or later. */
 json_int_t model_seconds(uint64_t since_usec, uint64_t now_usec);
 
+/** Wall clock, local time: "2026-11-21 02:14:07", or "" for never. */
+json_t *model_moment(uint64_t at_usec);
+
 /** "0x8000017D". */
 json_t *model_handle(uint64_t handle);
 

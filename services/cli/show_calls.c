@@ -52,18 +52,6 @@ bool calls_since(const char *text, uint64_t now_usec, uint64_t *since_usec)
 	return false;
 }
 
-/* "2026-11-21 02:14:07", or "" for never. */
-static json_t *moment_model(uint64_t at_usec)
-{
-	time_t seconds = (time_t)(at_usec / SECOND_USEC);
-	struct tm moment;
-	char text[32] = "";
-
-	if (at_usec && localtime_r(&seconds, &moment))
-		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &moment);
-	return json_string(text);
-}
-
 /* Begun seconds count whole: the sum is never less than what is billed by the second. */
 static json_int_t billed_sec(const Vpnsip__CallRecord *record, uint64_t now_usec)
 {
@@ -102,9 +90,9 @@ json_t *calls_entry_model(const Vpnsip__CallRecord *record, uint64_t now_usec)
 		"tunnel", model_text(record->tunnel), "local_number",
 		model_text(record->local_number), "remote_number",
 		model_text(record->remote_number), "sip_call_id", model_text(record->call_id),
-		"started_at", moment_model(record->started_at_usec), "answered_at",
-		moment_model(record->answered_at_usec), "up_at", moment_model(record->up_at_usec),
-		"ended_at", moment_model(record->ended_at_usec), "end", end_name(record->end),
+		"started_at", model_moment(record->started_at_usec), "answered_at",
+		model_moment(record->answered_at_usec), "up_at", model_moment(record->up_at_usec),
+		"ended_at", model_moment(record->ended_at_usec), "end", end_name(record->end),
 		"ended_by", ended_by_name(record->ended_by));
 
 	json_object_set_new(entry, "cause", model_text(record->cause));

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "services/cli/show_admission.h"
 #include "services/cli/show_calls.h"
 
 #define SECOND 1000000ull
@@ -128,13 +129,55 @@ static void test_csv(void **state)
 	free(text);
 }
 
+static void test_admission(void **unused)
+{
+	Vpnsip__AdmissionLimit all = VPNSIP__ADMISSION_LIMIT__INIT, one = all,
+			       *limits[] = {&all, &one};
+	Vpnsip__AdmissionHold hold = VPNSIP__ADMISSION_HOLD__INIT, *holds[] = {&hold};
+	Vpnsip__CallAdmission admission = VPNSIP__CALL_ADMISSION__INIT;
+	char *text = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&text, &size);
+	json_t *model;
+	(void)unused;
+
+	all.name = "setups";
+	all.limit = 50;
+	one.name = "calls-per-hour";
+	one.scope = "vsip2";
+	one.limit = one.used = 10;
+	one.refused = 3;
+	one.last_refused_at_usec = 1798000000000000ull;
+	one.last_cause = "vsip2: why";
+	hold.tunnel = "vsip3";
+	hold.remote_number = "0388883001";
+	hold.until_mono_usec = 280000000;
+	hold.pause_msec = 300000;
+	hold.failures = 2;
+	hold.cause = "404 Not Found";
+	admission.limits = limits;
+	admission.n_limits = 2;
+	admission.holds = holds;
+	admission.n_holds = 1;
+	model = admission_model(&admission, 10000000);
+	show_admission_text(stream, model);
+	fclose(stream);
+	assert_non_null(
+		strstr(text, "\nsetups           all           0/50          0        --\n"));
+	assert_non_null(strstr(text, "\ncalls-per-hour   vsip2         10/10         3        20"));
+	assert_non_null(strstr(text, "  vsip2: why\n"));
+	assert_non_null(strstr(text, "Hold-down of vsip3 (0388883001): 270 of 300 s remaining, "
+	                             "failures 2: 404 Not Found\n"));
+	json_decref(model);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_since),
-		cmocka_unit_test(test_total),
-		cmocka_unit_test(test_text),
-		cmocka_unit_test(test_csv),
+		cmocka_unit_test(test_since),     cmocka_unit_test(test_total),
+		cmocka_unit_test(test_text),      cmocka_unit_test(test_csv),
+		cmocka_unit_test(test_admission),
 	};
 
 	setenv("TZ", "UTC", 1);
