@@ -37,7 +37,8 @@ bool nat_qos_rebuild(struct nat_qos_agent *agent, char *why, size_t why_size)
 		snprintf(why, why_size, "out of memory");
 		return false;
 	}
-	ruleset_print_table(stream, agent->service->config, agent->core, agent->has_ipv6);
+	ruleset_print_table(stream, agent->service->config, agent->core, agent->sip_lines,
+	                    agent->has_ipv6);
 	return run_stream(agent, stream, &text, why, why_size);
 }
 
@@ -57,6 +58,25 @@ bool nat_qos_exchange(struct nat_qos_agent *agent, const struct translation *out
 	}
 	ruleset_print_delete(stream, out);
 	ruleset_print_add(stream, in);
+	if (run_stream(agent, stream, &text, why, why_size))
+		return true;
+	/* Somebody has changed our table. */
+	log_line(LOG_WARNING, "%s; the table is made anew", why);
+	return nat_qos_rebuild(agent, why, why_size);
+}
+
+bool nat_qos_admit(struct nat_qos_agent *agent, const struct sip_admission *line, char *why,
+                   size_t why_size)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *stream = open_memstream(&text, &size);
+
+	if (stream == NULL) {
+		snprintf(why, why_size, "out of memory");
+		return false;
+	}
+	ruleset_print_admission(stream, line);
 	if (run_stream(agent, stream, &text, why, why_size))
 		return true;
 	/* Somebody has changed our table. */
@@ -132,8 +152,9 @@ static bool make_parts(struct nat_qos_agent *agent)
 	agent->has_ipv6 = access("/proc/net/if_inet6", F_OK) == 0;
 	bus_random(service->bus, &start, sizeof(start));
 	agent->core = translation_core_new(service->config, start);
+	agent->sip_lines = sip_admission_new(service->config);
 	agent->retry_timer = evtimer_new(service->base, retry, agent);
-	if (agent->core != NULL && agent->retry_timer != NULL)
+	if (agent->core != NULL && agent->sip_lines != NULL && agent->retry_timer != NULL)
 		agent->nft = nft_table_open(service->base, agent->has_ipv6, nat_qos_table_changed,
 		                            agent, why, sizeof(why));
 	if (agent->nft != NULL)
@@ -142,6 +163,21 @@ static bool make_parts(struct nat_qos_agent *agent)
 	if (agent->qdisc == NULL)
 		log_line(LOG_ERR, "%s", why);
 	return agent->qdisc != NULL;
+}
+
+/* The servers that were admitted stay so, until the coordinator says which there are now. */
+static void adopt_servers(struct nat_qos_agent *agent, const char *listing)
+{
+	const struct config *config = agent->service->config;
+	struct in_addr servers[SIP_ADMISSION_MAXIMUM];
+
+	for (size_t i = 0; i < config->line_count; i++) {
+		const char *number = config->lines[i].number;
+		size_t count = ruleset_parse_servers(listing, number, servers,
+		                                     SIP_ADMISSION_MAXIMUM);
+
+		sip_admission_set(agent->sip_lines, config->line_count, number, servers, count);
+	}
 }
 
 /* The sessions that run: their translations stay, and so do their shapers. */
@@ -167,6 +203,8 @@ static bool adopt_sessions(struct nat_qos_agent *agent)
 			         "removed",
 			         found[i].if_id, (unsigned long long)found[i].attempt);
 		}
+	if (listing != NULL)
+		adopt_servers(agent, listing);
 	free(found);
 	free(listing);
 	return true;
@@ -207,6 +245,7 @@ int nat_qos_start(struct service_context *service)
 	}
 	adopt_shapers(agent);
 	reserve_ports(service->config);
+	nat_qos_look_for_alg(agent, true);
 	if (nat_qos_start_checks(agent))
 		return 0;
 	log_line(LOG_ERR, "out of memory");
@@ -228,6 +267,7 @@ void nat_qos_stop(struct service_context *service)
 	qdisc_close(agent->qdisc);
 	nft_table_close(agent->nft);
 	translation_core_free(agent->core);
+	free(agent->sip_lines);
 	free(agent);
 	service->state = NULL;
 }

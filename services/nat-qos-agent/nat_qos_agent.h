@@ -6,6 +6,7 @@
 #include "nft_table.h"
 #include "qdisc.h"
 #include "services/common/service.h"
+#include "sip_admission.h"
 #include "translation_core.h"
 
 /** Since the start. */
@@ -19,8 +20,10 @@ struct nat_qos_agent {
 	struct translation_core *core;
 	struct nft_table *nft;
 	struct qdisc *qdisc;
-	struct event *retry_timer; /* the table could not be made */
-	struct event *check_timer; /* compares the kernel with the orders from time to time */
+	struct sip_admission *sip_lines; /* one for each line */
+	unsigned sip_alg_signs;          /* enum sip_alg_sign, ored: said already */
+	struct event *retry_timer;       /* the table could not be made */
+	struct event *check_timer;       /* compares the kernel with the orders from time to time */
 	struct nat_qos_counters counters;
 	bool has_ipv6;  /* the kernel has: it is to be guarded too */
 	bool is_purged; /* by order: nothing is installed until the next start */
@@ -40,6 +43,10 @@ bool nat_qos_rebuild(struct nat_qos_agent *agent, char *why, size_t why_size);
 bool nat_qos_exchange(struct nat_qos_agent *agent, const struct translation *out,
                       const struct translation *in, char *why, size_t why_size);
 
+/** Brings the table to the line's servers as they are now. False after writing a sentence into `why`. */
+bool nat_qos_admit(struct nat_qos_agent *agent, const struct sip_admission *line, char *why,
+                   size_t why_size);
+
 /** Removes table, shapers and reserved ports. False after writing a sentence into `why`. */
 bool nat_qos_purge(struct nat_qos_agent *agent, char *why, size_t why_size);
 
@@ -50,6 +57,9 @@ void nat_qos_rebuild_or_retry(struct nat_qos_agent *agent);
 void nat_qos_table_changed(void *context);
 void nat_qos_qdiscs_changed(void *context);
 bool nat_qos_start_checks(struct nat_qos_agent *agent);
+
+/** Looks for a SIP ALG and tells of each sign once. `looks_at_rules`: at the firewall too, which is dearer. */
+void nat_qos_look_for_alg(struct nat_qos_agent *agent, bool looks_at_rules);
 
 /** Nothing is under way on the tunnel that wants a root qdisc. */
 bool nat_qos_is_without_session(const struct tunnel_orders *orders);

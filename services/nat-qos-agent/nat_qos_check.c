@@ -9,6 +9,7 @@
 #include "nat_qos_agent.h"
 #include "ruleset.h"
 #include "services/common/log.h"
+#include "sip_alg.h"
 
 #define WHY_SIZE 256
 
@@ -43,12 +44,27 @@ static void check_table(struct nat_qos_agent *agent, const char *finder)
 	nat_qos_rebuild_or_retry(agent);
 }
 
+void nat_qos_look_for_alg(struct nat_qos_agent *agent, bool looks_at_rules)
+{
+	unsigned signs = sip_alg_look("/proc/modules",
+	                              "/proc/sys/net/netfilter/nf_conntrack_helper");
+
+	if (looks_at_rules ? nft_table_has_sip_helper(agent->nft)
+	                   : (agent->sip_alg_signs & SIP_ALG_RULE) != 0)
+		signs |= SIP_ALG_RULE;
+	for (unsigned i = 0; i < SIP_ALG_SIGNS; i++)
+		if (signs & ~agent->sip_alg_signs & 1u << i)
+			log_line(LOG_WARNING, "SIP ALG: %s", sip_alg_text(1u << i));
+	agent->sip_alg_signs = signs;
+}
+
 void nat_qos_table_changed(void *context)
 {
 	struct nat_qos_agent *agent = context;
 
 	if (!agent->is_purged)
 		check_table(agent, "another program changed");
+	nat_qos_look_for_alg(agent, true);
 }
 
 static void restore_shaper(struct nat_qos_agent *agent, const struct tunnel_orders *orders)
@@ -134,6 +150,7 @@ static void check(evutil_socket_t fd, short what, void *context)
 	if (agent->is_purged)
 		return;
 	agent->counters.checks++;
+	nat_qos_look_for_alg(agent, false);
 	if (nft_table_is_known(agent->nft))
 		check_table(agent, "something is amiss in");
 	nat_qos_qdiscs_changed(agent);

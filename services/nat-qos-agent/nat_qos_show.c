@@ -5,9 +5,10 @@
 #include "nat_qos_agent.h"
 #include "services/common/address.h"
 #include "services/common/config.h"
+#include "sip_alg.h"
 
 #define TUNNEL_SOURCE_PORT 4500
-#define MAXIMUM_COUNTERS   16
+#define MAXIMUM_COUNTERS   32
 
 /* Messages of translations and shapers, and the pointers to them that protobuf-c wants. They point into the state. */
 struct shown {
@@ -149,6 +150,56 @@ static size_t show_counters(struct nat_qos_agent *agent, struct nft_counter *cou
 	return count;
 }
 
+/* The servers of each line; the lists are one allocation each, owned by the caller. */
+struct shown_servers {
+	Vpnsip__AdmitSipServers *lines, **pointers;
+	ProtobufCBinaryData *addresses;
+};
+
+static void free_servers(struct shown_servers *shown)
+{
+	free(shown->lines);
+	free(shown->pointers);
+	free(shown->addresses);
+}
+
+static bool show_servers(const struct nat_qos_agent *agent, struct shown_servers *shown)
+{
+	const size_t count = agent->service->config->line_count;
+
+	shown->lines = calloc(count + 1, sizeof(*shown->lines));
+	shown->pointers = calloc(count + 1, sizeof(*shown->pointers));
+	shown->addresses = calloc(count * SIP_ADMISSION_MAXIMUM + 1, sizeof(*shown->addresses));
+	if (shown->lines == NULL || shown->pointers == NULL || shown->addresses == NULL)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		struct sip_admission *admission = &agent->sip_lines[i];
+		ProtobufCBinaryData *addresses = &shown->addresses[i * SIP_ADMISSION_MAXIMUM];
+
+		vpnsip__admit_sip_servers__init(&shown->lines[i]);
+		for (size_t j = 0; j < admission->server_count; j++)
+			addresses[j] = (ProtobufCBinaryData){
+				.len = sizeof(admission->servers[j]),
+				.data = (uint8_t *)&admission->servers[j],
+			};
+		shown->lines[i].local_number = admission->line->number;
+		shown->lines[i].n_addresses = admission->server_count;
+		shown->lines[i].addresses = addresses;
+		shown->pointers[i] = &shown->lines[i];
+	}
+	return true;
+}
+
+static size_t show_warnings(const struct nat_qos_agent *agent, char *warnings[SIP_ALG_SIGNS])
+{
+	size_t count = 0;
+
+	for (unsigned i = 0; i < SIP_ALG_SIGNS; i++)
+		if (agent->sip_alg_signs & 1u << i)
+			warnings[count++] = (char *)sip_alg_text(1u << i);
+	return count;
+}
+
 void nat_qos_snapshot(void *context, struct bus_request *request)
 {
 	struct service_context *service = context;
@@ -156,9 +207,11 @@ void nat_qos_snapshot(void *context, struct bus_request *request)
 	struct nft_counter counters[MAXIMUM_COUNTERS];
 	Vpnsip__FirewallCounter messages[MAXIMUM_COUNTERS], *pointers[MAXIMUM_COUNTERS];
 	Vpnsip__NatQosSnapshot snapshot = VPNSIP__NAT_QOS_SNAPSHOT__INIT;
-	struct shown shown;
+	struct shown_servers servers = {0};
+	struct shown shown = {0};
+	char *warnings[SIP_ALG_SIGNS];
 
-	if (!show(agent, &shown)) {
+	if (!show(agent, &shown) || !show_servers(agent, &servers)) {
 		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "out of memory");
 		goto out;
 	}
@@ -171,7 +224,12 @@ void nat_qos_snapshot(void *context, struct bus_request *request)
 	snapshot.reserved_ports = (uint32_t)port_pool_used(agent->core->ports);
 	snapshot.first_port = service->config->first_session_port;
 	snapshot.last_port = service->config->last_session_port;
+	snapshot.n_warnings = show_warnings(agent, warnings);
+	snapshot.warnings = warnings;
+	snapshot.n_sip_servers = service->config->line_count;
+	snapshot.sip_servers = servers.pointers;
 	bus_reply(request, &snapshot.base);
 out:
+	free_servers(&servers);
 	free_shown(&shown);
 }

@@ -178,6 +178,15 @@ char *nft_table_list_json(struct nft_table *table)
 	return list(table, "list table " RULESET_TABLE, NFT_CTX_OUTPUT_JSON);
 }
 
+bool nft_table_has_sip_helper(struct nft_table *table)
+{
+	char *text = list(table, "list ruleset", NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_TERSE);
+	bool is_found = text != NULL && ruleset_has_sip_helper(text);
+
+	free(text);
+	return is_found;
+}
+
 size_t nft_table_read_counters(struct nft_table *table, struct nft_counter *counters, size_t room)
 {
 	char *text = list(table, "list counters table " RULESET_TABLE, NFT_CTX_OUTPUT_JSON);

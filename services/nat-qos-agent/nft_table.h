@@ -41,6 +41,9 @@ bool nft_table_is_known(const struct nft_table *table);
 /** The whole table with its elements as JSON, owned by the caller; NULL when there is none. */
 char *nft_table_list_json(struct nft_table *table);
 
+/** Whether any table of this network namespace has a connection tracking helper for SIP. */
+bool nft_table_has_sip_helper(struct nft_table *table);
+
 /** Up to `room` counters of the table as they are in the kernel; returns how many. */
 size_t nft_table_read_counters(struct nft_table *table, struct nft_counter *counters, size_t room);
 

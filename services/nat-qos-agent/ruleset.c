@@ -147,10 +147,12 @@ static void print_maps(FILE *stream)
 		        maps[i].name, maps[i].type);
 	for (size_t i = 0; i < sizeof(counters) / sizeof(*counters); i++)
 		fprintf(stream, "	counter %s {\n	}\n", counters[i]);
+	ruleset_print_guard_counters(stream);
 }
 
 void ruleset_print_table(FILE *stream, const struct config *config,
-                         const struct translation_core *core, bool has_ipv6)
+                         const struct translation_core *core, const struct sip_admission *lines,
+                         bool has_ipv6)
 {
 	char source[ADDRESS_TEXT_SIZE];
 
@@ -165,7 +167,10 @@ void ruleset_print_table(FILE *stream, const struct config *config,
 	        (unsigned)config->last_session_port);
 	fprintf(stream, outbound, source);
 	fputs(guard_and_marking, stream);
+	ruleset_print_guard(stream, lines, config->line_count);
 	fprintf(stream, "}\n");
+	for (size_t i = 0; i < config->line_count; i++)
+		ruleset_print_guard_rates(stream, &lines[i]);
 	for (size_t i = 0; i < core->tunnel_count; i++)
 		ruleset_print_add(stream, &core->tunnels[i].translation);
 	if (!has_ipv6)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <arpa/inet.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,4 +94,38 @@ size_t ruleset_parse(const char *json, struct translation *translations, size_t 
 			count++;
 	json_decref(listing);
 	return count;
+}
+
+size_t ruleset_parse_servers(const char *json, const char *number, struct in_addr *servers,
+                             size_t room)
+{
+	json_t *listing = json_loads(json, 0, NULL);
+	size_t count = 0, i;
+	char name[64];
+	json_t *element;
+
+	snprintf(name, sizeof(name), "sip_servers_%s", number);
+	json_array_foreach (elements_of(listing, "set", name), i, element)
+		if (count < room && json_is_string(element) &&
+		    inet_pton(AF_INET, json_string_value(element), &servers[count]) == 1)
+			count++;
+	json_decref(listing);
+	return count;
+}
+
+bool ruleset_has_sip_helper(const char *json)
+{
+	json_t *listing = json_loads(json, 0, NULL);
+	bool is_found = false;
+	size_t i;
+	json_t *object;
+
+	json_array_foreach (json_object_get(listing, "nftables"), i, object) {
+		json_t *helper = json_object_get(object, "ct helper");
+		const char *type = json_string_value(json_object_get(helper, "type"));
+
+		is_found |= type != NULL && strcmp(type, "sip") == 0;
+	}
+	json_decref(listing);
+	return is_found;
 }

@@ -4,22 +4,37 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "services/common/address.h"
 #include "services/nat-qos-agent/reserved_ports.h"
 #include "services/nat-qos-agent/ruleset.h"
+#include "services/nat-qos-agent/sip_alg.h"
 #include "services/nat-qos-agent/translation_core.h"
 
 #define SECOND 1000000ull
 
 static struct config_line lines[] = {
-	{.number = "0388881001", .wan_interface = "wan0", .is_wan_exclusive = true},
+	{.number = "0388881001",
+         .wan_interface = "wan0",
+         .is_wan_exclusive = true,
+         .transports = 1u << TRANSPORT_UDP | 1u << TRANSPORT_TCP,
+         .sip_port = 5060,
+         .tls_port = 5061,
+         .guard_rate = 100,
+         .guard_burst = 200},
 	{.number = "0388881002", .wan_interface = "wan0", .is_wan_exclusive = true},
-	{.number = "0388881003", .wan_interface = "wan1", .is_wan_exclusive = false},
+	{.number = "0388881003",
+         .wan_interface = "wan1",
+         .is_wan_exclusive = false,
+         .transports = 1u << TRANSPORT_UDP | 1u << TRANSPORT_TLS,
+         .sip_port = 5070,
+         .tls_port = 5071},
 };
 static struct config_peer peers[] = {
 	{.number = "0388882001", .tunnel = "vsip2", .if_id = 2},
@@ -34,6 +49,7 @@ static struct config config = {
 	.peer_count = 2,
 };
 static struct translation_core *core;
+static struct sip_admission *sip_lines;
 static struct translation old;
 
 static int open_core(void **context)
@@ -42,13 +58,20 @@ static int open_core(void **context)
 	config.timer_msec[TIMER_PORT_REUSE] = 30000;
 	assert_true(address_parse("10.255.0.1", &config.tunnel_source));
 	core = translation_core_new(&config, 0);
-	return core == NULL;
+	lines[0].registrar.kind = SERVER_ADDRESS;
+	assert_true(address_parse("198.51.100.5", &lines[0].registrar.address));
+	lines[0].secondary_registrar.kind = SERVER_ADDRESS;
+	assert_true(address_parse("198.51.100.6", &lines[0].secondary_registrar.address));
+	lines[1].registrar.kind = SERVER_DHCP;
+	sip_lines = sip_admission_new(&config);
+	return core == NULL || sip_lines == NULL;
 }
 
 static int close_core(void **context)
 {
 	(void)context;
 	translation_core_free(core);
+	free(sip_lines);
 	return 0;
 }
 
@@ -238,7 +261,7 @@ static void print_delete(FILE *stream)
 
 static void print_table(FILE *stream)
 {
-	ruleset_print_table(stream, &config, core, true);
+	ruleset_print_table(stream, &config, core, sip_lines, true);
 }
 
 static void assert_contains(void (*printer)(FILE *stream), const char *part, bool is_wanted)
@@ -338,6 +361,126 @@ static void a_listing_is_adopted(void **context)
 	assert_int_equal(old.attempt, 12);
 }
 
+static struct in_addr server(const char *text)
+{
+	struct in_addr address;
+
+	assert_int_equal(inet_pton(AF_INET, text, &address), 1);
+	return address;
+}
+
+static enum sip_admission_outcome admit(const char *number, const struct in_addr *servers,
+                                        size_t count)
+{
+	return sip_admission_set(sip_lines, config.line_count, number, servers, count);
+}
+
+static void configured_servers_are_always_admitted(void **context)
+{
+	struct in_addr ordered[SIP_ADMISSION_MAXIMUM] = {server("203.0.113.1"),
+	                                                 server("198.51.100.5")};
+
+	(void)context;
+	assert_int_equal(sip_lines[0].server_count, 2);
+	assert_int_equal(sip_lines[1].server_count, 0);
+	assert_int_equal(admit("0388889999", ordered, 1), SIP_ADMISSION_UNKNOWN_LINE);
+	assert_int_equal(admit("0388881001", ordered, 2), SIP_ADMISSION_CHANGED);
+	assert_int_equal(sip_lines[0].server_count, 3);
+	assert_int_equal(admit("0388881001", ordered, 2), SIP_ADMISSION_UNCHANGED);
+	assert_int_equal(admit("0388881001", ordered + 1, 1), SIP_ADMISSION_CHANGED);
+	assert_int_equal(sip_lines[0].server_count, 2);
+	for (size_t i = 0; i < SIP_ADMISSION_MAXIMUM; i++)
+		ordered[i].s_addr = htonl(0x0a000000 + (uint32_t)i);
+	assert_int_equal(admit("0388881001", ordered, SIP_ADMISSION_MAXIMUM),
+	                 SIP_ADMISSION_TOO_MANY);
+	assert_int_equal(sip_lines[0].server_count, 2);
+	assert_int_equal(admit("0388881002", ordered, SIP_ADMISSION_MAXIMUM),
+	                 SIP_ADMISSION_CHANGED);
+}
+
+static void print_servers(FILE *stream)
+{
+	ruleset_print_admission(stream, &sip_lines[0]);
+}
+
+static void each_line_has_its_guard(void **context)
+{
+	(void)context;
+	assert_contains(print_table,
+	                "set sip_servers_0388881001 {\n		type ipv4_addr\n		"
+	                "elements = { 198.51.100.5, 198.51.100.6 }",
+	                true);
+	assert_contains(print_table,
+	                "set sip_servers_0388881003 {\n		type ipv4_addr\n	}", true);
+	assert_contains(print_table, "elements = { 5060, 5070, 5071 }", true);
+	assert_contains(
+		print_table,
+		"iifname \"wan0\" meta l4proto { tcp, udp } th dport 5060 goto sip_line_0388881001",
+		true);
+	assert_contains(print_table, "th dport 5071 goto sip_line_0388881003", true);
+	assert_contains(print_table, "th dport 5061", false);
+	assert_contains(print_table,
+	                "add rule ip vpnsip sip_rate_0388881001 ip saddr 198.51.100.6 meta l4proto "
+	                "udp limit rate over 100/second burst 200 packets counter name guard-rate "
+	                "drop",
+	                true);
+	assert_contains(print_servers,
+	                "flush set ip vpnsip sip_servers_0388881001\nadd element ip vpnsip "
+	                "sip_servers_0388881001 { 198.51.100.5 }",
+	                true);
+}
+
+static void servers_and_helpers_are_found_in_a_listing(void **context)
+{
+	static const char listing[] =
+		"{\"nftables\": [{\"set\": {\"name\": \"sip_servers_0388881001\", \"elem\": "
+		"[\"198.51.100.7\", 3, \"no address\", \"198.51.100.8\"]}},"
+		"{\"ct helper\": {\"name\": \"x\", \"type\": \"ftp\"}}]}";
+	struct in_addr found[SIP_ADMISSION_MAXIMUM];
+
+	(void)context;
+	assert_int_equal(ruleset_parse_servers(listing, "0388881001", found, 8), 2);
+	assert_int_equal(found[1].s_addr, server("198.51.100.8").s_addr);
+	assert_int_equal(ruleset_parse_servers(listing, "0388881001", found, 1), 1);
+	assert_int_equal(ruleset_parse_servers(listing, "0388881002", found, 8), 0);
+	assert_int_equal(ruleset_parse_servers("", "0388881002", found, 8), 0);
+	assert_false(ruleset_has_sip_helper(listing));
+	assert_false(ruleset_has_sip_helper("["));
+	assert_true(
+		ruleset_has_sip_helper("{\"nftables\": [{\"ct helper\": {\"type\": \"sip\"}}]}"));
+}
+
+static void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "we");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static void an_alg_is_noticed(void **context)
+{
+	char modules[] = "/tmp/vpnsip-modules-XXXXXX", helper[] = "/tmp/vpnsip-helper-XXXXXX";
+
+	(void)context;
+	close(mkstemp(modules));
+	close(mkstemp(helper));
+	assert_int_equal(sip_alg_look("/nonexistent", "/nonexistent"), 0);
+	write_file(modules, "nf_conntrack 1 2 - Live 0x0\nnf_conntrack_sip_other 1 0 - Live 0x0\n");
+	write_file(helper, "0\n");
+	assert_int_equal(sip_alg_look(modules, helper), 0);
+	write_file(modules,
+	           "nf_nat_sip 16384 0 - Live 0x0\nnf_conntrack_sip 1 1 nf_nat_sip, Live 0\n");
+	write_file(helper, "1\n");
+	assert_int_equal(sip_alg_look(modules, helper),
+	                 SIP_ALG_CONNTRACK_LOADED | SIP_ALG_NAT_LOADED | SIP_ALG_AUTOMATIC);
+	for (unsigned i = 0; i < SIP_ALG_SIGNS; i++)
+		assert_string_not_equal(sip_alg_text(1u << i), "");
+	unlink(modules);
+	unlink(helper);
+}
+
 static void reserved_ports_are_edited(void **context)
 {
 	static const struct {
@@ -390,6 +533,10 @@ int main(void)
 		TEST(each_peer_source_has_its_element),
 		TEST(the_table_holds_what_is_in_force),
 		TEST(a_listing_is_adopted),
+		TEST(configured_servers_are_always_admitted),
+		TEST(each_line_has_its_guard),
+		cmocka_unit_test(servers_and_helpers_are_found_in_a_listing),
+		cmocka_unit_test(an_alg_is_noticed),
 		cmocka_unit_test(names_that_end_the_quotes_are_refused),
 		cmocka_unit_test(reserved_ports_are_edited),
 	};
