@@ -6,6 +6,7 @@
 #include "services/common/service.h"
 #include "services/coordinator/attempts.h"
 #include "services/coordinator/core.h"
+#include "services/coordinator/handover.h"
 
 /** An order that must be carried out, late or not: of RELEASING, or DeregisterLine. Repeated each second until it is confirmed. */
 struct debt {
@@ -49,6 +50,8 @@ struct coordinator {
 	struct attempts attempts;
 	struct records *records;
 	struct bus_timer *records_timer;
+	struct handover *handover;
+	struct bus_timer *handover_timer;
 	struct session_timers *session_timers;
 	struct line_timer *line_timers;
 	struct bus_timer *pace_timer;
@@ -100,6 +103,15 @@ uint64_t orders_send_release(struct coordinator *coordinator, const char *tunnel
 /* records_attach.c: the call records beside the core. 0, or -1 after logging why. */
 int records_attach(struct coordinator *coordinator);
 void records_detach(struct coordinator *coordinator);
+
+/* handover_orders.c: what sip-agent found out, for those that act upon it. */
+/** 0, or -1 when out of memory. */
+int handover_attach(struct coordinator *coordinator);
+void handover_detach(struct coordinator *coordinator);
+void handover_registration(struct coordinator *coordinator,
+                           const Vpnsip__RegistrationChanged *registration);
+void handover_discovery(struct coordinator *coordinator, const Vpnsip__DiscoveryChanged *discovery);
+void handover_nat_qos(struct coordinator *coordinator, const Vpnsip__NatQosSnapshot *snapshot);
 
 /* reports.c: what the other services say, as core events. */
 void reports_event(void *context, const Vpnsip__Envelope *event);

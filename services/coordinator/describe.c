@@ -79,6 +79,18 @@ static void describe_debt(struct bus_description *description, const struct debt
 		             debt->call_id, progress);
 }
 
+static void describe_handover(struct bus_description *description, const struct handover_item *item)
+{
+	if (item->is_known)
+		bus_describe(description, "%s of %s: %zu handed over, %s%s%s",
+		             item->kind == HANDOVER_SERVERS ? "SIP servers" : "routes", item->key,
+		             item->wanted.count,
+		             item->is_confirmed   ? "confirmed"
+		             : item->is_in_flight ? "under way"
+		                                  : "not confirmed",
+		             item->cause[0] ? ": " : "", item->cause);
+}
+
 void describe(void *context, struct bus_description *description)
 {
 	const struct coordinator *coordinator = ((struct service_context *)context)->state;
@@ -92,6 +104,8 @@ void describe(void *context, struct bus_description *description)
 		                 now_usec);
 	for (const struct debt *debt = coordinator->debts; debt; debt = debt->next)
 		describe_debt(description, debt);
+	for (size_t i = 0; i < coordinator->handover->item_count; i++)
+		describe_handover(description, &coordinator->handover->items[i]);
 	describe_counters(description, coordinator);
 	records_describe(coordinator->records, description);
 }

@@ -262,6 +262,7 @@ static void stop(struct service_context *service)
 	bus_timer_free(coordinator->shutdown_timer);
 	bus_timer_free(coordinator->debt_timer);
 	watch_stop(coordinator);
+	handover_detach(coordinator);
 	if (coordinator->shutdown_request)
 		bus_fail(coordinator->shutdown_request, VPNSIP__FAILURE_KIND__SYSTEM, "stopping");
 	free(coordinator->session_timers);
@@ -305,7 +306,8 @@ static int start(struct service_context *service)
 		         coordinator->attempts.file, strerror(errno));
 		return -1;
 	}
-	if (create_timers(coordinator, service->config) != 0 || watch_start(coordinator) != 0)
+	if (create_timers(coordinator, service->config) != 0 || watch_start(coordinator) != 0 ||
+	    handover_attach(coordinator) != 0)
 		return -1;
 	coordinator->core = core_create(service->config, &coordinator->port);
 	if (!coordinator->core)

@@ -81,6 +81,7 @@ static void registration_changed(struct coordinator *coordinator,
 	struct sockaddr_storage contact = {0};
 
 	address_from_bytes(registration->contact_address, &contact);
+	handover_registration(coordinator, registration);
 	core_registration_changed(coordinator->core, registration->local_number,
 	                          registration->status, &contact, registration->cause);
 }
@@ -113,6 +114,9 @@ void reports_event(void *context, const Vpnsip__Envelope *event)
 		break;
 	case VPNSIP__ENVELOPE__BODY_REGISTRATION_CHANGED:
 		registration_changed(coordinator, event->registration_changed);
+		break;
+	case VPNSIP__ENVELOPE__BODY_DISCOVERY_CHANGED:
+		handover_discovery(coordinator, event->discovery_changed);
 		break;
 	case VPNSIP__ENVELOPE__BODY_IKE_CHANGED:
 		ike_changed(coordinator, event->ike_changed);
@@ -169,6 +173,8 @@ static void resync_sip(struct coordinator *coordinator, const Vpnsip__SipSnapsho
 	compare_lines(coordinator, snapshot);
 	for (size_t i = 0; i < snapshot->n_registrations; i++)
 		registration_changed(coordinator, snapshot->registrations[i]);
+	for (size_t i = 0; i < snapshot->n_discoveries; i++)
+		handover_discovery(coordinator, snapshot->discoveries[i]);
 	for (size_t i = 0; i < snapshot->n_calls; i++) {
 		attempts_skip(&coordinator->attempts, snapshot->calls[i]->attempt);
 		call_changed(coordinator, snapshot->calls[i], false);
@@ -199,6 +205,7 @@ static void resync_nat_qos(struct coordinator *coordinator, const Vpnsip__NatQos
 		attempts_skip(&coordinator->attempts, snapshot->shapers[i]->attempt);
 	nat_qos_told(coordinator, snapshot->translations, snapshot->n_translations,
 	             snapshot->shapers, snapshot->n_shapers);
+	handover_nat_qos(coordinator, snapshot);
 }
 
 void reports_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelope *snapshot)
@@ -222,6 +229,7 @@ void reports_resync(void *context, Vpnsip__Service peer, const Vpnsip__Envelope 
 	case VPNSIP__ENVELOPE__BODY_TRACK_SNAPSHOT:
 		for (size_t i = 0; i < snapshot->track_snapshot->n_wans; i++)
 			wan_changed(coordinator, snapshot->track_snapshot->wans[i]);
+		handover_routes_shown(coordinator->handover);
 		break;
 	default:
 		break;
