@@ -392,6 +392,7 @@ int service_main(const struct service *service, int argc, char **argv)
 		goto out;
 	}
 	context.state_directory = state_directory;
+	context.allows_faults = options.allows_faults;
 	umask(007);
 	if (privileges_make_directories(service, options.user, options.run_directory,
 	                                state_directory) != 0 ||

@@ -23,6 +23,7 @@ struct service_context {
 	const struct config *config;
 	const char *run_directory;
 	const char *state_directory; /* of this service alone: <state-dir>/<service name>, writable */
+	bool allows_faults;          /* --allow-faults: a test */
 	void *state; /* what start() made; the handlers' context is the service_context */
 };
 

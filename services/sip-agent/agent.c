@@ -7,6 +7,7 @@
 
 #include "services/common/config.h"
 #include "services/common/log.h"
+#include "services/sip-agent/guard_report.h"
 #include "services/sip-agent/leaderless.h"
 #include "services/sip-agent/messages.h"
 #include "services/sip-agent/port_obstacle.h"
@@ -101,7 +102,11 @@ int agent_start(struct service_context *service)
 		.port_obstacles = agent->port_obstacles,
 		.events = &events,
 		.context = agent,
+		.is_guard_off = service->allows_faults && getenv("VPNSIP_TEST_NO_SIP_GUARD"),
 	};
+
+	if (options.is_guard_off)
+		log_line(LOG_WARNING, "the SIP guard is off, for a test");
 	agent->sofia = agent->leaderless ? sofia_open(&options) : NULL;
 	if (!agent->sofia || await_leader(agent, leaderless_read(service->state_directory)) != 0) {
 		agent_stop(service);
@@ -251,6 +256,9 @@ void agent_request(void *context, struct bus_request *request, const Vpnsip__Env
 		reply_outcome(agent, request,
 		              sofia_hang_up(agent->sofia, order->hang_up->call_id,
 		                            order->hang_up->attempt, order->hang_up->cause));
+		break;
+	case VPNSIP__ENVELOPE__BODY_GET_SIP_GUARD:
+		agent_tell_guard(agent->service, agent->sofia, request);
 		break;
 	default:
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "not an order for sip-agent");

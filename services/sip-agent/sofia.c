@@ -24,6 +24,7 @@ struct sofia *sofia_open(const struct sofia_options *options)
 	sofia->state_directory = options->state_directory;
 	sofia->events = options->events;
 	sofia->context = options->context;
+	sofia->is_guard_off = options->is_guard_off;
 	sofia_log_open();
 	sofia->loop = sofia_loop_open(options->base);
 	sofia->lines = calloc(options->config->line_count, sizeof(*sofia->lines));
@@ -70,6 +71,17 @@ void sofia_attempt_note(struct sofia *sofia, const char *tunnel, uint64_t attemp
 	}
 	if (sofia->attempts[i].number < attempt)
 		sofia->attempts[i].number = attempt;
+}
+
+const struct guard *sofia_guard(const struct sofia *sofia, size_t *half_open)
+{
+	*half_open = sofia_guard_half_open(sofia, NULL);
+	return &sofia->guard;
+}
+
+bool sofia_guard_is_off(const struct sofia *sofia)
+{
+	return sofia->is_guard_off;
 }
 
 const char *sofia_store_failure(const struct sofia *sofia)

@@ -47,6 +47,7 @@ struct sofia_options {
 		port_obstacles; /* per line, kept by the caller: NULL or why its port cannot be opened. NULL = not known */
 	const struct sofia_events *events;
 	void *context;
+	bool is_guard_off; /* nothing is turned away: the control run of an attack's test */
 };
 
 /** How an order ended; matches FailureKind of the bus. */
@@ -69,6 +70,12 @@ void sofia_close(struct sofia *sofia);
 
 /** Why the last call could not be written to the state directory; "" when it could. */
 const char *sofia_store_failure(const struct sofia *sofia);
+
+struct guard;
+
+/** What the SIP guard has turned away, and how many calls are offered to us without a decision or an ACK. */
+const struct guard *sofia_guard(const struct sofia *sofia, size_t *half_open);
+bool sofia_guard_is_off(const struct sofia *sofia);
 
 struct bus_description;
 

@@ -354,9 +354,6 @@ int sofia_call_request(struct sofia_call *call, nta_leg_t *leg, nta_incoming_t *
 	(void)leg;
 	if (sip->sip_request->rq_method == sip_method_ack)
 		return 200; /* belongs to nothing; ends the transaction without an answer */
-	/* nta lets an old-style request without To tag into the dialog: anybody who saw the INVITE could end the call. */
-	if (!sip->sip_to->a_tag)
-		return sip->sip_request->rq_method == sip_method_invite ? 482 : 481;
 	switch (sip->sip_request->rq_method) {
 	case sip_method_bye:
 		return receive_bye(call, request, sip);

@@ -14,9 +14,6 @@
 #include "services/common/log.h"
 #include "services/sip-agent/sofia_internal.h"
 
-/* Calls that may be waiting for a decision at once; more are sent away. */
-#define OFFERS_MAXIMUM 64
-
 enum { WARNING_OTHER = 399 };
 
 static void print_warning(const struct sofia_line *line, unsigned code, const char *text,
@@ -315,16 +312,8 @@ static void offer_call(struct sofia_line *line, nta_incoming_t *request, const s
 	nta_incoming_treply(request, SIP_100_TRYING, TAG_END());
 	log_session(LOG_INFO, NULL, number, "call %s: offered to line %s, %u kbit/s",
 	            call->call.call_id, line->config->number, offer->bandwidth_kbit);
+	guard_remember(&line->sofia->guard, call->call.call_id);
 	sofia_call_begin(call);
-}
-
-static size_t count_offers(const struct sofia *sofia)
-{
-	size_t count = 0;
-
-	for (const struct sofia_call *call = sofia->calls; call; call = call->next)
-		count += call->call.state == CALL_STATE_OFFERED;
-	return count;
 }
 
 void sofia_call_invited(struct sofia_line *line, msg_t *message, sip_t *sip)
@@ -337,12 +326,6 @@ void sofia_call_invited(struct sofia_line *line, msg_t *message, sip_t *sip)
 	if (known || strlen(sip->sip_call_id->i_id) >= CALL_ID_SIZE) {
 		line->sofia->counters.requests_refused++;
 		nta_msg_treply(line->agent, message, 482, "Request Merged", TAG_END());
-		return;
-	}
-	if (count_offers(line->sofia) >= OFFERS_MAXIMUM) {
-		line->sofia->counters.requests_refused++;
-		nta_msg_treply(line->agent, message, SIP_503_SERVICE_UNAVAILABLE,
-		               SIPTAG_RETRY_AFTER_STR("10"), TAG_END());
 		return;
 	}
 	nta_incoming_t *request = nta_incoming_create(line->agent, NULL, message, sip, TAG_END());

@@ -29,11 +29,11 @@ static void describe_line(const struct sofia_line *line, struct bus_description 
 
 	bus_describe(description,
 	             "registration %s: %s at %s over %s, granted %u s, %llu s left, transport %s, "
-	             "%llu messages of strangers%s%s",
+	             "%s%s",
 	             report.local_number, report.is_registered ? "registered" : "not registered",
 	             report.registrar, report.transport, report.granted_sec,
 	             (unsigned long long)(left / USEC_PER_SEC), line->agent ? "open" : "closed",
-	             (unsigned long long)line->strangers, line->cause[0] ? ": " : "", line->cause);
+	             line->cause[0] ? ": " : "", line->cause);
 }
 
 static const char *debt_of(const struct sofia_call *call)

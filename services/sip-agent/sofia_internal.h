@@ -25,6 +25,7 @@ struct sofia_call;
 #include "services/common/log.h"
 #include "services/sip-agent/dialog_store.h"
 #include "services/sip-agent/digest.h"
+#include "services/sip-agent/guard_core.h"
 #include "services/sip-agent/registration_core.h"
 #include "services/sip-agent/server_list.h"
 #include "services/sip-agent/session_timer.h"
@@ -76,6 +77,8 @@ struct sofia {
 	uint64_t hung_up[SOFIA_HUNG_UP_MAXIMUM]; /* ring */
 	size_t hung_up_next;
 	char store_failure[SOFIA_CAUSE_SIZE]; /* of the last write; "" = it went well */
+	struct guard guard;
+	bool is_guard_off; /* the control run of an attack's test */
 };
 
 /*
@@ -110,7 +113,7 @@ struct sofia_line {
 	unsigned sip_status;
 	char cause[SOFIA_CAUSE_SIZE];
 	const char *known_obstacle; /* what root saw in the way of our port; NULL = nothing */
-	uint64_t strangers;         /* messages from elsewhere than the registrar */
+	struct guard_bucket invites, requests; /* new ones that the guard lets pass */
 };
 
 struct sofia_call {
@@ -168,6 +171,17 @@ void sofia_line_close(struct sofia_line *line);
 void sofia_line_move(struct sofia_line *line, struct in_addr address);
 /* To be called after each change of line->servers: brings what is derived from the current one up to date. */
 void sofia_line_note_server(struct sofia_line *line);
+/*
+ * The one way by which a line gets its servers, in order of use. When the one in use changes, a line that is ordered registers
+ * at the new one at once.
+ */
+void sofia_line_set_servers(struct sofia_line *line, const struct sip_server *servers,
+                            size_t count);
+/*
+ * The server in use did not answer a request, or said 503: the line goes on with the next one and registers there. True when
+ * there is another one, to which the request may be repeated at once. `why` ends a sentence: "did not answer INVITE".
+ */
+bool sofia_line_server_failed(struct sofia_line *line, const char *why);
 bool sofia_line_is_registrar(const struct sofia_line *line, const su_sockaddr_t *source);
 /*
  * For a final response that nobody sent, made up by the stack: what happened ("cannot be
@@ -269,6 +283,14 @@ void sofia_call_send_answer(struct sofia_call *call);
 void sofia_call_send_refusal(struct sofia_call *call);
 /* Makes the server transaction of the recorded INVITE anew. False when it cannot be. */
 bool sofia_call_reopen_invite(struct sofia_call *call);
+
+/* sofia_guard.c */
+/* Whether what is received passes the guard; known once an agent was made. */
+bool sofia_guard_is_in_force(void);
+/* Counts that a message was turned away, and logs it once a second; for what is found out behind the guard's own checks. */
+void sofia_guard_note(struct sofia_line *line, enum guard_class class, msg_t *message);
+/* Calls offered to us without a decision or an ACK; `line` NULL: of all. */
+size_t sofia_guard_half_open(const struct sofia *sofia, const struct sofia_line *line);
 
 /* sofia_tap.c */
 /* Tells of the messages that pass: the user agent whose lines and calls they are looked up in; NULL = none. */

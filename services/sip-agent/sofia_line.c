@@ -19,6 +19,7 @@
 
 #define TOS_EXPEDITED_FORWARDING 0xb8
 #define UDP_MTU_MAXIMUM          65535
+#define MESSAGE_MAXIMUM          65535 /* octets of a message over TCP or TLS; a datagram is no longer */
 
 void sofia_random_token(struct sofia *sofia, char *token, size_t size)
 {
@@ -189,10 +190,17 @@ bool sofia_line_open(struct sofia_line *line)
 		NTATAG_UDP_MTU(UDP_MTU_MAXIMUM), NTATAG_MAX_FORWARDS(70), NTATAG_CLIENT_RPORT(0),
 		NTATAG_USE_NAPTR(0), NTATAG_USE_SRV(0), NTATAG_MERGE_482(1), TPTAG_STUN_SERVER(0),
 		TPTAG_TOS(TOS_EXPEDITED_FORWARDING),
-		TPTAG_LOG(1), /* each message passes sofia_tap.c */
+		NTATAG_MAXSIZE(MESSAGE_MAXIMUM), TPTAG_LOG(1), /* each message passes sofia_tap.c */
 		TAG_END());
 	if (!line->agent) {
 		explain_open(line, host);
+		return false;
+	}
+	if (!sofia_guard_is_in_force()) {
+		snprintf(line->cause, sizeof(line->cause),
+		         "this sofia-sip does not let the SIP guard in");
+		log_line(LOG_ERR, "%s: its transports stay closed", line->cause);
+		sofia_line_close(line);
 		return false;
 	}
 	line->known_obstacle = NULL; /* it is gone */
@@ -258,16 +266,9 @@ static void receive_response(struct sofia_line *line, nta_agent_t *agent, msg_t 
 		nta_msg_discard(agent, message);
 }
 
-/* Whatever belongs to no dialog and no transaction. Nothing is kept for strangers, not even a transaction. */
+/* Whatever belongs to no dialog and no transaction; it has passed the guard (sofia_guard.c). */
 static int receive(struct sofia_line *line, nta_agent_t *agent, msg_t *message, sip_t *sip)
 {
-	if (!sofia_line_is_registrar(line, msg_addr(message))) {
-		line->strangers++;
-		log_line(LOG_DEBUG, "line %s: dropped a SIP message that is not from the registrar",
-		         line->config->number);
-		nta_msg_discard(agent, message);
-		return 0;
-	}
 	if (!sip->sip_request) {
 		receive_response(line, agent, message, sip);
 		return 0;
