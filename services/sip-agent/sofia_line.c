@@ -189,8 +189,8 @@ bool sofia_line_open(struct sofia_line *line)
 		/* the carrier speaks UDP however long a request is */
 		NTATAG_UDP_MTU(UDP_MTU_MAXIMUM), NTATAG_MAX_FORWARDS(70), NTATAG_CLIENT_RPORT(0),
 		NTATAG_USE_NAPTR(0), NTATAG_USE_SRV(0), NTATAG_MERGE_482(1), TPTAG_STUN_SERVER(0),
-		TPTAG_TOS(TOS_EXPEDITED_FORWARDING),
-		NTATAG_MAXSIZE(MESSAGE_MAXIMUM), TPTAG_LOG(1), /* each message passes sofia_tap.c */
+		NTATAG_MAXSIZE(MESSAGE_MAXIMUM), TPTAG_TOS(TOS_EXPEDITED_FORWARDING),
+		TPTAG_LOG(1), /* each message passes sofia_tap.c */
 		TAG_END());
 	if (!line->agent) {
 		explain_open(line, host);
