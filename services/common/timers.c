@@ -27,6 +27,8 @@ const struct timer_definition timer_definitions[TIMER_COUNT] = {
 	/* RFC 4028 section 4: Min-SE is at least 90 s. */
 	[TIMER_SESSION_EXPIRES] = {"session-expires", MIN(5), SEC(90), HOUR(1),
                                    "SIP session timer: an orphaned call ends after this"},
+	[TIMER_SESSION_MINIMUM] = {"session-minimum", SEC(90), SEC(90), HOUR(1),
+                                   "shortest SIP session timer that is agreed to (Min-SE)"},
 	[TIMER_PORT_REUSE] = {"port-reuse", SEC(10), SEC(5), MIN(4),
                               "a session port rests this long after use"},
 	[TIMER_FAILBACK] = {"failback", MIN(1), SEC(10), HOUR(1),

@@ -16,6 +16,7 @@ enum timer_name {
 	TIMER_HOLD,            /* how long first packets are held */
 	TIMER_KEEPALIVE,       /* NAT keepalive on a session port */
 	TIMER_SESSION_EXPIRES, /* RFC 4028 */
+	TIMER_SESSION_MINIMUM, /* Min-SE */
 	TIMER_PORT_REUSE,      /* session port rests after use */
 	TIMER_FAILBACK,        /* primary must be stable this long before traffic returns */
 	TIMER_CALL_WARNING,    /* a call this long is warned about */

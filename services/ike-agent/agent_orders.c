@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "services/common/address.h"
 #include "services/common/log.h"
@@ -47,27 +48,41 @@ static const struct config_peer *find_peer(struct ike_agent *agent, struct bus_r
 	return peer;
 }
 
+/** SHA-256 for whoever can; beside it SHA-1 where the other side may know nothing else. */
+static size_t show_fingerprints(const struct config_peer *peer, const struct config_key *key,
+                                Vpnsip__Fingerprint fingerprints[2],
+                                uint8_t values[2][PSK_FINGERPRINT_MAX])
+{
+	static const char *const hashes[] = {"SHA-256", "SHA-1"};
+	const size_t count = !peer->ike_profile->sends_psk_fingerprint ? 0
+	                     : peer->ike_profile->allows_sha1          ? 2
+	                                                               : 1;
+
+	for (size_t i = 0; i < count; i++) {
+		vpnsip__fingerprint__init(&fingerprints[i]);
+		fingerprints[i].subject = VPNSIP__FINGERPRINT_SUBJECT__PRE_SHARED_KEY;
+		fingerprints[i].hash = (char *)hashes[i];
+		fingerprints[i].value.data = values[i];
+		fingerprints[i].value.len = psk_fingerprint(hashes[i], key->key, key->key_size,
+		                                            values[i]);
+	}
+	return count;
+}
+
 static void prepare(struct ike_agent *agent, struct bus_request *request,
                     const Vpnsip__PrepareIke *order)
 {
 	Vpnsip__IkePrepared reply = VPNSIP__IKE_PREPARED__INIT;
-	Vpnsip__Fingerprint fingerprint = VPNSIP__FINGERPRINT__INIT, *fingerprints = &fingerprint;
-	uint8_t value[PSK_FINGERPRINT_MAX];
+	Vpnsip__Fingerprint fingerprints[2], *list[] = {&fingerprints[0], &fingerprints[1]};
+	uint8_t values[2][PSK_FINGERPRINT_MAX];
 	const struct config_key *key;
 	const struct config_peer *peer = find_peer(agent, request, order->tunnel,
 	                                           order->remote_number, &key);
 
 	if (!peer)
 		return;
-	if (peer->ike_profile->sends_psk_fingerprint) {
-		fingerprint.subject = VPNSIP__FINGERPRINT_SUBJECT__PRE_SHARED_KEY;
-		fingerprint.hash = "SHA-256";
-		fingerprint.value.data = value;
-		fingerprint.value.len = psk_fingerprint(fingerprint.hash, key->key, key->key_size,
-		                                        value);
-		reply.fingerprints = &fingerprints;
-		reply.n_fingerprints = 1;
-	}
+	reply.n_fingerprints = show_fingerprints(peer, key, fingerprints, values);
+	reply.fingerprints = list;
 	bus_reply(request, &reply.base);
 }
 
@@ -75,8 +90,8 @@ static void prepare(struct ike_agent *agent, struct bus_request *request,
  * The announced fingerprints of hashes that fit. False if there were some but none is of use: without a pin any key
  * would do, so that must not pass for "nothing announced".
  */
-static bool read_pins(const Vpnsip__StartIke *order, struct engine_pin pins[ENGINE_PINS_MAX],
-                      size_t *count)
+static bool read_pins(const struct config_peer *peer, const Vpnsip__StartIke *order,
+                      struct engine_pin pins[ENGINE_PINS_MAX], size_t *count)
 {
 	*count = 0;
 	for (size_t i = 0; i < order->n_pinned && *count < ENGINE_PINS_MAX; i++) {
@@ -84,7 +99,8 @@ static bool read_pins(const Vpnsip__StartIke *order, struct engine_pin pins[ENGI
 		struct engine_pin *pin = &pins[*count];
 
 		if (strlen(announced->hash) >= sizeof(pin->hash) ||
-		    announced->value.len > sizeof(pin->value))
+		    announced->value.len > sizeof(pin->value) ||
+		    (strcasecmp(announced->hash, "SHA-1") == 0 && !peer->ike_profile->allows_sha1))
 			continue;
 		memset(pin, 0, sizeof(*pin));
 		pin->is_pre_shared_key = announced->subject ==
@@ -143,7 +159,7 @@ static void start(struct ike_agent *agent, struct bus_request *request,
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "StartIke without addresses");
 		return;
 	}
-	if (!read_pins(order, pins, &engine_session.pin_count)) {
+	if (!read_pins(peer, order, pins, &engine_session.pin_count)) {
 		bus_fail(request, VPNSIP__FAILURE_KIND__PEER,
 		         "peer announced no fingerprint of a hash that we use");
 		return;

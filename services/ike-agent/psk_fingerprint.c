@@ -5,7 +5,7 @@
 #include <openssl/evp.h>
 #include <strings.h>
 
-/** NULL for SHA-1 and older: their fingerprints are not believed. */
+/** NULL for MD5 and older. SHA-1 is for those who asked whether it is allowed. */
 static const EVP_MD *hash_by_name(const char *name)
 {
 	if (strcasecmp(name, "SHA-256") == 0)
@@ -14,6 +14,10 @@ static const EVP_MD *hash_by_name(const char *name)
 		return EVP_sha384();
 	if (strcasecmp(name, "SHA-512") == 0)
 		return EVP_sha512();
+	if (strcasecmp(name, "SHA-224") == 0)
+		return EVP_sha224();
+	if (strcasecmp(name, "SHA-1") == 0)
+		return EVP_sha1();
 	return NULL;
 }
 

@@ -10,7 +10,7 @@
 #define PSK_FINGERPRINT_MAX 64
 
 /**
- * Writes the fingerprint of the key under the hash of that name ("SHA-256", "SHA-384", "SHA-512"; any case) and returns its size,
+ * Writes the fingerprint of the key under the hash of that name ("SHA-1" to "SHA-512"; any case) and returns its size,
  * or 0 if we do not use that hash.
  */
 size_t psk_fingerprint(const char *hash, const uint8_t *key, size_t key_size,

@@ -48,6 +48,14 @@ struct sdp_span {
 /** Whether the piece is this word, in any case (RFC 5234 literals). */
 bool sdp_span_is(struct sdp_span span, const char *word);
 
+/** A fingerprint attribute as it stands in the text. */
+struct sdp_fingerprint_line {
+	enum sdp_fingerprint_subject subject;
+	struct sdp_span value; /* after the name and its colon */
+	struct sdp_span
+		rest; /* the octets, where a folded line goes on later; text NULL if it does not */
+};
+
 /** One section (session or media level): what VPN-SIP looks at. */
 struct sdp_section {
 	struct sdp_span connection; /* after "c="; text NULL if absent */
@@ -55,8 +63,7 @@ struct sdp_section {
 	uint64_t bandwidth_kbit;
 	bool has_other_bandwidth;
 	struct sdp_span setup; /* after "a=ike-setup:"; text NULL if absent */
-	struct sdp_span fingerprints[SDP_FINGERPRINTS_MAXIMUM * 2];
-	enum sdp_fingerprint_subject subjects[SDP_FINGERPRINTS_MAXIMUM * 2];
+	struct sdp_fingerprint_line fingerprints[SDP_FINGERPRINTS_MAXIMUM * 2];
 	size_t fingerprint_count;
 };
 
@@ -85,7 +92,8 @@ struct sdp_problem {
 /**
  * Reads `size` octets (CRLF or LF lines, as RFC 4566 section 5 asks of parsers). False with a 400
  * in `problem` when the grammar is broken, a line that may stand once in a section stands twice,
- * or a bound is exceeded. Unknown lines and attributes are passed over.
+ * or a bound is exceeded. Unknown lines and attributes are passed over. A fingerprint that ends in a
+ * backslash goes on in a line that has nothing but octets: printed samples fold it so.
  */
 bool sdp_read(const char *text, size_t size, struct sdp_description *description,
               struct sdp_problem *problem);
@@ -101,6 +109,22 @@ bool sdp_check_offer(const struct sdp_description *description, struct sdp_tunne
 /** The same for an answer to an offer whose sole media line had the role `offered`. */
 bool sdp_check_answer(const struct sdp_description *description, enum sdp_role offered,
                       struct sdp_tunnel *tunnel, struct sdp_problem *problem);
+
+/** Which fingerprints are believed; by the peer's configuration. */
+struct sdp_policy {
+	enum sdp_fingerprint_subject subject; /* what the peer authenticates with */
+	bool takes_plain_for_key;             /* a=fingerprint is that of the pre-shared key */
+	bool allows_sha1;
+	const char *preferred_hash; /* of the pin; "" = none */
+};
+
+/**
+ * Leaves in `tunnel` the fingerprints that the peer's key or certificate must match one of: those of our subject, of the
+ * hash that we prefer among the ones shown (RFC 8122 section 5.1): the pin's, then SHA-256, SHA-512, SHA-384, SHA-224, and
+ * SHA-1 only if it is allowed. False when some are shown and none is left: nothing usable is not the same as nothing shown.
+ */
+bool sdp_apply_policy(struct sdp_tunnel *tunnel, const struct sdp_policy *policy,
+                      struct sdp_problem *problem);
 
 /** The o= line: numbers chosen by the writer, address of the writer. */
 struct sdp_origin {

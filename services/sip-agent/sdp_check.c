@@ -166,23 +166,25 @@ static bool read_octets(struct sdp_span text, uint8_t *octets, size_t size)
 }
 
 /* "SHA-256 AB:CD...". A hash that is not known is passed over and makes no entry. */
-static bool read_fingerprint(struct sdp_span value, enum sdp_fingerprint_subject subject,
-                             struct sdp_tunnel *tunnel)
+static bool read_fingerprint(const struct sdp_fingerprint_line *line, struct sdp_tunnel *tunnel)
 {
+	const struct sdp_span value = line->value;
 	struct sdp_fingerprint *fingerprint = &tunnel->fingerprints[tunnel->fingerprint_count];
 	const char *space = memchr(value.text, ' ', value.size);
 
 	if (!space)
 		return false;
 	struct sdp_span name = {value.text, (size_t)(space - value.text)};
-	struct sdp_span digits = {space + 1, value.size - name.size - 1};
+	struct sdp_span digits = line->rest.text
+	                                 ? line->rest
+	                                 : (struct sdp_span){space + 1, value.size - name.size - 1};
 	size_t size = sdp_hash_size(name.text, name.size);
 
 	if (size == 0 || tunnel->fingerprint_count == SDP_FINGERPRINTS_MAXIMUM)
 		return true;
 	if (!read_octets(digits, fingerprint->value, size))
 		return false;
-	fingerprint->subject = subject;
+	fingerprint->subject = line->subject;
 	fingerprint->size = size;
 	for (size_t i = 0; i < name.size; i++)
 		fingerprint->hash[i] = (char)toupper((unsigned char)name.text[i]);
@@ -198,7 +200,7 @@ static bool check_fingerprints(const struct sdp_section *session, const struct s
 
 	tunnel->fingerprint_count = 0;
 	for (size_t i = 0; i < section->fingerprint_count; i++)
-		if (!read_fingerprint(section->fingerprints[i], section->subjects[i], tunnel))
+		if (!read_fingerprint(&section->fingerprints[i], tunnel))
 			return refuse(problem, WARNING_ATTRIBUTE, "malformed fingerprint");
 	if (section->fingerprint_count && !tunnel->fingerprint_count)
 		return refuse(problem, WARNING_ATTRIBUTE, "no fingerprint of a usable hash");
@@ -247,6 +249,48 @@ bool sdp_check_answer(const struct sdp_description *description, enum sdp_role o
 		return false;
 	if (tunnel->role == SDP_ACTPASS || tunnel->role == offered)
 		return refuse(problem, WARNING_ATTRIBUTE, "ike-setup does not answer the offer's");
+	return true;
+}
+
+/* Place in the order of preference, 0 first; -1 = not believed. */
+static int rank_hash(const char *hash, const struct sdp_policy *policy)
+{
+	static const char *const preference[] = {"SHA-256", "SHA-512", "SHA-384", "SHA-224",
+	                                         "SHA-1"};
+
+	if (strcasecmp(hash, "SHA-1") == 0 && !policy->allows_sha1)
+		return -1;
+	if (strcasecmp(hash, policy->preferred_hash) == 0)
+		return 0;
+	for (size_t i = 0; i < sizeof(preference) / sizeof(preference[0]); i++)
+		if (strcasecmp(hash, preference[i]) == 0)
+			return (int)i + 1;
+	return -1;
+}
+
+bool sdp_apply_policy(struct sdp_tunnel *tunnel, const struct sdp_policy *policy,
+                      struct sdp_problem *problem)
+{
+	const size_t shown = tunnel->fingerprint_count;
+	int best = -1;
+
+	tunnel->fingerprint_count = 0;
+	for (size_t i = 0; i < shown; i++) {
+		struct sdp_fingerprint one = tunnel->fingerprints[i];
+		int rank = rank_hash(one.hash, policy);
+
+		if (one.subject == SDP_CERTIFICATE && policy->takes_plain_for_key)
+			one.subject = SDP_PRE_SHARED_KEY;
+		if (rank < 0 || one.subject != policy->subject || (best >= 0 && rank > best))
+			continue;
+		if (rank < best)
+			tunnel->fingerprint_count = 0;
+		best = rank;
+		tunnel->fingerprints[tunnel->fingerprint_count++] = one;
+	}
+	if (shown && !tunnel->fingerprint_count)
+		return refuse(problem, WARNING_ATTRIBUTE,
+		              "no fingerprint of the kind and hash that are expected");
 	return true;
 }
 

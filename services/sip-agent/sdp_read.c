@@ -11,6 +11,7 @@ struct reader {
 	struct sdp_section *section;
 	struct sdp_problem *problem;
 	unsigned version_count;
+	struct sdp_fingerprint_line *folded; /* that goes on later; NULL = none */
 };
 
 static bool broken(struct reader *reader, const char *text)
@@ -113,8 +114,9 @@ static bool add_fingerprint(struct reader *reader, enum sdp_fingerprint_subject 
 
 	if (section->fingerprint_count == room)
 		return broken(reader, "too many fingerprints");
-	section->subjects[section->fingerprint_count] = subject;
-	section->fingerprints[section->fingerprint_count++] = value;
+	struct sdp_fingerprint_line *line = &section->fingerprints[section->fingerprint_count++];
+	*line = (struct sdp_fingerprint_line){.subject = subject, .value = value};
+	reader->folded = value.size && value.text[value.size - 1] == '\\' ? line : NULL;
 	return true;
 }
 
@@ -144,8 +146,25 @@ static bool read_version(struct reader *reader, struct sdp_span value)
 	return true;
 }
 
+/* "4A:AD:B9": nothing but octets, maybe indented. */
+static bool read_folded(struct reader *reader, struct sdp_span line)
+{
+	while (line.size && (*line.text == ' ' || *line.text == '\t'))
+		line = (struct sdp_span){line.text + 1, line.size - 1};
+	if (!reader->folded || !line.size)
+		return false;
+	for (size_t i = 0; i < line.size; i++)
+		if (!memchr("0123456789ABCDEFabcdef:", line.text[i], 23))
+			return false;
+	reader->folded->rest = line;
+	reader->folded = NULL;
+	return true;
+}
+
 static bool read_line(struct reader *reader, struct sdp_span line)
 {
+	if (read_folded(reader, line))
+		return true;
 	if (line.size < 2 || line.text[0] < 'a' || line.text[0] > 'z' || line.text[1] != '=')
 		return broken(reader, "a line that is not type=value");
 	if (memchr(line.text, '\0', line.size))
@@ -181,7 +200,8 @@ static bool read_line(struct reader *reader, struct sdp_span line)
 bool sdp_read(const char *text, size_t size, struct sdp_description *description,
               struct sdp_problem *problem)
 {
-	struct reader reader = {text, text + size, description, &description->session, problem, 0};
+	struct reader reader = {text,    text + size, description, &description->session,
+	                        problem, 0,           NULL};
 	struct sdp_span line;
 
 	memset(description, 0, sizeof(*description));

@@ -2,33 +2,34 @@
 #include "services/sip-agent/session_timer.h"
 
 struct session_timer session_timer_of_answer(const struct session_timer_terms *answer,
-                                             unsigned ours_sec)
+                                             const struct session_timer_wish *ours)
 {
 	if (answer->interval_sec == 0)
-		return (struct session_timer){ours_sec, true};
+		return (struct session_timer){ours->interval_sec, true};
 	return (struct session_timer){
-		.interval_sec = answer->interval_sec < SESSION_TIMER_MINIMUM_SEC
-	                                ? SESSION_TIMER_MINIMUM_SEC
-	                                : answer->interval_sec,
+		.interval_sec = answer->interval_sec < ours->minimum_sec ? ours->minimum_sec
+	                                                                 : answer->interval_sec,
 		.is_refresher = answer->refresher != REFRESHER_UAS,
 	};
 }
 
-bool session_timer_answer(const struct session_timer_terms *request, unsigned ours_sec,
-                          struct session_timer_terms *answer, struct session_timer *timer)
+bool session_timer_answer(const struct session_timer_terms *request,
+                          const struct session_timer_wish *ours, struct session_timer_terms *answer,
+                          struct session_timer *timer)
 {
-	unsigned interval = request->interval_sec ? request->interval_sec : ours_sec;
+	unsigned interval = request->interval_sec ? request->interval_sec : ours->interval_sec;
 
-	if (interval < SESSION_TIMER_MINIMUM_SEC) {
+	if (interval < ours->minimum_sec) {
 		if (request->supports_timer && request->interval_sec)
 			return false;
-		interval = SESSION_TIMER_MINIMUM_SEC;
+		interval = ours->minimum_sec;
 	}
 	/* Lowering is allowed, but not below what the request names as the least. */
-	if (interval > ours_sec)
-		interval = ours_sec > request->minimum_sec ? ours_sec : request->minimum_sec;
-	if (interval < SESSION_TIMER_MINIMUM_SEC)
-		interval = SESSION_TIMER_MINIMUM_SEC;
+	if (interval > ours->interval_sec)
+		interval = ours->interval_sec > request->minimum_sec ? ours->interval_sec
+		                                                     : request->minimum_sec;
+	if (interval < ours->minimum_sec)
+		interval = ours->minimum_sec;
 	*answer = (struct session_timer_terms){
 		.interval_sec = interval,
 		.refresher = request->supports_timer && request->refresher == REFRESHER_UAC

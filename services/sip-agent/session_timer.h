@@ -6,9 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/** Smallest interval that anyone may ask for, and our Min-SE (section 4). */
-#define SESSION_TIMER_MINIMUM_SEC 90
-
 enum session_refresher { REFRESHER_UNSPECIFIED, REFRESHER_UAC, REFRESHER_UAS };
 
 /** What a request or a 2xx says. */
@@ -25,20 +22,26 @@ struct session_timer {
 	bool is_refresher;     /* we send the refreshes */
 };
 
+/** What our side wants: Session-Expires, and the smallest interval that it bears (Min-SE, section 4). */
+struct session_timer_wish {
+	unsigned interval_sec, minimum_sec;
+};
+
 /**
- * As UAC: what the 2xx means, when we asked for `ours_sec`. Without Session-Expires we refresh
- * alone, so that a dead call is noticed.
+ * As UAC: what the 2xx means, when we asked for `ours`. Without Session-Expires we refresh alone, so that a dead call is
+ * noticed.
  */
 struct session_timer session_timer_of_answer(const struct session_timer_terms *answer,
-                                             unsigned ours_sec);
+                                             const struct session_timer_wish *ours);
 
 /**
  * As UAS: the terms of our 2xx to a request, and the timer that they make. Our interval is
- * `ours_sec` at the most. False when the request must be answered 422 (its interval is below our
+ * `ours->interval_sec` at the most. False when the request must be answered 422 (its interval is below our
  * minimum, and its sender would understand).
  */
-bool session_timer_answer(const struct session_timer_terms *request, unsigned ours_sec,
-                          struct session_timer_terms *answer, struct session_timer *timer);
+bool session_timer_answer(const struct session_timer_terms *request,
+                          const struct session_timer_wish *ours, struct session_timer_terms *answer,
+                          struct session_timer *timer);
 
 /** Seconds from the last refresh to the next one that we send: half the interval. */
 unsigned session_timer_refresh_sec(const struct session_timer *timer);

@@ -28,7 +28,7 @@ struct sofia_call *sofia_call_new(struct sofia_line *line, enum call_direction d
 	bus_random(line->sofia->bus, &session_id, sizeof(session_id));
 	call->line = line;
 	call->origin = (struct sdp_origin){session_id & INT32_MAX, 1};
-	call->asked_sec = line->sofia->config->timer_msec[TIMER_SESSION_EXPIRES] / 1000;
+	call->asked_sec = sofia_session_wish(line->sofia).interval_sec;
 	call->call.direction = direction;
 	call->call.state = direction == CALL_OUTGOING ? CALL_STATE_CALLING : CALL_STATE_OFFERED;
 	call->call.started_at_usec = bus_wall_usec(line->sofia->bus);

@@ -333,11 +333,11 @@ void sofia_call_invited(struct sofia_line *line, msg_t *message, sip_t *sip)
 		return;
 	struct session_timer_terms asked = sofia_session_terms(sip), answer;
 	struct session_timer timer;
-	const unsigned ours = line->sofia->config->timer_msec[TIMER_SESSION_EXPIRES] / 1000;
-	if (!session_timer_answer(&asked, ours, &answer, &timer)) {
+	const struct session_timer_wish ours = sofia_session_wish(line->sofia);
+	if (!session_timer_answer(&asked, &ours, &answer, &timer)) {
 		char minimum[16];
 
-		snprintf(minimum, sizeof(minimum), "%u", SESSION_TIMER_MINIMUM_SEC);
+		snprintf(minimum, sizeof(minimum), "%u", ours.minimum_sec);
 		nta_incoming_treply(request, SIP_422_SESSION_TIMER_TOO_SMALL,
 		                    SIPTAG_MIN_SE_STR(minimum), TAG_END());
 		nta_incoming_destroy(request);
@@ -422,10 +422,11 @@ enum sofia_outcome sofia_answer_call(struct sofia *sofia, const char *call_id, u
 
 void sofia_call_send_answer(struct sofia_call *call)
 {
+	const struct session_timer_wish ours = sofia_session_wish(call->line->sofia);
 	struct session_timer_terms answer;
 	char expires[64];
 
-	session_timer_answer(&call->request_terms, call->asked_sec, &answer, &call->timer);
+	session_timer_answer(&call->request_terms, &ours, &answer, &call->timer);
 	sofia_session_print(&answer, expires, sizeof(expires));
 	bus_fault_point(call->line->sofia->bus, "sip-agent.before-200");
 	nta_incoming_treply(call->incoming, SIP_200_OK, SIPTAG_CONTACT_STR(call->line->contact),

@@ -238,7 +238,9 @@ enum call_event sofia_call_read_answer(struct sofia_call *call, const sip_t *sip
 		                 sip->sip_payload->pl_data, sip->sip_payload->pl_len);
 	nta_leg_rtag(call->leg, sip->sip_to->a_tag);
 	nta_leg_client_route(call->leg, sip->sip_record_route, sip->sip_contact);
-	call->timer = session_timer_of_answer(&terms, call->asked_sec);
+	const struct session_timer_wish asked = {
+		call->asked_sec, sofia_session_wish(call->line->sofia).minimum_sec};
+	call->timer = session_timer_of_answer(&terms, &asked);
 	call->peer_takes_update = sip_is_allowed(sip->sip_allow, SIP_METHOD_UPDATE);
 	if (!sip->sip_payload || !sip->sip_content_type ||
 	    strcasecmp(sip->sip_content_type->c_type, sdp_type) != 0) {

@@ -309,6 +309,8 @@ void sofia_session_stop(struct sofia_call *call);
  */
 void sofia_session_resume(struct sofia_call *call, uint64_t refreshed_at_usec);
 struct session_timer_terms sofia_session_terms(const sip_t *sip);
+/* What our side wants, by the configuration. */
+struct session_timer_wish sofia_session_wish(const struct sofia *sofia);
 /* Answers a re-INVITE or UPDATE in the dialog. */
 int sofia_session_request(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip);
 /* "300;refresher=uas" */

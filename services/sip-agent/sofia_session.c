@@ -43,6 +43,15 @@ struct session_timer_terms sofia_session_terms(const sip_t *sip)
 	return terms;
 }
 
+struct session_timer_wish sofia_session_wish(const struct sofia *sofia)
+{
+	const unsigned *timers = sofia->config->timer_msec;
+	const unsigned minimum = timers[TIMER_SESSION_MINIMUM] / 1000;
+	const unsigned interval = timers[TIMER_SESSION_EXPIRES] / 1000;
+
+	return (struct session_timer_wish){interval > minimum ? interval : minimum, minimum};
+}
+
 void sofia_session_print(const struct session_timer_terms *terms, char *text, size_t size)
 {
 	snprintf(text, size, "%u;refresher=%s", terms->interval_sec,
@@ -179,7 +188,9 @@ static void refresh_accepted(struct sofia_call *call, nta_outgoing_t *request, c
 
 	if (nta_outgoing_method(request) == sip_method_invite)
 		ack_refresh(call, request);
-	call->timer = session_timer_of_answer(&terms, call->timer.interval_sec);
+	const struct session_timer_wish asked = {
+		call->timer.interval_sec, sofia_session_wish(call->line->sofia).minimum_sec};
+	call->timer = session_timer_of_answer(&terms, &asked);
 	log_session(LOG_DEBUG, call->call.tunnel, call->call.remote_number,
 	            "session refreshed for %u s", call->timer.interval_sec);
 	call->is_doubtful = false;
@@ -269,7 +280,7 @@ static void refuse_change(struct sofia_call *call, nta_incoming_t *request)
 
 int sofia_session_request(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip)
 {
-	const unsigned ours = call->line->sofia->config->timer_msec[TIMER_SESSION_EXPIRES] / 1000;
+	const struct session_timer_wish ours = sofia_session_wish(call->line->sofia);
 	const struct session_timer_terms asked = sofia_session_terms(sip);
 	struct session_timer_terms answer;
 	struct session_timer timer;
@@ -285,8 +296,8 @@ int sofia_session_request(struct sofia_call *call, nta_incoming_t *request, cons
 		nta_incoming_treply(request, SIP_491_REQUEST_PENDING, TAG_END());
 	} else if (!is_same_session(call, sip)) {
 		refuse_change(call, request);
-	} else if (!session_timer_answer(&asked, ours, &answer, &timer)) {
-		snprintf(minimum, sizeof(minimum), "%u", SESSION_TIMER_MINIMUM_SEC);
+	} else if (!session_timer_answer(&asked, &ours, &answer, &timer)) {
+		snprintf(minimum, sizeof(minimum), "%u", ours.minimum_sec);
 		nta_incoming_treply(request, SIP_422_SESSION_TIMER_TOO_SMALL,
 		                    SIPTAG_MIN_SE_STR(minimum), TAG_END());
 	} else {

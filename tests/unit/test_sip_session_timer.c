@@ -10,13 +10,14 @@
 
 static struct session_timer_terms answer;
 static struct session_timer timer;
+static const struct session_timer_wish ours = {300, 90};
 
 static bool respond(unsigned interval, enum session_refresher refresher, unsigned minimum,
                     bool supports)
 {
 	const struct session_timer_terms request = {interval, refresher, minimum, supports};
 
-	return session_timer_answer(&request, 300, &answer, &timer);
+	return session_timer_answer(&request, &ours, &answer, &timer);
 }
 
 /* RFC 4028 section 9, table 2: who refreshes when we are the UAS. */
@@ -68,16 +69,16 @@ static void the_uac_reads_the_2xx(void **state)
 	struct session_timer_terms terms = {0};
 
 	(void)state;
-	timer = session_timer_of_answer(&terms, 300);
+	timer = session_timer_of_answer(&terms, &ours);
 	assert_int_equal(timer.interval_sec, 300);
 	assert_true(timer.is_refresher);
 	terms = (struct session_timer_terms){200, REFRESHER_UAS, 0, true};
-	timer = session_timer_of_answer(&terms, 300);
+	timer = session_timer_of_answer(&terms, &ours);
 	assert_int_equal(timer.interval_sec, 200);
 	assert_false(timer.is_refresher);
 	terms = (struct session_timer_terms){1, REFRESHER_UAC, 0, true};
-	timer = session_timer_of_answer(&terms, 300);
-	assert_int_equal(timer.interval_sec, SESSION_TIMER_MINIMUM_SEC);
+	timer = session_timer_of_answer(&terms, &ours);
+	assert_int_equal(timer.interval_sec, 90);
 	assert_true(timer.is_refresher);
 }
 
