@@ -9,6 +9,7 @@
  */
 #include <arpa/inet.h>
 #include <dlfcn.h>
+#include <sofia-sip/msg.h>
 #include <sofia-sip/msg_addr.h>
 #include <sofia-sip/su_tagarg.h>
 #include <sofia-sip/tport.h>
@@ -153,7 +154,8 @@ static const struct guard_verdict *judge(struct sofia_line *line, msg_t *message
 	if (!sofia_line_is_registrar(line, msg_addr(message)))
 		return &foreign;
 	if (!sip || (!sip->sip_request && !sip->sip_status))
-		return &malformed;
+		return msg_size(message) ? NULL
+		                         : &malformed; /* empty lines keep a connection alive */
 	if (is_too_large(sip))
 		return sip->sip_request && sip->sip_request->rq_method != sip_method_ack
 		               ? &too_large
