@@ -2,11 +2,16 @@
 #include "services/sip-agent/agent.h"
 
 #include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "services/common/config.h"
 #include "services/common/log.h"
+#include "services/sip-agent/dhcp_files.h"
+#include "services/sip-agent/discovery_message.h"
 #include "services/sip-agent/guard_report.h"
 #include "services/sip-agent/leaderless.h"
 #include "services/sip-agent/messages.h"
@@ -21,6 +26,8 @@
 struct agent {
 	struct service_context *service;
 	struct sofia *sofia;
+	struct discoveries *discoveries;
+	char *lease_directory;          /* where the hooks of the DHCP clients write */
 	struct event *leaderless;       /* pending unless the coordinator is heard */
 	uint64_t leaderless_since_usec; /* wall clock; 0 = it is heard */
 	uint64_t orders_refused;
@@ -49,6 +56,45 @@ static void publish_call(void *context, const struct call *call)
 }
 
 static const struct sofia_events events = {publish_registration, publish_call};
+
+static void use_servers(void *context, const struct discovery_report *report)
+{
+	struct agent *agent = context;
+
+	sofia_set_servers(agent->sofia, report->line->number, report->servers, report->server_count,
+	                  report->domain);
+}
+
+static void publish_discovery(void *context, const struct discovery_report *report)
+{
+	struct agent *agent = context;
+	struct discovery_message *message = calloc(1, sizeof(*message));
+
+	if (!message)
+		return;
+	message_from_discovery(message, report, sofia_servers(agent->sofia, report->line->number));
+	bus_touch_state(agent->service->bus);
+	bus_publish(agent->service->bus, NULL, &message->changed.base);
+	free(message);
+}
+
+static const struct discovery_events discovery_events = {use_servers, publish_discovery};
+
+static bool open_discoveries(struct agent *agent)
+{
+	const struct discoveries_options options = {
+		.base = agent->service->base,
+		.bus = agent->service->bus,
+		.config = agent->service->config,
+		.lease_directory = agent->lease_directory,
+		.networkd_directory = DHCP_FILES_NETWORKD,
+		.events = &discovery_events,
+		.context = agent,
+	};
+
+	agent->discoveries = discoveries_open(&options);
+	return agent->discoveries != NULL;
+}
 
 /* Starts the wait, or lets the one go on that another process began. */
 static int await_leader(struct agent *agent, uint64_t since_usec)
@@ -83,6 +129,11 @@ int agent_prepare(struct service_context *service)
 	if (!agent)
 		return -1;
 	agent->service = service;
+	if (asprintf(&agent->lease_directory, "%s/dhcp", service->run_directory) < 0)
+		return -1;
+	/* The hooks make it too, when a lease comes before our first start. Root's: what stands in it is believed. */
+	if (geteuid() == 0 && mkdir(agent->lease_directory, 0755) == 0)
+		chmod(agent->lease_directory, 0755);
 	agent->port_obstacles = calloc(config->line_count + 1, sizeof(char *));
 	for (size_t i = 0; agent->port_obstacles && i < config->line_count; i++)
 		agent->port_obstacles[i] = sip_port_obstacle_of_line(&config->lines[i]);
@@ -108,7 +159,8 @@ int agent_start(struct service_context *service)
 	if (options.is_guard_off)
 		log_line(LOG_WARNING, "the SIP guard is off, for a test");
 	agent->sofia = agent->leaderless ? sofia_open(&options) : NULL;
-	if (!agent->sofia || await_leader(agent, leaderless_read(service->state_directory)) != 0) {
+	if (!agent->sofia || !open_discoveries(agent) ||
+	    await_leader(agent, leaderless_read(service->state_directory)) != 0) {
 		agent_stop(service);
 		return -1;
 	}
@@ -121,6 +173,7 @@ void agent_stop(struct service_context *service)
 
 	if (!agent)
 		return;
+	discoveries_close(agent->discoveries);
 	if (agent->sofia) {
 		sofia_finish(agent->sofia, FINISH_MSEC);
 		sofia_close(agent->sofia);
@@ -130,6 +183,7 @@ void agent_stop(struct service_context *service)
 	for (size_t i = 0; i < service->config->line_count; i++)
 		free(agent->port_obstacles[i]);
 	free(agent->port_obstacles);
+	free(agent->lease_directory);
 	free(agent);
 	service->state = NULL;
 }
@@ -175,6 +229,7 @@ static void register_line(struct agent *agent, struct bus_request *request,
 	memcpy(&address, order->wan_address.data, sizeof(address));
 	reply_outcome(agent, request,
 	              sofia_register_line(agent->sofia, order->local_number, address));
+	discoveries_set_address(agent->discoveries, order->local_number, address);
 }
 
 static void place_call(struct agent *agent, struct bus_request *request,
@@ -192,7 +247,7 @@ static void place_call(struct agent *agent, struct bus_request *request,
 	if (!message_to_tunnel(order->offer, &call.offer, &why))
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "%s", why);
 	else if (order->attempt == 0 || strlen(order->tunnel) >= CALL_TUNNEL_SIZE ||
-	         !number_normalise(order->remote_number, digits))
+	         !number_normalise(order->remote_number, "", "", digits))
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG,
 		         "attempt, tunnel or number is not usable");
 	else
@@ -268,11 +323,14 @@ void agent_request(void *context, struct bus_request *request, const Vpnsip__Env
 
 /* The snapshot while it is collected: first counted, then filled. */
 struct collection {
-	size_t registration_count, call_count;
+	size_t registration_count, call_count, discovery_count;
 	struct registration_report *reports;
 	Vpnsip__RegistrationChanged *registrations, **registration_list;
 	struct call_message *calls;
 	Vpnsip__CallChanged **call_list;
+	struct agent *agent;
+	struct discovery_message *discoveries;
+	Vpnsip__DiscoveryChanged **discovery_list;
 };
 
 static void count_registration(void *context, const struct registration_report *report)
@@ -306,6 +364,16 @@ static void collect_call(void *context, const struct call *call)
 	message_from_call(&all->calls[i], call);
 }
 
+static void collect_discovery(void *context, const struct discovery_report *report)
+{
+	struct collection *all = context;
+	size_t i = all->discovery_count++;
+
+	all->discovery_list[i] = &all->discoveries[i].changed;
+	message_from_discovery(&all->discoveries[i], report,
+	                       sofia_servers(all->agent->sofia, report->line->number));
+}
+
 static bool allocate(struct collection *all)
 {
 	/* One more each: calloc(0) may be NULL. */
@@ -315,10 +383,12 @@ static bool allocate(struct collection *all)
 	                                sizeof(*all->registration_list));
 	all->calls = calloc(all->call_count + 1, sizeof(*all->calls));
 	all->call_list = calloc(all->call_count + 1, sizeof(*all->call_list));
+	all->discoveries = calloc(all->registration_count + 1, sizeof(*all->discoveries));
+	all->discovery_list = calloc(all->registration_count + 1, sizeof(*all->discovery_list));
 	all->registration_count = 0;
 	all->call_count = 0;
-	return all->reports && all->registrations && all->registration_list && all->calls &&
-	       all->call_list;
+	return all->discoveries && all->discovery_list && all->reports && all->registrations &&
+	       all->registration_list && all->calls && all->call_list;
 }
 
 void agent_snapshot(void *context, struct bus_request *request)
@@ -326,7 +396,8 @@ void agent_snapshot(void *context, struct bus_request *request)
 	static const struct sofia_events counters = {count_registration, count_call};
 	static const struct sofia_events collectors = {collect_registration, collect_call};
 	struct agent *agent = ((struct service_context *)context)->state;
-	struct collection all = {0};
+	static const struct discovery_events discovery_collectors = {NULL, collect_discovery};
+	struct collection all = {.agent = agent};
 	Vpnsip__SipSnapshot snapshot = VPNSIP__SIP_SNAPSHOT__INIT;
 
 	sofia_tell_all(agent->sofia, &counters, &all);
@@ -336,6 +407,9 @@ void agent_snapshot(void *context, struct bus_request *request)
 		snapshot.registrations = all.registration_list;
 		snapshot.n_calls = all.call_count;
 		snapshot.calls = all.call_list;
+		discoveries_tell_all(agent->discoveries, &discovery_collectors, &all);
+		snapshot.n_discoveries = all.discovery_count;
+		snapshot.discoveries = all.discovery_list;
 		bus_reply(request, &snapshot.base);
 	} else {
 		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "no memory for the snapshot");
@@ -345,6 +419,8 @@ void agent_snapshot(void *context, struct bus_request *request)
 	free(all.registration_list);
 	free(all.calls);
 	free(all.call_list);
+	free(all.discoveries);
+	free(all.discovery_list);
 }
 
 void agent_describe(void *context, struct bus_description *description)

@@ -91,6 +91,19 @@ enum sofia_outcome sofia_register_line(struct sofia *sofia, const char *number,
 
 enum sofia_outcome sofia_deregister_line(struct sofia *sofia, const char *number);
 
+struct server_list;
+struct sip_server;
+
+/**
+ * The line's servers in order of use, and the domain of its From and To; NULL = not known yet. When the server in use or the
+ * domain changes, a line that is ordered registers anew at once.
+ */
+void sofia_set_servers(struct sofia *sofia, const char *number, const struct sip_server *servers,
+                       size_t count, const char *domain);
+
+/** The servers of a line with their bars; NULL for a line that is not known. */
+const struct server_list *sofia_servers(struct sofia *sofia, const char *number);
+
 struct sofia_call_order {
 	uint64_t attempt;
 	const char *tunnel, *local_number, *remote_number;
