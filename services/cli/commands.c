@@ -29,6 +29,12 @@
 		.run = command_debug_##name,                            \
 	}
 
+#define PKI(words, explanation, takes, name)                                        \
+	{                                                                           \
+		.pattern = "pki " words, .help = (explanation), .options = (takes), \
+		.run = command_pki_##name,                                          \
+	}
+
 const struct command commands[] = {
 	{
 		.pattern = "show vpn-sip session [remote-number NUMBER] [detail]",
@@ -137,6 +143,20 @@ const struct command commands[] = {
               command_health),
 	ORDER("replay FILE SERVICE", "feed a recording to a service's core and compare",
               command_replay),
+	PKI("key TRUSTPOINT", "a new key pair", "for type", key),
+	PKI("self-signed TRUSTPOINT", "a certificate of the key, signed by itself",
+            "for subject name days", self_signed),
+	PKI("request TRUSTPOINT", "a request (PKCS#10) for a CA to sign, on standard output",
+            "for subject name", request),
+	PKI("authenticate TRUSTPOINT FILE",
+            "believe the root in FILE, after a look at its fingerprint", "for fingerprint",
+            authenticate),
+	PKI("import TRUSTPOINT FILE",
+            "our certificate with its chain (PEM), or with its key (PKCS#12)",
+            "for passphrase-file", import),
+	PKI("export TRUSTPOINT [root]", "our chain, or the root that signed it, as PEM",
+            "for pkcs12 passphrase-file", export),
+	PKI("show [TRUSTPOINT]", "what the files hold, and whether it fits together", "for", show),
 	ORDER("help", "this list", command_help),
 };
 

@@ -8,7 +8,7 @@
 #include "services/common/config.h"
 #include "services/common/suggest.h"
 
-#define MOST_COMMANDS 64
+#define MOST_COMMANDS 128
 
 void command_complain(const char *format, ...)
 {

@@ -10,7 +10,7 @@ void command_print_help(FILE *stream)
 	        "  --run-dir DIR    where the services' sockets are, default /run/vpnsip\n"
 	        "  --uid-map FILE   lines \"SERVICE UID\" instead of the system users\n"
 	        "  --json           JSON instead of text\n"
-	        "  --yes            do not ask before purge\n"
+	        "  --yes            do not ask before something is removed or replaced\n"
 	        "  --version, --help\n\n"
 	        "Commands (keywords may be shortened; COMMAND --help tells more of it):\n\n");
 	for (size_t i = 0; i < command_count; i++)

@@ -41,6 +41,15 @@ const struct option_of_command command_options[] = {
 	{"read", "FILE", "show the messages of FILE, instead of those of now", 'r'},
 	{"list", NULL, "the attempts that can be shown", '\0'},
 	{"narrow", NULL, "a list instead of columns", '\0'},
+	{"for", "PURPOSE", "whose keys and certificates: sip", '\0'},
+	{"type", "TYPE", "rsa:2048, rsa:3072, rsa:4096, ec:p256 (default) or ec:p384", '\0'},
+	{"subject", "NAME", "\"CN=sip.example.ne.jp,O=Example\"; default CN=TRUSTPOINT", '\0'},
+	{"name", "NAME", "also this host, address or SIP domain (sip:example.ne.jp); several times",
+         '\0'},
+	{"days", "N", "valid for so long; default 1825", '\0'},
+	{"fingerprint", "HEX", "do not ask: it must be this, SHA-256 or SHA-1", '\0'},
+	{"passphrase-file", "FILE", "its first line; else it is asked for on the terminal", '\0'},
+	{"pkcs12", "FILE", "write key and certificates to FILE", '\0'},
 };
 
 const size_t command_option_count = sizeof(command_options) / sizeof(command_options[0]);

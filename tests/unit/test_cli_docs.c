@@ -112,7 +112,7 @@ static bool is_wrong_on_purpose(const struct example *example)
 
 static void check_example(const struct example *example)
 {
-	const char *patterns[64];
+	const char *patterns[128];
 	char *argv[MOST_WORDS + 1], why[512] = "";
 	struct words words;
 	struct cli cli = {0};

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * pki: keys and certificates of the trustpoints that the configuration names. The files are all there is: nothing here asks a
+ * service, and whoever may write the files (root, or their owner) may use it. Functions return false, or NULL, after a complaint
+ * on stderr, unless something else is said.
+ */
+#ifndef VPNSIP_CLI_PKI_H
+#define VPNSIP_CLI_PKI_H
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <stdbool.h>
+
+#include "services/cli/commands.h"
+#include "services/common/config.h"
+
+#define PKI_FINGERPRINT_SIZE 96 /* "AA:BB:..." of SHA-256 */
+#define PKI_PASSPHRASE_SIZE  256
+
+/** The files of one trustpoint, and who reads them. Texts point into the configuration. */
+struct pki_store {
+	const char *name;
+	const char *certificate_file, *key_file, *ca_file, *crl_file; /* NULL = not configured */
+	const char *owner; /* system user of the service that reads them */
+};
+
+/** What certificates are for: --for. */
+struct pki_purpose {
+	const char *name; /* "sip" */
+	/** The trustpoint with this number, from 0; false when there is none. */
+	bool (*store)(const struct config *config, size_t index, struct pki_store *store);
+};
+
+/* pki_store.c */
+
+/** The purpose of --for. */
+const struct pki_purpose *pki_purpose(const struct cli *cli);
+
+/** The configuration that the command works on: -c, or the default. Free with config_free(). */
+struct config *pki_config(const struct cli *cli);
+
+/** The trustpoint of this name. `config` outlives `store`. */
+bool pki_find(const struct cli *cli, const struct config *config, const char *name,
+              struct pki_store *store);
+
+/** The whole file with a NUL behind it; free it. NULL without a complaint, errno set, when it is not there. */
+char *pki_read(const char *file, size_t *size);
+
+/** Writes the file anew, all or nothing; it belongs to the store's owner (NULL = to us). A secret one is 0600, else 0644. */
+bool pki_write(const struct pki_store *store, const char *file, bool is_secret, BIO *content);
+
+/** --passphrase-file, or the terminal (asked twice when it is a new one). Wipe it after use. */
+bool pki_passphrase(const struct cli *cli, bool is_new, char passphrase[PKI_PASSPHRASE_SIZE]);
+
+/** Asks on standard output and input; true for "yes". --yes is the answer unless `cli` is NULL. */
+bool pki_ask(const struct cli *cli, const char *question);
+
+/* pki_crypto.c */
+
+/** What OpenSSL has against it, after `what`. */
+void pki_complain_openssl(const char *what);
+
+/** A new key: "rsa:2048" (3072, 4096), "ec:p256", "ec:p384". */
+EVP_PKEY *pki_new_key(const char *type);
+
+/** "EC P-256", "RSA 2048". */
+const char *pki_key_name(const EVP_PKEY *key, char text[32]);
+
+/** The private key of the PEM file. NULL without a complaint, errno set, when the file is not there. */
+EVP_PKEY *pki_read_key(const char *file);
+
+/** All certificates of a PEM text, or the only one of DER octets. NULL when there is none in it. */
+STACK_OF(X509) * pki_parse_certificates(const char *octets, size_t size);
+
+/** Those of a file; NULL without a complaint when it is not there. */
+STACK_OF(X509) * pki_read_certificates(const char *file);
+
+/** "AA:BB:..." of the whole certificate. */
+const char *pki_fingerprint(const X509 *certificate, const EVP_MD *hash,
+                            char text[PKI_FINGERPRINT_SIZE]);
+
+/** "CN=a,O=b" (RFC 2253); free it with OPENSSL_free(). */
+char *pki_name_text(const X509_NAME *name);
+
+/** "2026-01-31 14:00:00 UTC". */
+const char *pki_time_text(const ASN1_TIME *time, char text[32]);
+
+/** Subject and subjectAltName as the options say: --subject, --name. */
+bool pki_self_sign(const struct cli *cli, EVP_PKEY *key, const char *default_name, unsigned days,
+                   X509 **certificate);
+bool pki_request(const struct cli *cli, EVP_PKEY *key, const char *default_name,
+                 X509_REQ **request);
+
+/** Whether `issuer` signed it. */
+bool pki_is_issued_by(X509 *certificate, X509 *issuer);
+
+#endif

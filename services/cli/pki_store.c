@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Where keys and certificates are: trustpoints, their files, passphrases. */
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/bio.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "services/cli/pki.h"
+
+#define LARGEST_FILE (1 << 20)
+
+static bool sip_store(const struct config *config, size_t index, struct pki_store *store)
+{
+	const struct config_trustpoint *trustpoint;
+
+	if (index >= config->trustpoint_count)
+		return false;
+	trustpoint = &config->trustpoints[index];
+	*store = (struct pki_store){
+		.name = trustpoint->name,
+		.certificate_file = trustpoint->certificate_file,
+		.key_file = trustpoint->key_file,
+		.ca_file = trustpoint->ca_file,
+		.crl_file = trustpoint->crl_file,
+		.owner = "vpnsip-sip",
+	};
+	return true;
+}
+
+static const struct pki_purpose purposes[] = {{"sip", sip_store}};
+
+const struct pki_purpose *pki_purpose(const struct cli *cli)
+{
+	const char *name = options_get(cli, "for");
+
+	for (size_t i = 0; name && i < sizeof(purposes) / sizeof(purposes[0]); i++)
+		if (!strcmp(purposes[i].name, name))
+			return &purposes[i];
+	if (name)
+		command_complain("--for %s: certificates are for: sip", name);
+	else
+		command_complain("--for is missing: certificates are for: sip");
+	return NULL;
+}
+
+struct config *pki_config(const struct cli *cli)
+{
+	return config_load(cli->config_file ? cli->config_file : CONFIG_DEFAULT_FILE,
+	                   config_report_to_stream, stderr);
+}
+
+bool pki_find(const struct cli *cli, const struct config *config, const char *name,
+              struct pki_store *store)
+{
+	const struct pki_purpose *purpose = pki_purpose(cli);
+
+	if (!purpose)
+		return false;
+	for (size_t i = 0; purpose->store(config, i, store); i++)
+		if (!strcmp(store->name, name))
+			return true;
+	command_complain("%s has no trustpoint \"%s\"", config->file, name);
+	return false;
+}
+
+char *pki_read(const char *file, size_t *size)
+{
+	int descriptor = open(file, O_RDONLY | O_CLOEXEC);
+	char *content = descriptor < 0 ? NULL : malloc(LARGEST_FILE + 1);
+	ssize_t part = 0;
+
+	*size = 0;
+	while (content && *size < LARGEST_FILE &&
+	       (part = read(descriptor, content + *size, LARGEST_FILE - *size)) > 0)
+		*size += (size_t)part;
+	if (content && part < 0) {
+		free(content);
+		content = NULL;
+	}
+	if (content)
+		content[*size] = '\0';
+	if (descriptor >= 0)
+		close(descriptor);
+	return content;
+}
+
+/* Root gives it to the service; anybody else can only keep it, and then is the one who may use it. */
+static bool hand_over(int descriptor, const struct pki_store *store)
+{
+	const struct passwd *user;
+
+	if (geteuid() != 0 || !store)
+		return true;
+	user = getpwnam(store->owner);
+	return !user || fchown(descriptor, user->pw_uid, user->pw_gid) == 0;
+}
+
+static bool write_content(int descriptor, BIO *content)
+{
+	char *octets;
+	long size = BIO_get_mem_data(content, &octets);
+
+	while (size > 0) {
+		ssize_t written = write(descriptor, octets, (size_t)size);
+
+		if (written < 0)
+			return false;
+		octets += written;
+		size -= written;
+	}
+	return fsync(descriptor) == 0;
+}
+
+bool pki_write(const struct pki_store *store, const char *file, bool is_secret, BIO *content)
+{
+	char temporary[PATH_MAX];
+	int descriptor, length = snprintf(temporary, sizeof(temporary), "%s.XXXXXX", file);
+	bool is_written;
+
+	if (length < 0 || (size_t)length >= sizeof(temporary)) {
+		command_complain("%s: the name is too long", file);
+		return false;
+	}
+	descriptor = mkostemp(temporary, O_CLOEXEC); /* 0600 */
+	if (descriptor < 0) {
+		command_complain("%s cannot be written: %s", file, strerror(errno));
+		return false;
+	}
+	is_written = hand_over(descriptor, store) &&
+	             fchmod(descriptor, is_secret ? 0600 : 0644) == 0 &&
+	             write_content(descriptor, content) && rename(temporary, file) == 0;
+	if (!is_written) {
+		command_complain("%s cannot be written: %s", file, strerror(errno));
+		unlink(temporary);
+	}
+	close(descriptor);
+	return is_written;
+}
+
+bool pki_passphrase(const struct cli *cli, bool is_new, char passphrase[PKI_PASSPHRASE_SIZE])
+{
+	const char *file = options_get(cli, "passphrase-file");
+	char *content;
+	size_t size, length;
+
+	if (!file) {
+		if (EVP_read_pw_string_min(passphrase, is_new ? 8 : 0, PKI_PASSPHRASE_SIZE - 1,
+		                           "Passphrase: ", is_new) == 0)
+			return true;
+		command_complain("no passphrase: it is read from the terminal, or from "
+		                 "--passphrase-file");
+		return false;
+	}
+	content = pki_read(file, &size);
+	if (!content) {
+		command_complain("%s cannot be read: %s", file, strerror(errno));
+		return false;
+	}
+	length = strcspn(content, "\r\n");
+	if (length > 0 && length < PKI_PASSPHRASE_SIZE) {
+		memcpy(passphrase, content, length);
+		passphrase[length] = '\0';
+	} else {
+		command_complain("%s: its first line must be a passphrase of 1 to %d octets", file,
+		                 PKI_PASSPHRASE_SIZE - 1);
+	}
+	OPENSSL_cleanse(content, size);
+	free(content);
+	return length > 0 && length < PKI_PASSPHRASE_SIZE;
+}
+
+bool pki_ask(const struct cli *cli, const char *question)
+{
+	char answer[16] = "";
+
+	if (cli && cli->is_sure)
+		return true;
+	printf("%% %s [yes/no]: ", question);
+	fflush(stdout);
+	if (!fgets(answer, sizeof(answer), stdin))
+		return false;
+	answer[strcspn(answer, "\n")] = '\0';
+	return strcmp(answer, "yes") == 0;
+}
