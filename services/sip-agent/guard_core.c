@@ -24,6 +24,7 @@ const char *guard_class_name(enum guard_class class)
 		[GUARD_REQUEST_RATE] = "request-rate",
 		[GUARD_ANONYMOUS] = "anonymous",
 		[GUARD_UNKNOWN_CALLER] = "unknown-caller",
+		[GUARD_NOT_OUR_NUMBER] = "not-our-number",
 	};
 
 	return names[class];

@@ -26,6 +26,7 @@ enum guard_class {
 	GUARD_REQUEST_RATE,   /* too many other requests in a second */
 	GUARD_ANONYMOUS,      /* the caller's number is withheld */
 	GUARD_UNKNOWN_CALLER, /* the caller is no configured peer */
+	GUARD_NOT_OUR_NUMBER, /* another number was called */
 	GUARD_CLASS_COUNT
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "services/sip-agent/number.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -14,14 +15,16 @@ static const char *without_scheme(const char *text)
 	return text;
 }
 
-bool number_normalise(const char *text, char digits[NUMBER_SIZE])
+bool number_normalise(const char *text, const char *country_code, const char *trunk_prefix,
+                      char digits[NUMBER_SIZE])
 {
+	const size_t code_length = strlen(country_code);
 	size_t length = 0;
 
 	text = without_scheme(text);
-	if (strncmp(text, "+81", 3) == 0) {
-		digits[length++] = '0';
-		text += 3;
+	if (code_length && text[0] == '+' && strncmp(text + 1, country_code, code_length) == 0) {
+		length = (size_t)snprintf(digits, NUMBER_SIZE, "%s", trunk_prefix);
+		text += 1 + code_length;
 	}
 	for (; *text && !strchr("@;?", *text); text++) {
 		if (strchr("-.()", *text))

@@ -11,10 +11,11 @@
 
 /**
  * Writes the digits of `text` into `digits`: a sip:, sips: or tel: URI or its user part. Scheme,
- * parameters, host and visual separators (RFC 3966 section 5.1.1) are taken off and +81 becomes 0.
- * False if no plain number is left: another country's number in global form is not the same as a
- * national one, so it is refused instead of shortened.
+ * parameters, host and visual separators (RFC 3966 section 5.1.1) are taken off and "+81" becomes "0" for the country code
+ * "81" and the trunk prefix "0" (at most 15 digits; a country code of "" knows no global form). False if no plain number is left: another country's number in global form
+ * is not the same as a national one, so it is refused instead of shortened.
  */
-bool number_normalise(const char *text, char digits[NUMBER_SIZE]);
+bool number_normalise(const char *text, const char *country_code, const char *trunk_prefix,
+                      char digits[NUMBER_SIZE]);
 
 #endif

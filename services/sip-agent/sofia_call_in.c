@@ -51,47 +51,6 @@ static void refuse(struct sofia_line *line, nta_incoming_t *request,
 	            refusal->warning_text ? refusal->warning_text : "");
 }
 
-/* The network's word about the caller (RFC 3325): one sip, sips or tel value, or one of each. */
-static const struct sofia_refusal *find_caller(const sip_t *sip, char number[NUMBER_SIZE])
-{
-	static const struct sofia_refusal withheld = {433, "Anonymity Disallowed", 0,
-	                                              "the caller's number is withheld"};
-	static const struct sofia_refusal unusable = {
-		403, NULL, 0, "the caller's identity is no telephone number"};
-	const struct sofia_refusal *verdict = &withheld;
-	su_home_t home[1] = {SU_HOME_INIT(home)};
-
-	for (const sip_unknown_t *header = sip->sip_unknown; header; header = header->un_next) {
-		if (strcasecmp(header->un_name, "P-Asserted-Identity") != 0)
-			continue;
-		const sip_p_asserted_identity_t *identity =
-			sip_p_asserted_identity_make(home, header->un_value);
-		if (!identity)
-			verdict = &unusable;
-		for (; identity && verdict != &unusable; identity = identity->paid_next) {
-			char found[NUMBER_SIZE];
-			const char *user = identity->paid_url->url_user;
-
-			/* A tel: URI has its number where others have the host. */
-			if (identity->paid_url->url_type == url_tel && !user)
-				user = identity->paid_url->url_host;
-			if (user && strncasecmp(user, "anonymous", 9) == 0)
-				break;
-			bool is_number = user && number_normalise(user, found);
-			log_debug(LOG_SIP_TRANSLATE, NULL, NULL, "P-Asserted-Identity %s -> %s",
-			          user ? user : "-", is_number ? found : "no telephone number");
-			if (!is_number || (!verdict && strcmp(found, number) != 0)) {
-				verdict = &unusable;
-			} else {
-				verdict = NULL;
-				memcpy(number, found, sizeof(found));
-			}
-		}
-	}
-	su_home_deinit(home);
-	return verdict;
-}
-
 static bool has_sdp(const sip_t *sip)
 {
 	return sip->sip_payload && sip->sip_payload->pl_len && sip->sip_content_type &&
@@ -103,7 +62,7 @@ static bool has_sdp(const sip_t *sip)
  * it has been refused.
  */
 static bool check_invite(struct sofia_line *line, nta_incoming_t *request, const sip_t *sip,
-                         char number[NUMBER_SIZE], struct sdp_tunnel *offer)
+                         const char *number, struct sdp_tunnel *offer)
 {
 	struct sdp_description description;
 	struct sdp_problem problem;
@@ -113,16 +72,10 @@ static bool check_invite(struct sofia_line *line, nta_incoming_t *request, const
 	                                  SIPTAG_ALLOW_STR(SOFIA_ALLOW), TAG_END());
 
 	su_home_deinit(home);
-	number[0] = '\0';
 	if (required) {
 		nta_incoming_destroy(request);
 		log_line(LOG_NOTICE, "incoming call on line %s refused: %d", line->config->number,
 		         required);
-		return false;
-	}
-	const struct sofia_refusal *refusal = find_caller(sip, number);
-	if (refusal) {
-		refuse(line, request, refusal, number);
 		return false;
 	}
 	if (!sip->sip_payload || sip->sip_payload->pl_len == 0) {
@@ -328,6 +281,8 @@ void sofia_call_invited(struct sofia_line *line, msg_t *message, sip_t *sip)
 		nta_msg_treply(line->agent, message, 482, "Request Merged", TAG_END());
 		return;
 	}
+	if (!sofia_guard_admits_caller(line, message, sip, number))
+		return;
 	nta_incoming_t *request = nta_incoming_create(line->agent, NULL, message, sip, TAG_END());
 	if (!request)
 		return;

@@ -289,6 +289,12 @@ bool sofia_call_reopen_invite(struct sofia_call *call);
 bool sofia_guard_is_in_force(void);
 /* Counts that a message was turned away, and logs it once a second; for what is found out behind the guard's own checks. */
 void sofia_guard_note(struct sofia_line *line, enum guard_class class, msg_t *message);
+/*
+ * Whether the INVITE comes from a peer of the line, and from which. If not it has been answered, `message` is consumed and no
+ * transaction is kept.
+ */
+bool sofia_guard_admits_caller(struct sofia_line *line, msg_t *message, const sip_t *sip,
+                               char number[NUMBER_SIZE]);
 /* Calls offered to us without a decision or an ACK; `line` NULL: of all. */
 size_t sofia_guard_half_open(const struct sofia *sofia, const struct sofia_line *line);
 
