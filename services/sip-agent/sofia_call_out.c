@@ -48,7 +48,9 @@ static enum sofia_outcome send_invite(struct sofia_call *call)
 	call->invite = nta_outgoing_tcreate(
 		call->leg, on_response, call, NULL, SIP_METHOD_INVITE, (url_string_t *)target,
 		NTATAG_BRANCH_KEY(call->branch), NTATAG_PASS_100(1), SIPTAG_ROUTE_STR(route),
-		SIPTAG_CONTACT_STR(line->contact), SIPTAG_HEADER_STR(identity),
+		SIPTAG_CONTACT_STR(line->contact),
+		SIPTAG_HEADER_STR(line->config->sends_preferred_identity == CHOICE_YES ? identity
+	                                                                               : NULL),
 		SIPTAG_ALLOW_STR(SOFIA_ALLOW), SIPTAG_SUPPORTED_STR("timer"),
 		SIPTAG_SESSION_EXPIRES_STR(expires),
 		SIPTAG_MIN_SE_STR(call->minimum_sec ? minimum : NULL), SOFIA_AUTH_TAGS(&call->auth),
@@ -238,8 +240,8 @@ enum call_event sofia_call_read_answer(struct sofia_call *call, const sip_t *sip
 		                 sip->sip_payload->pl_data, sip->sip_payload->pl_len);
 	nta_leg_rtag(call->leg, sip->sip_to->a_tag);
 	nta_leg_client_route(call->leg, sip->sip_record_route, sip->sip_contact);
-	const struct session_timer_wish asked = {
-		call->asked_sec, sofia_session_wish(call->line->sofia).minimum_sec};
+	const struct session_timer_wish asked = {call->asked_sec,
+	                                         sofia_session_wish(call->line->sofia).minimum_sec};
 	call->timer = session_timer_of_answer(&terms, &asked);
 	call->peer_takes_update = sip_is_allowed(sip->sip_allow, SIP_METHOD_UPDATE);
 	if (!sip->sip_payload || !sip->sip_content_type ||

@@ -97,7 +97,7 @@ struct sofia_line {
 	const struct config_line *config;
 	nta_agent_t *agent;     /* NULL while the transports are not open */
 	struct in_addr address; /* ordered WAN address */
-	char contact_user[SOFIA_TOKEN_SIZE];
+	char contact_user[NUMBER_SIZE];
 	char contact[SOFIA_URI_SIZE];   /* "<sip:...>" */
 	char identity[SOFIA_URI_SIZE];  /* "<sip:NUMBER@DOMAIN>" */
 	struct server_list servers;     /* the current one is the next hop of everything */

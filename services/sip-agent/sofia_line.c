@@ -19,6 +19,7 @@
 
 #define TOS_EXPEDITED_FORWARDING 0xb8
 #define UDP_MTU_MAXIMUM          65535
+#define CONTACT_TOKEN_SIZE       13 /* 12 digits */
 #define MESSAGE_MAXIMUM          65535 /* octets of a message over TCP or TLS; a datagram is no longer */
 
 void sofia_random_token(struct sofia *sofia, char *token, size_t size)
@@ -96,26 +97,36 @@ static bool read_line(FILE *file, char *text, size_t size)
 
 /*
  * What must be the same after a restart. The user part of our Contact: a random one, so that the registrar never holds two
- * bindings of this line; carriers expect a token of 12 digits and not the number. The registrar's realm: the only one that
- * our password answers in a call, also in one that was taken up before the line is registered again.
+ * bindings of this line; carriers expect a token of 12 digits and not the number, unless it is configured. The registrar's
+ * realm: the only one that our password answers in a call, also in one that was taken up before the line is registered again.
  */
+static bool is_contact_user(const struct sofia_line *line)
+{
+	if (line->config->contact_user == CONTACT_NUMBER)
+		return strcmp(line->contact_user, line->config->number) == 0;
+	return strlen(line->contact_user) == CONTACT_TOKEN_SIZE - 1 &&
+	       strspn(line->contact_user, "0123456789abcdef") == CONTACT_TOKEN_SIZE - 1;
+}
+
 static void read_identity(struct sofia_line *line)
 {
 	char path[PATH_MAX];
-	const size_t size = 13;
 
 	name_identity_file(line, path);
 	FILE *file = fopen(path, "re");
 	bool is_known = file && read_line(file, line->contact_user, sizeof(line->contact_user)) &&
-	                strlen(line->contact_user) == size - 1 &&
-	                strspn(line->contact_user, "0123456789abcdef") == size - 1;
+	                is_contact_user(line);
 	if (is_known && !read_line(file, line->realm, sizeof(line->realm)))
 		line->realm[0] = '\0';
 	if (file)
 		fclose(file);
 	if (is_known)
 		return;
-	sofia_random_token(line->sofia, line->contact_user, size);
+	if (line->config->contact_user == CONTACT_NUMBER)
+		snprintf(line->contact_user, sizeof(line->contact_user), "%s",
+		         line->config->number);
+	else
+		sofia_random_token(line->sofia, line->contact_user, CONTACT_TOKEN_SIZE);
 	sofia_line_keep_identity(line);
 }
 
@@ -187,8 +198,9 @@ bool sofia_line_open(struct sofia_line *line)
 		/* a 2xx and its ACK belong to us, not to a proxy */
 		NTATAG_UA(1),
 		/* the carrier speaks UDP however long a request is */
-		NTATAG_UDP_MTU(UDP_MTU_MAXIMUM), NTATAG_MAX_FORWARDS(70), NTATAG_CLIENT_RPORT(0),
-		NTATAG_USE_NAPTR(0), NTATAG_USE_SRV(0), NTATAG_MERGE_482(1), TPTAG_STUN_SERVER(0),
+		NTATAG_UDP_MTU(UDP_MTU_MAXIMUM), NTATAG_MAX_FORWARDS(70),
+		NTATAG_CLIENT_RPORT(line->config->uses_rport == CHOICE_YES), NTATAG_USE_NAPTR(0),
+		NTATAG_USE_SRV(0), NTATAG_MERGE_482(1), TPTAG_STUN_SERVER(0),
 		NTATAG_MAXSIZE(MESSAGE_MAXIMUM), TPTAG_TOS(TOS_EXPEDITED_FORWARDING),
 		TPTAG_LOG(1), /* each message passes sofia_tap.c */
 		TAG_END());
