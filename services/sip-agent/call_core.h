@@ -41,7 +41,7 @@ enum call_event {
 	CALL_EVENT_PEER_CANCEL,
 	CALL_EVENT_PEER_BYE,
 	CALL_EVENT_ACK,
-	CALL_EVENT_NO_ACK, /* none within 64*T1 of the 200 */
+	CALL_EVENT_NO_ACK, /* none within 64*T1 of the 200, or no PRACK of our 180 */
 	CALL_EVENT_LOST,   /* session timer ran out, or the peer does not know the call any more */
 	CALL_EVENT_BYE_DONE, /* final response to our BYE, or none: over either way */
 	CALL_EVENT_DEADLINE, /* the state lasted longer than anything should */

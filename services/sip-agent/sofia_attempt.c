@@ -146,7 +146,7 @@ static struct sofia_call *find_attempt(struct sofia_line *line, const sip_t *sip
  * A 2xx that nobody waits for: another phone answered too, or the attempt is forgotten. It would bill for ever. The stack's
  * nta_msg_ackbye() sends the BYE once; this one is repeated until it is answered.
  */
-static bool end_stray(nta_agent_t *agent, const sip_t *sip)
+bool sofia_attempt_end_stray(nta_agent_t *agent, const sip_t *sip)
 {
 	char sequence[32];
 	nta_leg_t *leg = nta_leg_tcreate(agent, NULL, NULL, SIPTAG_CALL_ID(sip->sip_call_id),
@@ -192,6 +192,21 @@ static bool take_answer(struct sofia_call *call, const sip_t *sip)
 	return true;
 }
 
+/*
+ * Two parties answered one INVITE: RFC 6193 section 5.3 has no use for either, and the carrier bills both. What we took for
+ * the call goes with the other.
+ */
+static void end_other_answer(nta_agent_t *agent, struct sofia_call *call, const sip_t *sip)
+{
+	if (!sofia_attempt_end_stray(agent, sip))
+		log_line(LOG_ERR, "call %s: answered without anybody waiting, and cannot be ended",
+		         sip->sip_call_id->i_id);
+	if (!call || call->call.state != CALL_STATE_ANSWERED)
+		return;
+	call_set_cause(&call->call, "the call was forked: more than one party answered");
+	sofia_call_handle(call, CALL_EVENT_LOST);
+}
+
 void sofia_attempt_response(struct sofia_line *line, nta_agent_t *agent, msg_t *message,
                             const sip_t *sip)
 {
@@ -202,9 +217,8 @@ void sofia_attempt_response(struct sofia_line *line, nta_agent_t *agent, msg_t *
 	          call ? call->call.remote_number : NULL,
 	          "response %d to an INVITE without transaction, call %s", status,
 	          sip->sip_call_id->i_id);
-	if (status >= 200 && status < 300 && !take_answer(call, sip) && !end_stray(agent, sip))
-		log_line(LOG_ERR, "call %s: answered without anybody waiting, and cannot be ended",
-		         sip->sip_call_id->i_id);
+	if (status >= 200 && status < 300 && !take_answer(call, sip))
+		end_other_answer(agent, call, sip);
 	if (status >= 300) {
 		acknowledge_refusal(agent, line, sip);
 		if (call && call->call.is_restored && call->call.state == CALL_STATE_CANCELLING) {

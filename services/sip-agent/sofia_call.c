@@ -58,7 +58,7 @@ static void drop_request(nta_outgoing_t **request)
 /* Takes everything back that belongs to the line's agent. */
 void sofia_call_drop_dialog(struct sofia_call *call)
 {
-	drop_request(&call->invite);
+	sofia_call_drop_invite(call);
 	drop_request(&call->ack);
 	drop_request(&call->bye);
 	drop_request(&call->cancel);
@@ -66,6 +66,9 @@ void sofia_call_drop_dialog(struct sofia_call *call)
 	if (call->incoming)
 		nta_incoming_destroy(call->incoming);
 	call->incoming = NULL;
+	if (call->reinvite)
+		nta_incoming_destroy(call->reinvite);
+	call->reinvite = NULL;
 	if (call->leg)
 		nta_leg_destroy(call->leg);
 	call->leg = NULL;
@@ -83,6 +86,9 @@ void sofia_call_free(struct sofia_call *call)
 		event_free(call->state_event);
 	if (call->session_event)
 		event_free(call->session_event);
+	if (call->silence_event)
+		event_free(call->silence_event);
+	sofia_reliable_forget(call);
 	free(call->parked);
 	free(call->sdp);
 	free(call->offer);
@@ -150,6 +156,14 @@ static void owe_bye(struct sofia_call *call)
 	            "BYE could not be sent; the carrier's timers must end this call");
 	call->call.is_end_estimated = true;
 	sofia_call_handle(call, CALL_EVENT_BYE_DONE);
+}
+
+unsigned sofia_random_below(struct sofia *sofia, unsigned limit)
+{
+	uint32_t number;
+
+	bus_random(sofia->bus, &number, sizeof(number));
+	return number % limit;
 }
 
 void sofia_quote(const char *text, char *quoted, size_t size)
@@ -363,7 +377,8 @@ int sofia_call_request(struct sofia_call *call, nta_leg_t *leg, nta_incoming_t *
 	case sip_method_options:
 		nta_incoming_treply(request, SIP_200_OK, SIPTAG_ALLOW_STR(SOFIA_ALLOW),
 		                    SIPTAG_ACCEPT_STR("application/sdp"),
-		                    SIPTAG_SUPPORTED_STR("timer"), TAG_END());
+		                    SIPTAG_SUPPORTED_STR(sofia_reliable_supported(call->line)),
+		                    TAG_END());
 		nta_incoming_destroy(request);
 		return 0;
 	default:

@@ -27,6 +27,20 @@ static void print_warning(const struct sofia_line *line, unsigned code, const ch
 	sofia_quote(text, header + length, size - length);
 }
 
+/* When the caller may try again: NULL for what will not change by itself. */
+static const char *retry_after(unsigned status)
+{
+	switch (status) {
+	case 480:
+		return "30";
+	case 500:
+	case 503:
+		return "10";
+	default:
+		return NULL;
+	}
+}
+
 /* Final refusal of an INVITE that became no call. */
 static void refuse(struct sofia_line *line, nta_incoming_t *request,
                    const struct sofia_refusal *refusal, const char *number)
@@ -40,7 +54,8 @@ static void refuse(struct sofia_line *line, nta_incoming_t *request,
 		print_warning(line, refusal->warning_code, refusal->warning_text, warning,
 		              sizeof(warning));
 	nta_incoming_treply(request, (int)refusal->sip_status, phrase ? phrase : "Refused",
-	                    SIPTAG_WARNING_STR(refusal->warning_code ? warning : NULL), TAG_END());
+	                    SIPTAG_WARNING_STR(refusal->warning_code ? warning : NULL),
+	                    SIPTAG_RETRY_AFTER_STR(retry_after(refusal->sip_status)), TAG_END());
 	nta_incoming_destroy(request);
 	line->sofia->counters.requests_refused++;
 	log_debug(LOG_SIP_ERROR, NULL, number, "INVITE on line %s refused: %u %s",
@@ -54,7 +69,30 @@ static void refuse(struct sofia_line *line, nta_incoming_t *request,
 static bool has_sdp(const sip_t *sip)
 {
 	return sip->sip_payload && sip->sip_payload->pl_len && sip->sip_content_type &&
+	       !sip->sip_content_encoding &&
 	       strcasecmp(sip->sip_content_type->c_type, "application/sdp") == 0;
+}
+
+/* What the caller demands of us (420) and we of him (421). */
+static bool check_extensions(struct sofia_line *line, nta_incoming_t *request, const sip_t *sip)
+{
+	su_home_t home[1] = {SU_HOME_INIT(home)};
+	int refused = nta_check_required(request, sip,
+	                                 sip_supported_make(home, sofia_reliable_supported(line)),
+	                                 SIPTAG_ALLOW_STR(SOFIA_ALLOW), TAG_END());
+
+	su_home_deinit(home);
+	if (!refused && sofia_reliable_is_missing(line, sip)) {
+		refused = 421;
+		nta_incoming_treply(request, SIP_421_EXTENSION_REQUIRED,
+		                    SIPTAG_REQUIRE_STR("100rel"), TAG_END());
+	}
+	if (!refused)
+		return true;
+	nta_incoming_destroy(request);
+	line->sofia->counters.requests_refused++;
+	log_line(LOG_NOTICE, "incoming call on line %s refused: %d", line->config->number, refused);
+	return false;
 }
 
 /*
@@ -66,18 +104,11 @@ static bool check_invite(struct sofia_line *line, nta_incoming_t *request, const
 {
 	struct sdp_description description;
 	struct sdp_problem problem;
+	const struct sdp_policy policy = sofia_call_policy(line, number);
 	size_t index;
-	su_home_t home[1] = {SU_HOME_INIT(home)};
-	int required = nta_check_required(request, sip, sip_supported_make(home, "timer"),
-	                                  SIPTAG_ALLOW_STR(SOFIA_ALLOW), TAG_END());
 
-	su_home_deinit(home);
-	if (required) {
-		nta_incoming_destroy(request);
-		log_line(LOG_NOTICE, "incoming call on line %s refused: %d", line->config->number,
-		         required);
+	if (!check_extensions(line, request, sip))
 		return false;
-	}
 	if (!sip->sip_payload || sip->sip_payload->pl_len == 0) {
 		refuse(line, request,
 		       &(struct sofia_refusal){488, NULL, WARNING_OTHER, "an offer is required"},
@@ -94,7 +125,8 @@ static bool check_invite(struct sofia_line *line, nta_incoming_t *request, const
 	}
 	if (!sdp_read(sip->sip_payload->pl_data, sip->sip_payload->pl_len, &description,
 	              &problem) ||
-	    !sdp_check_offer(&description, offer, &index, &problem)) {
+	    !sdp_check_offer(&description, offer, &index, &problem) ||
+	    !sdp_apply_policy(offer, &policy, &problem)) {
 		refuse(line, request,
 		       &(struct sofia_refusal){problem.sip_status, NULL,
 		                               problem.warning_code ? problem.warning_code
@@ -111,7 +143,11 @@ static int on_ack_cancel(struct sofia_call *call, nta_incoming_t *request, const
 {
 	(void)request;
 	if (!sip) {
-		call_set_cause(&call->call, "no ACK for our answer");
+		const bool is_ringing = call->call.state == CALL_STATE_OFFERED;
+
+		call_set_cause(&call->call, "no %s for our %s", is_ringing ? "PRACK" : "ACK",
+		               is_ringing ? "ringing" : "answer");
+		call->refusal = (struct sofia_refusal){.sip_status = 504};
 		sofia_call_handle(call, CALL_EVENT_NO_ACK);
 	} else if (sip->sip_request->rq_method == sip_method_ack) {
 		sofia_call_handle(call, CALL_EVENT_ACK);
@@ -263,10 +299,29 @@ static void offer_call(struct sofia_line *line, nta_incoming_t *request, const s
 	/* The 100 stops the carrier's repetitions: from here on the caller waits for us. */
 	sofia_dialog_store(call);
 	nta_incoming_treply(request, SIP_100_TRYING, TAG_END());
+	sofia_reliable_ring(call, sip);
 	log_session(LOG_INFO, NULL, number, "call %s: offered to line %s, %u kbit/s",
 	            call->call.call_id, line->config->number, offer->bandwidth_kbit);
 	guard_remember(&line->sofia->guard, call->call.call_id);
 	sofia_call_begin(call);
+}
+
+/* A later INVITE of the same caller while the first one waits for its answer (RFC 3261 section 14.2). */
+static bool is_overlapping(const struct sofia_call *known, const sip_t *sip)
+{
+	const sip_t *first = NULL;
+	msg_t *message = known && known->call.state == CALL_STATE_OFFERED && known->incoming
+	                         ? nta_incoming_getrequest(known->incoming)
+	                         : NULL;
+
+	if (message)
+		first = sip_object(message);
+	bool is_later = first && first->sip_from->a_tag && sip->sip_from->a_tag &&
+	                strcasecmp(first->sip_from->a_tag, sip->sip_from->a_tag) == 0 &&
+	                sip->sip_cseq->cs_seq > first->sip_cseq->cs_seq;
+	if (message)
+		msg_destroy(message);
+	return is_later;
 }
 
 void sofia_call_invited(struct sofia_line *line, msg_t *message, sip_t *sip)
@@ -276,6 +331,15 @@ void sofia_call_invited(struct sofia_line *line, msg_t *message, sip_t *sip)
 	const struct sofia_call *known = sofia_call_by_id(line->sofia, sip->sip_call_id->i_id);
 
 	line->sofia->counters.invites_received++;
+	if (is_overlapping(known, sip)) {
+		char seconds[16];
+
+		snprintf(seconds, sizeof(seconds), "%u", sofia_random_below(line->sofia, 11));
+		line->sofia->counters.requests_refused++;
+		nta_msg_treply(line->agent, message, SIP_500_INTERNAL_SERVER_ERROR,
+		               SIPTAG_RETRY_AFTER_STR(seconds), TAG_END());
+		return;
+	}
 	if (known || strlen(sip->sip_call_id->i_id) >= CALL_ID_SIZE) {
 		line->sofia->counters.requests_refused++;
 		nta_msg_treply(line->agent, message, 482, "Request Merged", TAG_END());
@@ -385,7 +449,8 @@ void sofia_call_send_answer(struct sofia_call *call)
 	sofia_session_print(&answer, expires, sizeof(expires));
 	bus_fault_point(call->line->sofia->bus, "sip-agent.before-200");
 	nta_incoming_treply(call->incoming, SIP_200_OK, SIPTAG_CONTACT_STR(call->line->contact),
-	                    SIPTAG_ALLOW_STR(SOFIA_ALLOW), SIPTAG_SUPPORTED_STR("timer"),
+	                    SIPTAG_ALLOW_STR(SOFIA_ALLOW),
+	                    SIPTAG_SUPPORTED_STR(sofia_reliable_supported(call->line)),
 	                    SIPTAG_REQUIRE_STR(answer.supports_timer ? "timer" : NULL),
 	                    SIPTAG_SESSION_EXPIRES_STR(expires),
 	                    SIPTAG_CONTENT_TYPE_STR("application/sdp"),

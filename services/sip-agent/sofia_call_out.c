@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Calls that we place: INVITE, its responses, ACK, CANCEL. */
 #include <arpa/inet.h>
+#include <event2/event.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -8,6 +9,10 @@
 #include "bus/bus.h"
 #include "services/common/log.h"
 #include "services/sip-agent/sofia_internal.h"
+
+#define T1_MSEC      500
+/* Timer B: nta gives up by itself then. */
+#define TIMER_B_MSEC (64 * T1_MSEC)
 
 static int on_response(void *context, nta_outgoing_t *request, const sip_t *sip);
 
@@ -21,6 +26,59 @@ void sofia_call_print_target(const struct sofia_call *call, char *target, size_t
 {
 	snprintf(target, size, "%.*s", (int)strcspn(call->remote_uri + 1, ">"),
 	         call->remote_uri + 1);
+}
+
+struct sdp_policy sofia_call_policy(const struct sofia_line *line, const char *remote_number)
+{
+	const struct config_peer *peer = config_peer_by_number(line->sofia->config, remote_number);
+
+	return (struct sdp_policy){
+		.subject = SDP_PRE_SHARED_KEY,
+		.takes_plain_for_key = line->config->accepts_plain_fingerprint == CHOICE_YES,
+		.allows_sha1 = peer && peer->ike_profile->allows_sha1,
+		.preferred_hash = peer && peer->has_fingerprint ? peer->fingerprint_hash : "",
+	};
+}
+
+/*
+ * nta matches responses to the INVITE whatever their To tag, drops a 2xx after another final response, and answers one of
+ * another party with a BYE that it sends once. A tag in the INVITE's own To keeps all of these from it: they come to
+ * sofia_attempt_response(). `tag` is of the party that stays, or one that nobody has.
+ */
+static void bind_transaction(nta_outgoing_t *invite, const char *tag)
+{
+	msg_t *message = nta_outgoing_getrequest(invite);
+	sip_t *sip = message ? sip_object(message) : NULL;
+
+	if (sip && sip->sip_to && !sip->sip_to->a_tag)
+		sip_to_tag(msg_home(message), sip->sip_to, tag);
+	if (message)
+		msg_destroy(message);
+}
+
+void sofia_call_drop_invite(struct sofia_call *call)
+{
+	if (!call->invite)
+		return;
+	bind_transaction(call->invite, "nobody");
+	nta_outgoing_destroy(call->invite);
+	call->invite = NULL;
+}
+
+static void on_silence(evutil_socket_t fd, short what, void *context);
+
+/* `retry-invite` retransmissions, each after twice the pause of the last one (RFC 3261 section 17.1.1.2). */
+static void await_first_response(struct sofia_call *call)
+{
+	const unsigned long sends = 2ul << call->line->config->retry_invite;
+	const unsigned long msec = (sends - 1) * T1_MSEC;
+	const struct timeval limit = {(time_t)(msec / 1000), (suseconds_t)(msec % 1000 * 1000)};
+
+	if (!call->silence_event)
+		call->silence_event = event_new(call->line->sofia->base, -1, 0, on_silence, call);
+	event_del(call->silence_event);
+	if (msec < TIMER_B_MSEC)
+		event_add(call->silence_event, &limit);
 }
 
 /*
@@ -51,7 +109,9 @@ static enum sofia_outcome send_invite(struct sofia_call *call)
 		SIPTAG_CONTACT_STR(line->contact),
 		SIPTAG_HEADER_STR(line->config->sends_preferred_identity == CHOICE_YES ? identity
 	                                                                               : NULL),
-		SIPTAG_ALLOW_STR(SOFIA_ALLOW), SIPTAG_SUPPORTED_STR("timer"),
+		SIPTAG_ALLOW_STR(SOFIA_ALLOW), SIPTAG_SUPPORTED_STR(sofia_reliable_supported(line)),
+		SIPTAG_REQUIRE_STR(
+			line->config->reliable_provisional == RELIABLE_REQUIRED ? "100rel" : NULL),
 		SIPTAG_SESSION_EXPIRES_STR(expires),
 		SIPTAG_MIN_SE_STR(call->minimum_sec ? minimum : NULL), SOFIA_AUTH_TAGS(&call->auth),
 		SIPTAG_CONTENT_TYPE_STR("application/sdp"), SIPTAG_PAYLOAD_STR(call->sdp),
@@ -59,6 +119,7 @@ static enum sofia_outcome send_invite(struct sofia_call *call)
 	if (!call->invite)
 		return SOFIA_FAILED;
 	line->sofia->counters.invites_sent++;
+	await_first_response(call);
 	bus_fault_point(bus, "sip-agent.after-invite");
 	return SOFIA_DONE;
 }
@@ -131,7 +192,8 @@ static enum sofia_outcome place(struct sofia_line *line, const struct sofia_call
 	log_debug(LOG_SIP_TRANSLATE, order->tunnel, order->remote_number, "%s -> %s",
 	          order->remote_number, call->remote_uri);
 	log_debug(LOG_SIP_FEATURE, order->tunnel, order->remote_number,
-	          "Supported: timer, Session-Expires %u s; 100rel is not offered", call->asked_sec);
+	          "Supported: %s, Session-Expires %u s", sofia_reliable_supported(line),
+	          call->asked_sec);
 	log_session(LOG_INFO, order->tunnel, order->remote_number, "call %s: INVITE sent",
 	            call->call.call_id);
 	sofia_call_begin(call);
@@ -198,6 +260,17 @@ static bool is_wanted(const struct sofia_call *call)
 	       call->call.state == CALL_STATE_PROCEEDING || call->call.state == CALL_STATE_RINGING;
 }
 
+static bool send_invite_again(struct sofia_call *call)
+{
+	sofia_call_drop_invite(call);
+	sofia_reliable_forget(call);
+	if (send_invite(call) == SOFIA_DONE)
+		return true;
+	call_set_cause(&call->call, "the INVITE cannot be repeated: %s",
+	               call->line->sofia->store_failure);
+	return false;
+}
+
 /* 401, 407 and 422 are answered by the INVITE once more, unless the call is not wanted any more. */
 static bool repeat_invite(struct sofia_call *call, nta_outgoing_t *request, int status,
                           const sip_t *sip)
@@ -219,21 +292,78 @@ static bool repeat_invite(struct sofia_call *call, nta_outgoing_t *request, int 
 	} else {
 		return false;
 	}
-	nta_outgoing_destroy(call->invite);
-	call->invite = NULL;
-	if (send_invite(call) == SOFIA_DONE)
-		return true;
-	call_set_cause(&call->call, "the INVITE cannot be repeated: %s",
-	               line->sofia->store_failure);
+	return send_invite_again(call);
+}
+
+/* A line with one server has no other. */
+__attribute__((weak)) bool sofia_line_server_failed(struct sofia_line *line, const char *why)
+{
+	(void)line;
+	(void)why;
 	return false;
+}
+
+/*
+ * The server is dead or says that it is overloaded (RFC 3261 section 21.5.4): the same attempt goes to the next one, as a
+ * new transaction.
+ */
+static bool try_next_server(struct sofia_call *call, int status, const sip_t *sip)
+{
+	const char *failure = sofia_local_failure(sip);
+	char why[64];
+
+	if (!is_wanted(call) || (status != 503 && !(failure && status == 408)))
+		return false;
+	snprintf(why, sizeof(why), "%s",
+	         failure ? "did not answer INVITE" : "answered INVITE with 503");
+	return sofia_line_server_failed(call->line, why) && send_invite_again(call);
+}
+
+static void refused(struct sofia_call *call, int status, const sip_t *sip)
+{
+	sofia_call_keep_refusal(call, status, sip);
+	sofia_call_handle(call, CALL_EVENT_REFUSED);
+}
+
+static void on_silence(evutil_socket_t fd, short what, void *context)
+{
+	struct sofia_call *call = context;
+
+	(void)fd;
+	(void)what;
+	if (!call->invite || nta_outgoing_status(call->invite) >= 100 || !is_wanted(call))
+		return;
+	if (!try_next_server(call, 408, NULL)) {
+		sofia_call_drop_invite(call);
+		call_set_cause(&call->call, "the carrier does not answer");
+		refused(call, 408, NULL);
+	}
+	sofia_loop_wake(call->line->sofia->loop);
+}
+
+/* The SDP of the 2xx, or of the reliable response before it that need not be repeated (RFC 3262 section 5). NULL = none. */
+static const char *find_answer(const struct sofia_call *call, const sip_t *sip, size_t *size)
+{
+	const sip_payload_t *body = sip->sip_payload;
+
+	if (body && body->pl_len) {
+		*size = body->pl_len;
+		return sip->sip_content_type && strcasecmp(sip->sip_content_type->c_type,
+		                                           "application/sdp") == 0
+		               ? body->pl_data
+		               : NULL;
+	}
+	const char *early = sofia_reliable_answer(call, sip->sip_to->a_tag);
+	*size = early ? strlen(early) : 0;
+	return early;
 }
 
 enum call_event sofia_call_read_answer(struct sofia_call *call, const sip_t *sip)
 {
-	static const char sdp_type[] = "application/sdp";
 	struct session_timer_terms terms = sofia_session_terms(sip);
 	struct sdp_description description;
 	struct sdp_problem problem;
+	size_t size;
 
 	if (sip->sip_payload)
 		sofia_debug_text(LOG_SIP_MEDIA, &call->call, "answer received",
@@ -244,14 +374,15 @@ enum call_event sofia_call_read_answer(struct sofia_call *call, const sip_t *sip
 	                                         sofia_session_wish(call->line->sofia).minimum_sec};
 	call->timer = session_timer_of_answer(&terms, &asked);
 	call->peer_takes_update = sip_is_allowed(sip->sip_allow, SIP_METHOD_UPDATE);
-	if (!sip->sip_payload || !sip->sip_content_type ||
-	    strcasecmp(sip->sip_content_type->c_type, sdp_type) != 0) {
+	const struct sdp_policy policy = sofia_call_policy(call->line, call->call.remote_number);
+	const char *text = find_answer(call, sip, &size);
+	if (!text) {
 		call_set_cause(&call->call, "bad answer: no SDP");
 		return CALL_EVENT_BAD_ANSWER;
 	}
-	if (!sdp_read(sip->sip_payload->pl_data, sip->sip_payload->pl_len, &description,
-	              &problem) ||
-	    !sdp_check_answer(&description, call->call.local.role, &call->call.remote, &problem)) {
+	if (!sdp_read(text, size, &description, &problem) ||
+	    !sdp_check_answer(&description, call->call.local.role, &call->call.remote, &problem) ||
+	    !sdp_apply_policy(&call->call.remote, &policy, &problem)) {
 		call_set_cause(&call->call, "bad answer: %s", problem.text);
 		return CALL_EVENT_BAD_ANSWER;
 	}
@@ -279,14 +410,21 @@ static int on_response(void *context, nta_outgoing_t *request, const sip_t *sip)
 
 	if (request != call->invite)
 		return 0;
+	if (status >= 200)
+		bind_transaction(request, status < 300 && sip ? sip->sip_to->a_tag : "nobody");
 	if (status < 200) {
 		bus_fault_point(call->line->sofia->bus, "sip-agent.after-provisional");
+		if (sip && status > 100)
+			sofia_reliable_received(call, sip);
 		sofia_call_handle(call, status == 100 ? CALL_EVENT_TRYING : CALL_EVENT_RINGING);
+	} else if (status < 300 && sip && call->call.state == CALL_STATE_ENDED) {
+		/* We had stopped waiting for it. */
+		sofia_attempt_end_stray(call->line->agent, sip);
 	} else if (status < 300 && sip) {
 		answered(call, sip);
-	} else if (!repeat_invite(call, request, status, sip)) {
-		sofia_call_keep_refusal(call, status, sip);
-		sofia_call_handle(call, CALL_EVENT_REFUSED);
+	} else if (!repeat_invite(call, request, status, sip) &&
+	           !try_next_server(call, status, sip)) {
+		refused(call, status, sip);
 	}
 	return 0;
 }

@@ -37,6 +37,9 @@ struct sofia_call;
 #define SOFIA_URI_SIZE   192
 #define SOFIA_CAUSE_SIZE 256
 
+/* Early dialogs of one INVITE whose reliable responses are acknowledged; more are left alone. */
+#define SOFIA_EARLY_MAXIMUM 4
+
 /* An attempt that was hung up before its order to call came stays this long in mind. */
 #define SOFIA_HUNG_UP_MAXIMUM 32
 
@@ -91,6 +94,13 @@ struct sofia_auth {
 	unsigned stale_count;
 };
 
+/* A party that rang reliably (RFC 3262). */
+struct sofia_early_dialog {
+	char tag[128];
+	uint32_t sequence; /* RSeq of the last response that was acknowledged; 0 = none */
+	char *answer;      /* its SDP; NULL = none */
+};
+
 /* A local number, its transports and its registration. */
 struct sofia_line {
 	struct sofia *sofia;
@@ -128,6 +138,10 @@ struct sofia_call {
 	nta_outgoing_t *bye;
 	nta_outgoing_t *cancel;  /* of an attempt of the last process */
 	nta_outgoing_t *refresh; /* UPDATE or re-INVITE under way */
+	nta_incoming_t *reinvite; /* the peer's, answered and not yet acknowledged */
+	struct sofia_early_dialog early[SOFIA_EARLY_MAXIMUM];
+	size_t early_count;
+	struct event *silence_event; /* the server counts as dead when our INVITE is not heard of by then */
 	char local_uri[SOFIA_URI_SIZE], remote_uri[SOFIA_URI_SIZE];
 	uint32_t invite_cseq;
 	char branch[DIALOG_BRANCH_SIZE]; /* of our INVITE */
@@ -144,6 +158,7 @@ struct sofia_call {
 	bool peer_takes_update;
 	bool is_doubtful;   /* after a restart: whether the peer still has it is not known */
 	bool was_too_brief; /* a 422 was answered already */
+	bool was_refresh_too_brief; /* the same of the refresh under way */
 	uint64_t refreshed_at_usec;      /* monotonic */
 	uint64_t refreshed_at_wall_usec; /* the same for the record; 0 = not established */
 	struct event *state_event, *session_event;
@@ -229,6 +244,9 @@ void sofia_call_begin(struct sofia_call *call);
 void sofia_call_handle(struct sofia_call *call, enum call_event event);
 void sofia_call_send_bye(struct sofia_call *call);
 
+/* A random number from 0 to limit - 1. */
+unsigned sofia_random_below(struct sofia *sofia, unsigned limit);
+
 /** The text as a quoted-string of SIP, cut to fit; what would need an escape is left out. `size` is at least 3. */
 void sofia_quote(const char *text, char *quoted, size_t size);
 /* Starts the limit of the present state. */
@@ -266,7 +284,27 @@ void sofia_attempt_cancel(struct sofia_call *call);
 void sofia_attempt_response(struct sofia_line *line, nta_agent_t *agent, msg_t *message,
                             const sip_t *sip);
 
+/* Acknowledges a 2xx that belongs to no call, and ends what it began. False when it cannot be. */
+bool sofia_attempt_end_stray(nta_agent_t *agent, const sip_t *sip);
+
+/* sofia_reliable.c */
+/* For Supported and Require. */
+const char *sofia_reliable_supported(const struct sofia_line *line);
+/* A provisional response to our INVITE: its PRACK, if it asks for one. */
+void sofia_reliable_received(struct sofia_call *call, const sip_t *sip);
+/* The SDP that came with a reliable provisional response of that tag; NULL = none. */
+const char *sofia_reliable_answer(const struct sofia_call *call, const char *tag);
+void sofia_reliable_forget(struct sofia_call *call);
+/* Whether the configuration requires 100rel and the caller does not know it. */
+bool sofia_reliable_is_missing(const struct sofia_line *line, const sip_t *sip);
+/* 180, if the caller requires 100rel or the configuration does. */
+void sofia_reliable_ring(struct sofia_call *call, const sip_t *sip);
+
 /* sofia_call_out.c */
+/* Which fingerprints of that number's side are believed. */
+struct sdp_policy sofia_call_policy(const struct sofia_line *line, const char *remote_number);
+/* Gives our INVITE back; what is still answered to it comes to sofia_attempt_response(). */
+void sofia_call_drop_invite(struct sofia_call *call);
 /* The dialog, session timer and answer of a 2xx. */
 enum call_event sofia_call_read_answer(struct sofia_call *call, const sip_t *sip);
 /* Keeps why the call failed: status, phrase and the Warning's text. */

@@ -297,8 +297,8 @@ static int receive(struct sofia_line *line, nta_agent_t *agent, msg_t *message, 
 		break;
 	case sip_method_options:
 		nta_msg_treply(agent, message, SIP_200_OK, SIPTAG_ALLOW_STR(SOFIA_ALLOW),
-		               SIPTAG_ACCEPT_STR("application/sdp"), SIPTAG_SUPPORTED_STR("timer"),
-		               TAG_END());
+		               SIPTAG_ACCEPT_STR("application/sdp"),
+		               SIPTAG_SUPPORTED_STR(sofia_reliable_supported(line)), TAG_END());
 		break;
 	case sip_method_bye:
 	case sip_method_cancel:

@@ -66,23 +66,28 @@ static int on_refresh_response(void *context, nta_outgoing_t *request, const sip
  */
 static void send_refresh(struct sofia_call *call)
 {
-	char expires[64];
+	char expires[64], minimum[16];
 	struct session_timer_terms terms = {
 		call->timer.interval_sec, call->timer.is_refresher ? REFRESHER_UAC : REFRESHER_UAS,
 		0, true};
 
 	sofia_session_print(&terms, expires, sizeof(expires));
+	snprintf(minimum, sizeof(minimum), "%u", call->minimum_sec);
 	if (call->peer_takes_update)
 		call->refresh = nta_outgoing_tcreate(
 			call->leg, on_refresh_response, call, NULL, SIP_METHOD_UPDATE, NULL,
-			SIPTAG_CONTACT_STR(call->line->contact), SIPTAG_SUPPORTED_STR("timer"),
-			SIPTAG_SESSION_EXPIRES_STR(expires), SOFIA_AUTH_TAGS(&call->later_auth),
-			TAG_END());
+			SIPTAG_CONTACT_STR(call->line->contact),
+			SIPTAG_SUPPORTED_STR(sofia_reliable_supported(call->line)),
+			SIPTAG_SESSION_EXPIRES_STR(expires),
+			SIPTAG_MIN_SE_STR(call->minimum_sec ? minimum : NULL),
+			SOFIA_AUTH_TAGS(&call->later_auth), TAG_END());
 	else
 		call->refresh = nta_outgoing_tcreate(
 			call->leg, on_refresh_response, call, NULL, SIP_METHOD_INVITE, NULL,
 			SIPTAG_CONTACT_STR(call->line->contact), SIPTAG_ALLOW_STR(SOFIA_ALLOW),
-			SIPTAG_SUPPORTED_STR("timer"), SIPTAG_SESSION_EXPIRES_STR(expires),
+			SIPTAG_SUPPORTED_STR(sofia_reliable_supported(call->line)),
+			SIPTAG_SESSION_EXPIRES_STR(expires),
+			SIPTAG_MIN_SE_STR(call->minimum_sec ? minimum : NULL),
 			SOFIA_AUTH_TAGS(&call->later_auth),
 			SIPTAG_CONTENT_TYPE_STR("application/sdp"), SIPTAG_PAYLOAD_STR(call->sdp),
 			TAG_END());
@@ -161,6 +166,7 @@ static void on_session_timer(evutil_socket_t fd, short what, void *context)
 		/* After a restart we ask also where the other side refreshes: its BYE may have met nobody. */
 		if ((call->timer.is_refresher || call->is_doubtful) && !call->refresh) {
 			sofia_auth_reset(&call->later_auth);
+			call->was_refresh_too_brief = false;
 			send_refresh(call);
 		}
 		schedule(call, expiry - now);
@@ -188,14 +194,54 @@ static void refresh_accepted(struct sofia_call *call, nta_outgoing_t *request, c
 
 	if (nta_outgoing_method(request) == sip_method_invite)
 		ack_refresh(call, request);
-	const struct session_timer_wish asked = {
-		call->timer.interval_sec, sofia_session_wish(call->line->sofia).minimum_sec};
+	const struct session_timer_wish asked = {call->timer.interval_sec,
+	                                         sofia_session_wish(call->line->sofia).minimum_sec};
 	call->timer = session_timer_of_answer(&terms, &asked);
 	log_session(LOG_DEBUG, call->call.tunnel, call->call.remote_number,
 	            "session refreshed for %u s", call->timer.interval_sec);
 	call->is_doubtful = false;
 	sofia_session_arm(call);
 	sofia_dialog_store(call);
+}
+
+/*
+ * How long to wait after a refresh that failed for a passing reason. Two refreshes that met (491) get out of each other's
+ * way: the owner of the Call-ID waits 2.1 to 4 s, the other 0 to 2 s, in steps of 10 ms (RFC 3261 section 14.1).
+ */
+static uint64_t retry_usec(const struct sofia_call *call, int status, const sip_t *sip)
+{
+	const bool is_owner = call->call.direction == CALL_OUTGOING;
+
+	if (status == 491)
+		return 10000ULL * (is_owner ? 210 + sofia_random_below(call->line->sofia, 191)
+		                            : sofia_random_below(call->line->sofia, 201));
+	if (sip && sip->sip_retry_after)
+		return USEC_PER_SEC * sip->sip_retry_after->af_delta;
+	return USEC_PER_SEC * RETRY_SEC;
+}
+
+/* Later; but never later than the session would end without a refresh. */
+static void retry_refresh(struct sofia_call *call, int status, const sip_t *sip)
+{
+	const uint64_t wait = retry_usec(call, status, sip);
+	const uint64_t now = bus_mono_usec(call->line->sofia->bus);
+	const uint64_t expiry = call->refreshed_at_usec +
+	                        USEC_PER_SEC * session_timer_expiry_sec(&call->timer);
+	const uint64_t left = expiry > now ? expiry - now : 0;
+
+	schedule(call, wait < left ? wait : left);
+}
+
+/* A longer interval is asked for once; who names another one then may have the call end. */
+static bool lengthen(struct sofia_call *call, int status, const sip_t *sip)
+{
+	if (status != 422 || !sip || !sip->sip_min_se || call->was_refresh_too_brief)
+		return false;
+	call->was_refresh_too_brief = true;
+	call->minimum_sec = (unsigned)sip->sip_min_se->min_delta;
+	if (call->timer.interval_sec < call->minimum_sec)
+		call->timer.interval_sec = call->minimum_sec;
+	return true;
 }
 
 static int on_refresh_response(void *context, nta_outgoing_t *request, const sip_t *sip)
@@ -218,17 +264,19 @@ static int on_refresh_response(void *context, nta_outgoing_t *request, const sip
 	if (status == 408 || status == 481) {
 		call_set_cause(&call->call, "session timer: the refresh was answered %d", status);
 		sofia_call_handle(call, CALL_EVENT_LOST);
-	} else if (is_repeated) {
-		send_refresh(call);
-	} else if (status == 422 && sip && sip->sip_min_se) {
-		call->timer.interval_sec = (unsigned)sip->sip_min_se->min_delta;
+	} else if (is_repeated || lengthen(call, status, sip)) {
 		send_refresh(call);
 	} else {
 		if (status == 405 || status == 501)
 			call->peer_takes_update = false;
-		schedule(call, RETRY_SEC * USEC_PER_SEC);
+		retry_refresh(call, status, sip);
 	}
 	return 0;
+}
+
+static bool has_body(const sip_t *sip)
+{
+	return sip->sip_payload && sip->sip_payload->pl_len;
 }
 
 /* Whether the body, if any, describes the session as it is. */
@@ -237,33 +285,63 @@ static bool is_same_session(const struct sofia_call *call, const sip_t *sip)
 	struct sdp_description description;
 	struct sdp_tunnel offer;
 	struct sdp_problem problem;
+	const struct sdp_policy policy = sofia_call_policy(call->line, call->call.remote_number);
 	size_t index;
 
-	if (!sip->sip_payload || sip->sip_payload->pl_len == 0)
+	if (!has_body(sip))
 		return true;
 	return sdp_read(sip->sip_payload->pl_data, sip->sip_payload->pl_len, &description,
 	                &problem) &&
 	       sdp_check_offer(&description, &offer, &index, &problem) &&
+	       sdp_apply_policy(&offer, &policy, &problem) &&
 	       offer.address.s_addr == call->call.remote.address.s_addr &&
 	       offer.port == call->call.remote.port &&
 	       offer.bandwidth_kbit == call->call.remote.bandwidth_kbit &&
-	       (offer.fingerprint_count == 0 || sdp_fingerprints_equal(&offer, &call->call.remote));
+	       sdp_fingerprints_equal(&offer, &call->call.remote);
+}
+
+static int on_reinvite_ack(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip)
+{
+	call->reinvite = NULL;
+	nta_incoming_destroy(request);
+	if (!sip) {
+		/* RFC 3261 section 14.2 */
+		call_set_cause(&call->call, "no ACK for the answer to a re-INVITE");
+		sofia_call_handle(call, CALL_EVENT_LOST);
+	}
+	return 0;
+}
+
+/* Its 2xx is repeated until the ACK; consumes `request`. */
+static void keep_reinvite(struct sofia_call *call, nta_incoming_t *request)
+{
+	if (call->reinvite)
+		nta_incoming_destroy(call->reinvite);
+	call->reinvite = request;
+	nta_incoming_bind(request, on_reinvite_ack, call);
 }
 
 static void accept_refresh(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip,
                            const struct session_timer_terms *answer)
 {
 	const bool is_invite = sip->sip_request->rq_method == sip_method_invite;
-	const bool has_body = is_invite || (sip->sip_payload && sip->sip_payload->pl_len);
+	const bool has_answer = is_invite || has_body(sip);
 	char expires[64];
 
 	sofia_session_print(answer, expires, sizeof(expires));
+	nta_leg_server_route(call->leg, NULL,
+	                     sip->sip_contact); /* a target refresh (section 12.2.2) */
 	nta_incoming_treply(request, SIP_200_OK, SIPTAG_CONTACT_STR(call->line->contact),
-	                    SIPTAG_ALLOW_STR(SOFIA_ALLOW), SIPTAG_SUPPORTED_STR("timer"),
+	                    SIPTAG_ALLOW_STR(SOFIA_ALLOW),
+	                    SIPTAG_SUPPORTED_STR(sofia_reliable_supported(call->line)),
 	                    SIPTAG_REQUIRE_STR(answer->supports_timer ? "timer" : NULL),
 	                    SIPTAG_SESSION_EXPIRES_STR(expires),
-	                    SIPTAG_CONTENT_TYPE_STR(has_body ? "application/sdp" : NULL),
-	                    SIPTAG_PAYLOAD_STR(has_body ? call->sdp : NULL), TAG_END());
+	                    SIPTAG_CONTENT_TYPE_STR(has_answer ? "application/sdp" : NULL),
+	                    SIPTAG_PAYLOAD_STR(has_answer ? call->sdp : NULL), TAG_END());
+	if (is_invite)
+		keep_reinvite(call, request);
+	else
+		nta_incoming_destroy(request);
 	call->is_doubtful = false;
 	sofia_session_arm(call);
 	sofia_dialog_store(call);
@@ -278,6 +356,44 @@ static void refuse_change(struct sofia_call *call, nta_incoming_t *request)
 	            "refused a request to change the session");
 }
 
+/* Whether both sides have an offer or an INVITE under way (RFC 3261 section 14.2, RFC 3311 section 5.2). */
+static bool is_glare(const struct sofia_call *call, const sip_t *sip)
+{
+	return call->refresh && nta_outgoing_method(call->refresh) == sip_method_invite &&
+	       (sip->sip_request->rq_method == sip_method_invite || has_body(sip));
+}
+
+/* The final response that needs no look at the description; 0 = none. */
+static int refuse_early(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip)
+{
+	const bool is_up = call->call.state == CALL_STATE_ANSWERED ||
+	                   call->call.state == CALL_STATE_CONFIRMED;
+	su_home_t home[1] = {SU_HOME_INIT(home)};
+	char seconds[16];
+	int refused = 0;
+
+	snprintf(seconds, sizeof(seconds), "%u", sofia_random_below(call->line->sofia, 11));
+	if (call->call.state == CALL_STATE_LEAVING || call->call.state == CALL_STATE_ENDED)
+		refused = 481, nta_incoming_treply(request, SIP_481_NO_CALL, TAG_END());
+	else if (!is_up || call->reinvite)
+		refused = 500, nta_incoming_treply(request, SIP_500_INTERNAL_SERVER_ERROR,
+		                                   SIPTAG_RETRY_AFTER_STR(seconds), TAG_END());
+	else if (is_glare(call, sip))
+		refused = 491, nta_incoming_treply(request, SIP_491_REQUEST_PENDING, TAG_END());
+	else if (has_body(sip) &&
+	         (!sip->sip_content_type ||
+	          strcasecmp(sip->sip_content_type->c_type, "application/sdp") != 0))
+		refused = 415, nta_incoming_treply(request, SIP_415_UNSUPPORTED_MEDIA,
+		                                   SIPTAG_ACCEPT_STR("application/sdp"), TAG_END());
+	else
+		refused = nta_check_required(
+			request, sip,
+			sip_supported_make(home, sofia_reliable_supported(call->line)),
+			SIPTAG_ALLOW_STR(SOFIA_ALLOW), TAG_END());
+	su_home_deinit(home);
+	return refused;
+}
+
 int sofia_session_request(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip)
 {
 	const struct session_timer_wish ours = sofia_session_wish(call->line->sofia);
@@ -286,14 +402,10 @@ int sofia_session_request(struct sofia_call *call, nta_incoming_t *request, cons
 	struct session_timer timer;
 	char minimum[16];
 
-	if (call->call.state == CALL_STATE_LEAVING || call->call.state == CALL_STATE_ENDED) {
-		nta_incoming_treply(request, SIP_481_NO_CALL, TAG_END());
-	} else if (call->call.state != CALL_STATE_ANSWERED &&
-	           call->call.state != CALL_STATE_CONFIRMED) {
-		nta_incoming_treply(request, SIP_500_INTERNAL_SERVER_ERROR,
-		                    SIPTAG_RETRY_AFTER_STR("5"), TAG_END());
-	} else if (call->refresh) {
-		nta_incoming_treply(request, SIP_491_REQUEST_PENDING, TAG_END());
+	if (refuse_early(call, request, sip)) {
+		log_debug(LOG_SIP_ERROR, call->call.tunnel, call->call.remote_number,
+		          "%s in the dialog refused: %d", sip->sip_request->rq_method_name,
+		          nta_incoming_status(request));
 	} else if (!is_same_session(call, sip)) {
 		refuse_change(call, request);
 	} else if (!session_timer_answer(&asked, &ours, &answer, &timer)) {
@@ -303,6 +415,7 @@ int sofia_session_request(struct sofia_call *call, nta_incoming_t *request, cons
 	} else {
 		call->timer = timer;
 		accept_refresh(call, request, sip, &answer);
+		return 0;
 	}
 	nta_incoming_destroy(request);
 	return 0;

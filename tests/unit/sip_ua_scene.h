@@ -55,6 +55,8 @@ struct scene {
 };
 
 static struct scene scene;
+/* More of the configuration: within line {}, and at its end. A test sets them before its set-up. */
+static const char *scene_line_options = "", *scene_options = "";
 
 static inline void told_registration(void *context, const struct registration_report *report)
 {
@@ -98,12 +100,12 @@ static inline struct config *load_config(void)
 	snprintf(text, sizeof(text),
 	         "enabled = true\ntunnel-source = \"10.255.0.1\"\n"
 	         "line \"" OURS "\" { wan-interface = \"lo\" registrar = \"" CARRIER
-	         ":5060\" domain = \"carrier.example\" credentials-file = \"%s\" }\n"
+	         ":5060\" domain = \"carrier.example\" credentials-file = \"%s\" %s }\n"
 	         "peer \"" THEIRS "\" { tunnel = \"vsip2\" address = \"10.254.0.1/32\" "
 	         "bandwidth = 1000 ike-profile = \"d\" ipsec-profile = \"d\" }\n"
 	         "ike-profile \"d\" { authentication = pre-share }\n"
-	         "ipsec-profile \"d\" { idle-time = 120 }\n",
-	         path);
+	         "ipsec-profile \"d\" { idle-time = 120 }\n%s",
+	         path, scene_line_options, scene_options);
 	write_file("conf", text, path, sizeof(path));
 	FILE *silent = fopen("/dev/null", "w");
 	struct config *config = config_load(path, config_report_to_stream, silent);
