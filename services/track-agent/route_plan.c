@@ -180,8 +180,41 @@ static void plan_primary_route(struct route_plan *plan, const struct config_rout
 	refuse_foreign(planned, facts);
 }
 
+/*
+ * What the WAN's lease says (RFC 3442). Its default route is the line's unless the configuration names a gateway; a gateway
+ * that is not on the WAN's network cannot be reached.
+ */
+static void plan_lease(struct route_plan *plan, const struct config_line *line, uint32_t table,
+                       const struct wan_state *wan, const struct netfacts *facts,
+                       const struct wan_route_set *lease)
+{
+	const struct netfacts_link *link = netfacts_link_by_index(facts, wan->link_index);
+
+	for (size_t i = 0; lease != NULL && i < lease->count; i++) {
+		const struct wan_route *from = &lease->routes[i];
+		const bool is_on_link = address_is_any(&from->gateway);
+		struct netfacts_route route = {
+			.kind = ROUTE_UNICAST,
+			.destination = from->destination,
+			.prefix_length = from->prefix_length,
+			.table = table,
+			.link_index = wan->link_index,
+		};
+
+		if (from->prefix_length == 0 && line->gateway.ss_family != 0)
+			continue;
+		if (!is_on_link)
+			route.gateway = from->gateway;
+		struct planned_route *planned = add_route(plan, &route, link);
+
+		if (planned != NULL && !is_on_link &&
+		    !address_is_in_prefix(&from->gateway, &wan->address, wan->prefix_length))
+			refuse(planned, "the lease's gateway is not on the WAN's network");
+	}
+}
+
 static void plan_line(struct route_plan *plan, const struct config *config, size_t number,
-                      const struct netfacts *facts)
+                      const struct netfacts *facts, const struct wan_routes *leases)
 {
 	struct wan_state wan = wan_evaluate(&config->lines[number], facts);
 	uint32_t table = ROUTE_TABLE_LINE + number;
@@ -217,6 +250,8 @@ static void plan_line(struct route_plan *plan, const struct config *config, size
 
 	address_mask(&route.destination, wan.prefix_length);
 	add_route(plan, &route, link);
+	plan_lease(plan, &config->lines[number], table, &wan, facts,
+	           wan_routes_of(leases, config->lines[number].wan_interface));
 	route.destination = any_ipv4;
 	route.prefix_length = 0;
 	route.gateway = wan.gateway;
@@ -290,7 +325,7 @@ static void plan_probe(struct route_plan *plan, const struct config *config, siz
 }
 
 struct route_plan route_plan_build(const struct config *config, const struct netfacts *facts,
-                                   struct track_core *tracks)
+                                   struct track_core *tracks, const struct wan_routes *leases)
 {
 	struct route_plan plan = {.is_complete = true};
 
@@ -298,7 +333,7 @@ struct route_plan route_plan_build(const struct config *config, const struct net
 		if (config->routes[i].peer != NULL)
 			plan_guard(&plan, &config->routes[i].destination);
 	for (size_t i = 0; i < config->line_count; i++)
-		plan_line(&plan, config, i, facts);
+		plan_line(&plan, config, i, facts, leases);
 	for (size_t i = 0; i < config->sla_count; i++)
 		plan_probe(&plan, config, i, facts);
 	for (size_t i = 0; i < config->route_count; i++) {

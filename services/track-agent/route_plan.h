@@ -4,7 +4,7 @@
  *
  * In the main table: the guard of each tunnel-routed prefix (unreachable, worst metric), primary routes while their
  * track allows, tunnel routes while the tunnel's interface is there. Below them, so that SIP, ESP and probes never
- * take a tunnel: table 5600+N for line N with rules "from WAN address" and "from tunnel source", table 5700+N for probed interface
+ * take a tunnel: table 5600+N for line N, with the routes of its WAN's lease, with rules "from WAN address" and "from tunnel source", table 5700+N for probed interface
  * N with rules "oif INTERFACE" and "from INTERFACE's address to TARGET" (so that a strict rp_filter lets the answers in
  * while the tunnel has the traffic). A packet whose line table has no route ends at an unreachable rule.
  */
@@ -13,6 +13,7 @@
 
 #include "netfacts.h"
 #include "track_core.h"
+#include "wan_routes.h"
 
 #define ROUTE_TABLE_LINE        5600
 #define ROUTE_TABLE_PROBE       5700
@@ -57,7 +58,7 @@ typedef bool route_change_fn(void *context, const struct route_change *change);
 
 /** Free with route_plan_free(). */
 struct route_plan route_plan_build(const struct config *config, const struct netfacts *facts,
-                                   struct track_core *tracks);
+                                   struct track_core *tracks, const struct wan_routes *leases);
 
 void route_plan_free(struct route_plan *plan);
 

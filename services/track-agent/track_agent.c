@@ -18,6 +18,8 @@
 
 /* A notification of the kernel can be lost. */
 static const struct timeval check_time = {.tv_sec = 30};
+/* The coordinator orders the routes of a lease again soon after our start, if there is still one. */
+static const struct timeval claim_time = {.tv_sec = 20};
 
 static void log_track(const struct track *track)
 {
@@ -56,6 +58,16 @@ static void check(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	agent->counters.checks++;
 	track_reconcile(agent);
+}
+
+static void disown(evutil_socket_t fd, short what, void *context)
+{
+	struct track_agent *agent = context;
+
+	(void)fd;
+	(void)what;
+	if (wan_routes_disown(agent->leases))
+		track_reconcile(agent);
 }
 
 static void publish_tracks(struct track_agent *agent)
@@ -165,7 +177,8 @@ static void probe_timer_fired(evutil_socket_t fd, short what, void *context)
  */
 static void hold_absent_routes(struct track_agent *agent, const struct netfacts *facts)
 {
-	struct route_plan plan = route_plan_build(agent->service->config, facts, agent->tracks);
+	struct route_plan plan = route_plan_build(agent->service->config, facts, agent->tracks,
+	                                          agent->leases);
 	bool is_restart = false;
 
 	for (size_t i = 0; i < facts->route_count; i++)
@@ -236,14 +249,17 @@ static bool make_parts(struct track_agent *agent, char *why, size_t why_size)
 	struct icmp_identity identity = new_identity(service->bus);
 
 	snprintf(why, why_size, "out of memory");
+	agent->leases = wan_routes_new(service->config);
 	agent->wans = calloc(service->config->line_count + 1, sizeof(*agent->wans));
 	feed(agent, "begin %" PRIu64, bus_mono_usec(service->bus));
 	agent->icmp = icmp_probe_open(service->base, &identity, answer_arrived, agent);
 	agent->probe_timer = evtimer_new(service->base, probe_timer_fired, agent);
 	agent->retry_timer = evtimer_new(service->base, retry, agent);
+	agent->claim_timer = evtimer_new(service->base, disown, agent);
 	agent->check_timer = event_new(service->base, -1, EV_PERSIST, check, agent);
-	if (agent->wans == NULL || agent->tracks == NULL || agent->icmp == NULL ||
-	    agent->probe_timer == NULL || agent->retry_timer == NULL || agent->check_timer == NULL)
+	if (agent->leases == NULL || agent->claim_timer == NULL || agent->wans == NULL ||
+	    agent->tracks == NULL || agent->icmp == NULL || agent->probe_timer == NULL ||
+	    agent->retry_timer == NULL || agent->check_timer == NULL)
 		return false;
 	for (size_t i = 0; i < service->config->line_count; i++)
 		agent->wans[i].cause = "not looked at";
@@ -270,6 +286,7 @@ int track_agent_start(struct service_context *service)
 	}
 	if (!rtnetlink_read(agent->rtnetlink, &facts))
 		goto out;
+	wan_routes_adopt(agent->leases, service->config, &facts);
 	hold_absent_routes(agent, &facts);
 	netfacts_free(&facts);
 	check_sysctls(service->config);
@@ -277,6 +294,7 @@ int track_agent_start(struct service_context *service)
 	publish_tracks(agent);
 	arm_probe_timer(agent);
 	event_add(agent->check_timer, &check_time);
+	evtimer_add(agent->claim_timer, &claim_time);
 	return 0;
 out:
 	track_agent_stop(service);
@@ -295,14 +313,49 @@ void track_agent_stop(struct service_context *service)
 		event_free(agent->retry_timer);
 	if (agent->check_timer != NULL)
 		event_free(agent->check_timer);
+	if (agent->claim_timer != NULL)
+		event_free(agent->claim_timer);
 	rtnetlink_close(agent->rtnetlink);
 	icmp_probe_close(agent->icmp);
 	track_core_free(agent->tracks);
+	wan_routes_free(agent->leases);
 	free(agent->wans);
 	free(agent->shown);
 	free(agent->rules);
 	free(agent);
 	service->state = NULL;
+}
+
+static void set_wan_routes(struct track_agent *agent, struct bus_request *request,
+                           const Vpnsip__SetWanRoutes *order)
+{
+	struct wan_route routes[WAN_ROUTES_MAXIMUM];
+
+	if (order->n_routes > WAN_ROUTES_MAXIMUM) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__CONFIG, "more than %d routes of a lease",
+		         WAN_ROUTES_MAXIMUM);
+		return;
+	}
+	for (size_t i = 0; i < order->n_routes; i++) {
+		const Vpnsip__WanRoute *from = order->routes[i];
+
+		routes[i] = (struct wan_route){.prefix_length = from->prefix_length};
+		if (!address_from_bytes(from->destination, &routes[i].destination) ||
+		    routes[i].destination.ss_family != AF_INET || from->prefix_length > 32 ||
+		    (from->gateway.len != 0 &&
+		     (!address_from_bytes(from->gateway, &routes[i].gateway) ||
+		      routes[i].gateway.ss_family != AF_INET))) {
+			bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "a route that is not IPv4");
+			return;
+		}
+	}
+	if (!wan_routes_set(agent->leases, order->interface, routes, order->n_routes)) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__CONFIG, "%s is no line's WAN",
+		         order->interface);
+		return;
+	}
+	track_reconcile(agent);
+	bus_done(request);
 }
 
 void track_agent_request(void *context, struct bus_request *request, const Vpnsip__Envelope *order)
@@ -311,6 +364,8 @@ void track_agent_request(void *context, struct bus_request *request, const Vpnsi
 
 	if (order->body_case == VPNSIP__ENVELOPE__BODY_PURGE_ROUTES)
 		track_purge(service->state, request);
+	else if (order->body_case == VPNSIP__ENVELOPE__BODY_SET_WAN_ROUTES)
+		set_wan_routes(service->state, request, order->set_wan_routes);
 	else
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "track-agent does not know %s",
 		         bus_body_name(order));

@@ -24,10 +24,12 @@ struct track_counters {
 struct track_agent {
 	struct service_context *service;
 	struct track_core *tracks;
+	struct wan_routes *leases; /* as ordered */
 	struct icmp_probe *icmp;
 	struct rtnetlink *rtnetlink;
 	struct event *probe_timer; /* track_core_deadline() */
 	struct event *retry_timer; /* something could not be installed */
+	struct event *claim_timer; /* what nobody ordered since the start goes */
 	struct event *check_timer; /* compares the kernel with the plan from time to time */
 	struct wan_state *wans;    /* one a line, as last published */
 	struct shown_route *shown;

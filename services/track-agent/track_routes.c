@@ -209,7 +209,7 @@ void track_reconcile(struct track_agent *agent)
 
 	if (agent->is_purged || !rtnetlink_read(agent->rtnetlink, &facts))
 		return;
-	plan = route_plan_build(agent->service->config, &facts, agent->tracks);
+	plan = route_plan_build(agent->service->config, &facts, agent->tracks, agent->leases);
 	if (plan.is_complete)
 		failures = route_plan_apply(&plan, &facts, change_and_tell,
 		                            &(struct telling){agent, &plan});

@@ -32,6 +32,7 @@ static struct config_route routes[2];
 static struct config config;
 static struct track_core *core;
 static struct route_plan plan;
+static struct wan_routes *leases;
 
 static struct sockaddr_storage address(const char *text)
 {
@@ -92,13 +93,15 @@ static int set_up(void **context)
 	                         .routes = routes,
 	                         .route_count = 2};
 	core = track_core_new(&config, 0);
-	return core == NULL;
+	leases = wan_routes_new(&config);
+	return core == NULL || leases == NULL;
 }
 
 static int tear_down(void **context)
 {
 	(void)context;
 	track_core_free(core);
+	wan_routes_free(leases);
 	route_plan_free(&plan);
 	return 0;
 }
@@ -106,7 +109,7 @@ static int tear_down(void **context)
 static void build(void)
 {
 	route_plan_free(&plan);
-	plan = route_plan_build(&config, &facts, core);
+	plan = route_plan_build(&config, &facts, core, leases);
 	assert_true(plan.is_complete);
 }
 
@@ -334,6 +337,97 @@ static void purge_takes_all_of_ours(void **context)
 	}
 }
 
+static struct wan_route lease_route(const char *destination, unsigned length, const char *gateway)
+{
+	return (struct wan_route){address(destination), length,
+	                          gateway != NULL ? address(gateway)
+	                                          : (struct sockaddr_storage){0}};
+}
+
+static void routes_of_the_lease_stand_in_the_lines_table(void **context)
+{
+	const struct wan_route routes_of_lease[] = {
+		lease_route("10.99.7.0", 16, "198.51.100.2"),
+		lease_route("203.0.113.0", 24, NULL),
+		lease_route("10.98.0.0", 16, "192.0.2.99"),
+		lease_route("0.0.0.0", 0, "198.51.100.3"),
+	};
+	const struct planned_route *route;
+
+	(void)context;
+	assert_true(wan_routes_set(leases, "wan0", routes_of_lease, 4));
+	build();
+	route = find(ROUTE_TABLE_LINE, "10.99.0.0", 16, 0);
+	assert_non_null(route);
+	assert_true(route->is_wanted);
+	assert_int_equal(route->route.link_index, 2);
+	assert_true(address_is_equal(&route->route.gateway, &(struct sockaddr_storage){0}) ==
+	            false);
+	route = find(ROUTE_TABLE_LINE, "203.0.113.0", 24, 0);
+	assert_non_null(route);
+	assert_true(route->is_wanted);
+	assert_int_equal(route->route.gateway.ss_family, 0);
+	/* a gateway elsewhere is named, not installed */
+	route = find(ROUTE_TABLE_LINE, "10.98.0.0", 16, 0);
+	assert_non_null(route);
+	assert_false(route->is_wanted);
+	assert_string_equal(route->cause, "the lease's gateway is not on the WAN's network");
+	/* the lease's default route wins over the router option, not over the configuration */
+	struct sockaddr_storage gateway = address("198.51.100.3");
+
+	assert_true(address_is_equal(&find(ROUTE_TABLE_LINE, "0.0.0.0", 0, 0)->route.gateway,
+	                             &gateway));
+	line.gateway = address("198.51.100.9");
+	build();
+	assert_true(address_is_equal(&find(ROUTE_TABLE_LINE, "0.0.0.0", 0, 0)->route.gateway,
+	                             &line.gateway));
+	/* nothing of it in the main table */
+	assert_null(find(ROUTE_TABLE_MAIN, "203.0.113.0", 24, 0));
+	/* the lease is gone */
+	assert_true(wan_routes_set(leases, "wan0", NULL, 0));
+	build();
+	assert_null(find(ROUTE_TABLE_LINE, "203.0.113.0", 24, 0));
+}
+
+static void an_order_for_no_wan_is_refused(void **context)
+{
+	struct wan_route many[WAN_ROUTES_MAXIMUM + 1] = {0};
+
+	(void)context;
+	assert_false(wan_routes_set(leases, "lan0", NULL, 0));
+	assert_false(wan_routes_set(leases, "wan0", many, WAN_ROUTES_MAXIMUM + 1));
+}
+
+static void a_restart_keeps_the_routes_of_the_lease_for_a_while(void **context)
+{
+	const struct wan_route one = lease_route("203.0.113.0", 24, "198.51.100.2");
+	struct wan_routes *later = wan_routes_new(&config);
+
+	(void)context;
+	assert_non_null(later);
+	assert_true(wan_routes_set(leases, "wan0", &one, 1));
+	build();
+	assert_int_equal(route_plan_apply(&plan, &facts, obey, NULL), 0);
+	wan_routes_adopt(later, &config, &facts);
+	/* neither the connected network nor the default route is taken for the lease's */
+	assert_int_equal(later->sets[0].count, 1);
+	assert_true(later->sets[0].is_adopted);
+	struct route_plan same = route_plan_build(&config, &facts, core, later);
+	struct step_log steps = {.count = 0};
+
+	assert_int_equal(route_plan_apply(&same, &facts, note, &steps), 0);
+	assert_int_equal(steps.count, 0);
+	route_plan_free(&same);
+	/* ordered: it stays; not ordered: it goes */
+	assert_true(wan_routes_disown(later));
+	assert_false(wan_routes_disown(later));
+	assert_int_equal(later->sets[0].count, 0);
+	assert_true(wan_routes_set(later, "wan0", &one, 1));
+	assert_false(wan_routes_disown(later));
+	assert_int_equal(later->sets[0].count, 1);
+	wan_routes_free(later);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -346,6 +440,9 @@ int main(void)
 		TEST(a_lost_wan_leaves_the_rules),
 		TEST(others_are_left_alone),
 		TEST(purge_takes_all_of_ours),
+		TEST(routes_of_the_lease_stand_in_the_lines_table),
+		TEST(an_order_for_no_wan_is_refused),
+		TEST(a_restart_keeps_the_routes_of_the_lease_for_a_while),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
