@@ -49,6 +49,8 @@ const struct command commands[] = {
              registration),
 	SHOW("vpn-sip sip registrar", "registrar, expiry and Call-ID of each registration",
              SIP_AGENT, registrar),
+	SHOW("vpn-sip sip dhcp [detail]", "what the leases of the WANs say about SIP", SIP_AGENT,
+             dhcp),
 	SHOW("ip nat translations", "session ports and what they are translated to", NAT_QOS_AGENT,
              nat),
 	SHOW("track [NUMBER]", "track objects, their probes and routes", TRACK_AGENT, track),

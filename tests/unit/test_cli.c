@@ -368,6 +368,61 @@ static void test_registration(void **state)
 	            "  Cause: 403 Forbidden\n");
 }
 
+static void test_leases(void **state)
+{
+	static const uint8_t server_octets[] = {192, 0, 2, 5}, network_octets[] = {10, 99, 0, 0};
+	struct answers answers = {0};
+	Vpnsip__SipSnapshot snapshot = VPNSIP__SIP_SNAPSHOT__INIT;
+	Vpnsip__DiscoveryChanged line = VPNSIP__DISCOVERY_CHANGED__INIT, *lines[] = {&line};
+	Vpnsip__SocketAddress address = VPNSIP__SOCKET_ADDRESS__INIT;
+	Vpnsip__DiscoveredServer server = VPNSIP__DISCOVERED_SERVER__INIT, *servers[] = {&server};
+	Vpnsip__LeaseRoute route = VPNSIP__LEASE_ROUTE__INIT, *routes[] = {&route};
+	Vpnsip__Envelope *envelope = answer(&answers, VPNSIP__SERVICE__SIP_AGENT);
+
+	(void)state;
+	snapshot.discoveries = lines;
+	snapshot.n_discoveries = 1;
+	envelope->body_case = VPNSIP__ENVELOPE__BODY_SIP_SNAPSHOT;
+	envelope->sip_snapshot = &snapshot;
+	line.local_number = (char *)"0388881001";
+	line.source = VPNSIP__DISCOVERY_SOURCE__DISCOVERY_DHCP;
+	line.lease_interface = (char *)"GigabitEthernet8";
+	line.server_option = (char *)"dns:example.com";
+	expect_text(show_dhcp_model, show_dhcp_text, &answers, NULL,
+	            "SIP DHCP Info\n\nSIP-DHCP interface: GigabitEthernet8\n\n"
+	            "SIP server address:\nDomain name:          dns:example.com\n");
+	address.address = octets(server_octets);
+	address.port = 5060;
+	server.address = &address;
+	server.name = (char *)"example.com";
+	server.transport = (char *)"UDP";
+	server.is_secondary = true;
+	line.servers = servers;
+	line.n_servers = 1;
+	route.destination = octets(network_octets);
+	route.prefix_length = 16;
+	line.routes = routes;
+	line.n_routes = 1;
+	line.domain = (char *)"example.ne.jp";
+	line.main_number = (char *)"0388881001";
+	line.lease_client = (char *)"dhcpcd";
+	expect_text(show_dhcp_model, show_dhcp_text, &answers, "show vpn-sip sip dhcp detail",
+	            "SIP DHCP Info\n\nSIP-DHCP interface: GigabitEthernet8\n\n"
+	            "SIP server address:\nDomain name:          dns:example.com\n"
+	            "DHCP client:          dhcpcd\nSIP domain:           example.ne.jp\n"
+	            "Main number:          0388881001\n"
+	            "Route:                10.99.0.0/16 via the link\n"
+	            "Server:               192.0.2.5:5060 UDP of example.com, secondary\n");
+	line.lease_interface = (char *)"";
+	line.server_option = (char *)"";
+	line.cause = (char *)"no lease on wan0 that could name a SIP server";
+	expect_text(show_dhcp_model, show_dhcp_text, &answers, NULL,
+	            "SIP DHCP Info\n\nSIP-DHCP interface: none\n\nSIP server address:\n"
+	            "Cause:                no lease on wan0 that could name a SIP server\n");
+	line.source = VPNSIP__DISCOVERY_SOURCE__DISCOVERY_STATIC;
+	expect_text(show_dhcp_model, show_dhcp_text, &answers, NULL, "SIP DHCP Info\n");
+}
+
 static void test_translations(void **state)
 {
 	static const uint8_t source_octets[] = {10, 255, 0, 1};
@@ -638,6 +693,7 @@ int main(void)
 		cmocka_unit_test(test_shown_status),
 		cmocka_unit_test(test_text_from_outside),
 		cmocka_unit_test(test_registration),
+		cmocka_unit_test(test_leases),
 		cmocka_unit_test(test_translations),
 		cmocka_unit_test(test_track),
 		cmocka_unit_test(test_interface),
