@@ -381,6 +381,8 @@ int sofia_call_request(struct sofia_call *call, nta_leg_t *leg, nta_incoming_t *
 		                    TAG_END());
 		nta_incoming_destroy(request);
 		return 0;
+	case sip_method_cancel:
+		return 481; /* of no INVITE that is open: nta has taken the others */
 	default:
 		nta_incoming_treply(request, SIP_405_METHOD_NOT_ALLOWED,
 		                    SIPTAG_ALLOW_STR(SOFIA_ALLOW), TAG_END());

@@ -306,24 +306,6 @@ static void offer_call(struct sofia_line *line, nta_incoming_t *request, const s
 	sofia_call_begin(call);
 }
 
-/* A later INVITE of the same caller while the first one waits for its answer (RFC 3261 section 14.2). */
-static bool is_overlapping(const struct sofia_call *known, const sip_t *sip)
-{
-	const sip_t *first = NULL;
-	msg_t *message = known && known->call.state == CALL_STATE_OFFERED && known->incoming
-	                         ? nta_incoming_getrequest(known->incoming)
-	                         : NULL;
-
-	if (message)
-		first = sip_object(message);
-	bool is_later = first && first->sip_from->a_tag && sip->sip_from->a_tag &&
-	                strcasecmp(first->sip_from->a_tag, sip->sip_from->a_tag) == 0 &&
-	                sip->sip_cseq->cs_seq > first->sip_cseq->cs_seq;
-	if (message)
-		msg_destroy(message);
-	return is_later;
-}
-
 void sofia_call_invited(struct sofia_line *line, msg_t *message, sip_t *sip)
 {
 	char number[NUMBER_SIZE];
@@ -331,15 +313,6 @@ void sofia_call_invited(struct sofia_line *line, msg_t *message, sip_t *sip)
 	const struct sofia_call *known = sofia_call_by_id(line->sofia, sip->sip_call_id->i_id);
 
 	line->sofia->counters.invites_received++;
-	if (is_overlapping(known, sip)) {
-		char seconds[16];
-
-		snprintf(seconds, sizeof(seconds), "%u", sofia_random_below(line->sofia, 11));
-		line->sofia->counters.requests_refused++;
-		nta_msg_treply(line->agent, message, SIP_500_INTERNAL_SERVER_ERROR,
-		               SIPTAG_RETRY_AFTER_STR(seconds), TAG_END());
-		return;
-	}
 	if (known || strlen(sip->sip_call_id->i_id) >= CALL_ID_SIZE) {
 		line->sofia->counters.requests_refused++;
 		nta_msg_treply(line->agent, message, 482, "Request Merged", TAG_END());

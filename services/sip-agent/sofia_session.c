@@ -220,7 +220,7 @@ static uint64_t retry_usec(const struct sofia_call *call, int status, const sip_
 	return USEC_PER_SEC * RETRY_SEC;
 }
 
-/* Later; but never later than the session would end without a refresh. */
+/* Later; but in time for one more before the session ends. */
 static void retry_refresh(struct sofia_call *call, int status, const sip_t *sip)
 {
 	const uint64_t wait = retry_usec(call, status, sip);
@@ -229,7 +229,7 @@ static void retry_refresh(struct sofia_call *call, int status, const sip_t *sip)
 	                        USEC_PER_SEC * session_timer_expiry_sec(&call->timer);
 	const uint64_t left = expiry > now ? expiry - now : 0;
 
-	schedule(call, wait < left ? wait : left);
+	schedule(call, wait < left ? wait : left / 2);
 }
 
 /* A longer interval is asked for once; who names another one then may have the call end. */

@@ -283,7 +283,6 @@ static void cancel_crosses_a_refusal(void **state)
 	(void)state;
 	call_out(1);
 	answer(invite, 100, "", "");
-	wait_for_state(CALL_STATE_CALLING + 0);
 	receive(scene.carrier, 50);
 	hang_up(1);
 	answer(invite, 486, "", "");
@@ -380,20 +379,50 @@ static void the_caller_cancels_too_late(void **state)
 
 /* --- overlapping requests --- */
 
-static void a_second_invite_waits_its_turn(void **state)
+static void assert_retry_after(void)
 {
 	char line[64];
 	unsigned wait = 99;
 
-	(void)state;
-	ASK(.method = "INVITE", .call_id = "two1", .cseq = 1, .body = OFFER);
-	wait_for_state(CALL_STATE_OFFERED);
-	ASK(.method = "INVITE", .call_id = "two1", .cseq = 2, .body = OFFER);
-	expect("SIP/2.0 500");
 	copy_header(scene.received, "Retry-After", line, sizeof(line));
 	assert_int_equal(sscanf(line, "Retry-After: %u", &wait), 1);
 	assert_in_range(wait, 0, 10);
+}
+
+static void a_second_invite_waits_its_turn(void **state)
+{
+	char tag[64];
+
+	(void)state;
+	ASK(.method = "INVITE", .call_id = "two1", .cseq = 1, .headers = "Require: 100rel\r\n",
+	    .body = OFFER);
+	expect("SIP/2.0 180");
+	to_tag(tag, sizeof(tag));
+	/* before our answer, and before its ACK */
+	ASK(.method = "INVITE", .call_id = "two1", .cseq = 2, .tag = tag, .body = OFFER);
+	expect("SIP/2.0 500");
+	assert_retry_after();
 	assert_int_equal(scene.call.state, CALL_STATE_OFFERED);
+	const struct sdp_tunnel ours = tunnel(SDP_PASSIVE);
+	assert_int_equal(sofia_answer_call(scene.sofia, "two1", 7, "vsip2", &ours), SOFIA_DONE);
+	expect("SIP/2.0 200");
+	ASK(.method = "INVITE", .call_id = "two1", .cseq = 3, .tag = tag, .body = OFFER);
+	expect("SIP/2.0 500");
+	assert_retry_after();
+	ASK(.method = "ACK", .call_id = "two1", .cseq = 1, .tag = tag);
+	wait_for_state(CALL_STATE_CONFIRMED);
+	/* a re-INVITE whose 200 is not acknowledged is open too */
+	ASK(.method = "INVITE", .call_id = "two1", .cseq = 4, .tag = tag, .body = OFFER);
+	expect("SIP/2.0 200");
+	ASK(.method = "INVITE", .call_id = "two1", .cseq = 5, .tag = tag, .body = OFFER);
+	expect("SIP/2.0 500");
+	ASK(.method = "ACK", .call_id = "two1", .cseq = 4, .tag = tag);
+	event_base_loop(scene.fixture->base, EVLOOP_NONBLOCK);
+	ASK(.method = "INVITE", .call_id = "two1", .cseq = 6, .tag = tag, .body = OFFER);
+	expect("SIP/2.0 200");
+	assert_has("CSeq: 6 INVITE");
+	ASK(.method = "ACK", .call_id = "two1", .cseq = 6, .tag = tag);
+	hang_up_answered();
 }
 
 static void refreshes_that_meet_get_out_of_the_way(void **state)
