@@ -69,6 +69,7 @@ int command_pki_import(const struct cli *cli, const struct words *words);
 int command_pki_export(const struct cli *cli, const struct words *words);
 int command_pki_show(const struct cli *cli, const struct words *words);
 int command_show_admission(const struct cli *cli, const struct words *words);
+int command_show_guard(const struct cli *cli, const struct words *words);
 int command_show_calls(const struct cli *cli, const struct words *words);
 int command_show_debugging(const struct cli *cli, const struct words *words);
 
