@@ -71,6 +71,13 @@ int command_pki_show(const struct cli *cli, const struct words *words);
 int command_show_admission(const struct cli *cli, const struct words *words);
 int command_show_guard(const struct cli *cli, const struct words *words);
 int command_show_calls(const struct cli *cli, const struct words *words);
+int command_show_connections_udp(const struct cli *cli, const struct words *words);
+int command_show_connections_tcp(const struct cli *cli, const struct words *words);
+int command_show_connections_tls(const struct cli *cli, const struct words *words);
+int command_show_sip_ua_status(const struct cli *cli, const struct words *words);
+int command_clear_connection_udp(const struct cli *cli, const struct words *words);
+int command_clear_connection_tcp(const struct cli *cli, const struct words *words);
+int command_clear_connection_tls(const struct cli *cli, const struct words *words);
 int command_show_debugging(const struct cli *cli, const struct words *words);
 
 /** A finding about the command itself, on stderr: "vpnsip: ...". */
