@@ -37,11 +37,11 @@ struct agent {
 static void publish_registration(void *context, const struct registration_report *report)
 {
 	struct agent *agent = context;
-	Vpnsip__RegistrationChanged message;
+	struct registration_message message;
 
 	message_from_registration(&message, report);
 	bus_touch_state(agent->service->bus);
-	bus_publish(agent->service->bus, NULL, &message.base);
+	bus_publish(agent->service->bus, NULL, &message.changed.base);
 }
 
 static void publish_call(void *context, const struct call *call)
@@ -325,7 +325,8 @@ void agent_request(void *context, struct bus_request *request, const Vpnsip__Env
 struct collection {
 	size_t registration_count, call_count, discovery_count;
 	struct registration_report *reports;
-	Vpnsip__RegistrationChanged *registrations, **registration_list;
+	struct registration_message *registrations;
+	Vpnsip__RegistrationChanged **registration_list;
 	struct call_message *calls;
 	Vpnsip__CallChanged **call_list;
 	struct agent *agent;
@@ -351,7 +352,7 @@ static void collect_registration(void *context, const struct registration_report
 	size_t i = all->registration_count++;
 
 	all->reports[i] = *report;
-	all->registration_list[i] = &all->registrations[i];
+	all->registration_list[i] = &all->registrations[i].changed;
 	message_from_registration(&all->registrations[i], &all->reports[i]);
 }
 

@@ -20,6 +20,8 @@ static const struct {
 	{"MD5", EVP_md5},
 };
 
+#define ALGORITHM_MD5 2 /* the last, the weakest */
+
 #define ALGORITHM_COUNT (sizeof(algorithms) / sizeof(algorithms[0]))
 
 /* Index into algorithms[], or ALGORITHM_COUNT. */
@@ -56,9 +58,9 @@ static const char *protection_of(const struct digest_challenge *challenge)
 	return offers(challenge->qop, "auth-int") ? "auth-int" : NULL;
 }
 
-int digest_choose(const struct digest_challenge *challenges, size_t count)
+int digest_choose(const struct digest_challenge *challenges, size_t count, bool allows_md5)
 {
-	size_t best = ALGORITHM_COUNT;
+	size_t best = allows_md5 ? ALGORITHM_COUNT : ALGORITHM_MD5;
 	int chosen = -1;
 
 	for (size_t i = 0; i < count; i++) {

@@ -36,10 +36,10 @@ struct digest_request {
 };
 
 /**
- * Index of the strongest challenge that can be answered (SHA-512-256, SHA-256, then MD5; the first
+ * Index of the strongest challenge that can be answered (SHA-512-256, SHA-256, then, if `allows_md5`, MD5; the first
  * of equals), or -1. Basic and unknown algorithms are never chosen.
  */
-int digest_choose(const struct digest_challenge *challenges, size_t count);
+int digest_choose(const struct digest_challenge *challenges, size_t count, bool allows_md5);
 
 bool digest_is_stale(const struct digest_challenge *challenge);
 

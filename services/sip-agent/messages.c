@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "services/common/address.h"
+
 static Vpnsip__CallStatus status_of(enum call_state state)
 {
 	static const Vpnsip__CallStatus statuses[CALL_STATE_COUNT] = {
@@ -105,9 +107,28 @@ void message_from_call(struct call_message *message, const struct call *call)
 	changed->ended_at_usec = call->ended_at_usec;
 }
 
-void message_from_registration(Vpnsip__RegistrationChanged *message,
+/* The servers in order of use: the one in use may be any of them. */
+static void list_servers(struct registration_message *message, const struct server_list *servers)
+{
+	Vpnsip__RegistrationChanged *changed = &message->changed;
+
+	for (size_t i = 0; i < servers->count; i++) {
+		address_to_proto(&servers->servers[i].address, &message->servers[i]);
+		message->server_list[i] = &message->servers[i];
+	}
+	changed->n_servers = servers->count;
+	changed->servers = message->server_list;
+	if (servers->count) {
+		changed->server = &message->servers[servers->current];
+		changed->is_secondary = servers->current != 0;
+	}
+}
+
+void message_from_registration(struct registration_message *to,
                                const struct registration_report *report)
 {
+	Vpnsip__RegistrationChanged *message = &to->changed;
+
 	vpnsip__registration_changed__init(message);
 	message->local_number = (char *)report->local_number;
 	if (report->is_registered)
@@ -123,6 +144,13 @@ void message_from_registration(Vpnsip__RegistrationChanged *message,
 	message->expires_at_mono_usec = report->expires_at_usec;
 	message->sip_status = report->sip_status;
 	message->cause = (char *)report->cause;
+	message->alarm = (char *)(report->alarm ? report->alarm : "");
+	if (report->servers)
+		list_servers(to, report->servers);
+	for (size_t i = 0; i < report->associated_count; i++)
+		to->associated[i] = (char *)report->associated_numbers[i];
+	message->n_associated_numbers = report->associated_count;
+	message->associated_numbers = to->associated;
 	if (report->is_ordered && report->address.s_addr != INADDR_ANY) {
 		message->contact_address.data = (uint8_t *)&report->address;
 		message->contact_address.len = sizeof(report->address);

@@ -23,8 +23,16 @@ struct call_message {
 /** `message` must not move afterwards, and `call` must not change while it is used. */
 void message_from_call(struct call_message *message, const struct call *call);
 
-/** `message` points into the report's strings and to `report->address`. */
-void message_from_registration(Vpnsip__RegistrationChanged *message,
+/** A RegistrationChanged with room for what it points to. */
+struct registration_message {
+	Vpnsip__RegistrationChanged changed;
+	Vpnsip__SocketAddress servers[SERVER_LIST_MAXIMUM];
+	Vpnsip__SocketAddress *server_list[SERVER_LIST_MAXIMUM];
+	char *associated[REGISTRATION_ASSOCIATED_MAXIMUM];
+};
+
+/** `message` must not move afterwards; it points into the report and what that points to. */
+void message_from_registration(struct registration_message *message,
                                const struct registration_report *report);
 
 /** False with a constant sentence in `why` when the description cannot be put into SDP. */

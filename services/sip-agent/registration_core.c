@@ -7,6 +7,8 @@
 #define USEC_PER_SEC        1000000ULL
 #define EXPIRES_MAXIMUM_SEC 86400
 #define DOUBLINGS_MAXIMUM   16
+#define REPETITIONS_MAXIMUM 3
+#define T2_MSEC             4000
 
 typedef enum registration_action registration_step(struct registration_core *core,
                                                    const struct registration_input *input);
@@ -34,6 +36,7 @@ void registration_core_reset(struct registration_core *core)
 	core->expires_at_usec = 0;
 	core->granted_sec = 0;
 	core->failures = 0;
+	core->repetitions = 0;
 	core->state = REGISTRATION_OFF;
 }
 
@@ -59,8 +62,10 @@ static uint64_t pause_usec(const struct registration_core *core,
 	if (msec > core->limits.retry_maximum_msec)
 		msec = core->limits.retry_maximum_msec;
 	msec = msec / 2 + ((msec - msec / 2) * input->random >> 32);
+	/* Not before the time that was asked for, and not all lines at once after it. */
 	if (msec < input->seconds * 1000ULL)
-		msec = input->seconds * 1000ULL;
+		msec = input->seconds * 1000ULL +
+		       ((uint64_t)core->limits.retry_msec / 2 * input->random >> 32);
 	return msec * USEC_PER_MSEC;
 }
 
@@ -68,6 +73,7 @@ static enum registration_action pause(struct registration_core *core,
                                       const struct registration_input *input)
 {
 	core->failures++;
+	core->repetitions = 0;
 	core->deadline_usec = input->now_usec + pause_usec(core, input);
 	if (core->expires_at_usec > core->deadline_usec) {
 		core->state = REGISTRATION_HELD;
@@ -98,6 +104,7 @@ static enum registration_action hold(struct registration_core *core,
 	if (input->seconds == 0)
 		return overdue(core, input); /* granted for no time at all */
 	core->failures = 0;
+	core->repetitions = 0;
 	core->granted_sec = input->seconds;
 	core->expires_at_usec = input->now_usec + input->seconds * USEC_PER_SEC;
 	core->deadline_usec = input->now_usec + input->seconds * USEC_PER_SEC / 2;
@@ -116,9 +123,20 @@ static enum registration_action refresh(struct registration_core *core,
 static enum registration_action ask_longer(struct registration_core *core,
                                            const struct registration_input *input)
 {
-	if (input->seconds <= core->asked_sec || input->seconds > EXPIRES_MAXIMUM_SEC)
+	if (input->seconds <= core->asked_sec || input->seconds > EXPIRES_MAXIMUM_SEC ||
+	    core->repetitions++ == REPETITIONS_MAXIMUM)
 		return overdue(core, input);
 	core->asked_sec = input->seconds;
+	return ask(core, input);
+}
+
+/* Somebody took our binding away between, or the registrar does not want it: we ask again, but not for ever. */
+static enum registration_action ask_again(struct registration_core *core,
+                                          const struct registration_input *input)
+{
+	core->expires_at_usec = 0;
+	if (core->repetitions++ == REPETITIONS_MAXIMUM)
+		return overdue(core, input);
 	return ask(core, input);
 }
 
@@ -132,17 +150,21 @@ static registration_step *const steps[REGISTRATION_STATE_COUNT][REGISTRATION_EVE
 			[REGISTRATION_STOP] = leave,
 			[REGISTRATION_ACCEPTED] = hold,
 			[REGISTRATION_TOO_BRIEF] = ask_longer,
+			[REGISTRATION_UNBOUND] = ask_again,
+			[REGISTRATION_MOVED] = refresh,
 			[REGISTRATION_REFUSED] = pause,
 			[REGISTRATION_TIMER] = overdue,
 		},
 	[REGISTRATION_WAITING] =
 		{
 			[REGISTRATION_STOP] = forget,
+			[REGISTRATION_MOVED] = ask,
 			[REGISTRATION_TIMER] = ask,
 		},
 	[REGISTRATION_HELD] =
 		{
 			[REGISTRATION_STOP] = leave,
+			[REGISTRATION_MOVED] = refresh,
 			[REGISTRATION_TIMER] = refresh,
 		},
 	[REGISTRATION_REFRESHING] =
@@ -150,6 +172,8 @@ static registration_step *const steps[REGISTRATION_STATE_COUNT][REGISTRATION_EVE
 			[REGISTRATION_STOP] = leave,
 			[REGISTRATION_ACCEPTED] = hold,
 			[REGISTRATION_TOO_BRIEF] = ask_longer,
+			[REGISTRATION_UNBOUND] = ask_again,
+			[REGISTRATION_MOVED] = refresh,
 			[REGISTRATION_REFUSED] = pause,
 			[REGISTRATION_TIMER] = overdue,
 		},
@@ -158,6 +182,7 @@ static registration_step *const steps[REGISTRATION_STATE_COUNT][REGISTRATION_EVE
 			[REGISTRATION_START] = ask,
 			[REGISTRATION_ACCEPTED] = forget,
 			[REGISTRATION_TOO_BRIEF] = forget,
+			[REGISTRATION_UNBOUND] = forget,
 			[REGISTRATION_REFUSED] = forget,
 			[REGISTRATION_TIMER] = forget,
 		},
@@ -179,6 +204,28 @@ enum registration_action registration_core_handle(struct registration_core *core
 		return REGISTRATION_NOTHING;
 	}
 	return step(core, input);
+}
+
+unsigned registration_next_interval_msec(unsigned msec)
+{
+	return msec < T2_MSEC / 2 ? 2 * msec : T2_MSEC;
+}
+
+unsigned registration_answer_msec(unsigned retries, unsigned first_msec, unsigned limit_msec)
+{
+	unsigned interval = first_msec, total = first_msec;
+
+	while (retries-- && total < limit_msec) {
+		interval = registration_next_interval_msec(interval);
+		total += interval;
+	}
+	return total < limit_msec ? total : limit_msec;
+}
+
+void registration_core_limit_answer(struct registration_core *core, uint64_t now_usec,
+                                    unsigned msec)
+{
+	core->deadline_usec = now_usec + msec * USEC_PER_MSEC;
 }
 
 bool registration_core_is_registered(const struct registration_core *core)

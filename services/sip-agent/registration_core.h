@@ -24,6 +24,8 @@ enum registration_event {
 	REGISTRATION_STOP,      /* order: deregister */
 	REGISTRATION_ACCEPTED,  /* 2xx */
 	REGISTRATION_TOO_BRIEF, /* 423 */
+	REGISTRATION_UNBOUND,   /* 2xx that does not list our binding */
+	REGISTRATION_MOVED,     /* another server is to be asked, now */
 	REGISTRATION_REFUSED,   /* any other final answer, or no transport */
 	REGISTRATION_TIMER,     /* the deadline has passed */
 	REGISTRATION_EVENT_COUNT
@@ -51,6 +53,7 @@ struct registration_core {
 	uint64_t expires_at_usec; /* 0 while not registered */
 	uint64_t deadline_usec;   /* REGISTRATION_TIMER is due then; 0 = never */
 	unsigned failures;        /* in a row */
+	unsigned repetitions;     /* at once, after a 423 or a 2xx without our binding; in a row */
 	uint64_t ignored;         /* events outside the table */
 };
 
@@ -71,6 +74,19 @@ void registration_core_reset(struct registration_core *core);
 /** Takes an event; says what to send. An event that the state does not know is counted and ignored. */
 enum registration_action registration_core_handle(struct registration_core *core,
                                                   const struct registration_input *input);
+
+/**
+ * How long a REGISTER waits for its final answer when it is sent `retries` times more over UDP, `first_msec` after the first one
+ * and then at twice the interval each time (at most T2, 4 s); never longer than `limit_msec`. Milliseconds.
+ */
+unsigned registration_answer_msec(unsigned retries, unsigned first_msec, unsigned limit_msec);
+
+/** The interval after one of `msec`: twice as long, at most T2 (RFC 3261 section 17.1.2.2). */
+unsigned registration_next_interval_msec(unsigned msec);
+
+/** The REGISTER that is sent at `now_usec` is overdue after `msec`. */
+void registration_core_limit_answer(struct registration_core *core, uint64_t now_usec,
+                                    unsigned msec);
 
 /** Whether the registrar still holds our binding. */
 bool registration_core_is_registered(const struct registration_core *core);

@@ -6,6 +6,11 @@
 
 #include "services/common/address.h"
 
+#define BAR_MINIMUM_SEC   30
+#define BAR_MAXIMUM_SEC   300
+#define DOUBLINGS_MAXIMUM 4
+#define USEC_PER_SEC      1000000ULL
+
 static bool is_same(const struct sip_server *a, const struct sip_server *b)
 {
 	return a->transport == b->transport && address_is_equal(&a->address, &b->address) &&
@@ -13,13 +18,14 @@ static bool is_same(const struct sip_server *a, const struct sip_server *b)
 	       strcmp(a->name, b->name) == 0;
 }
 
-static const struct sip_server *find(const struct server_list *list,
-                                     const struct sip_server *server)
+/* Index, or the count. */
+static size_t find(const struct server_list *list, const struct sip_server *server)
 {
-	for (size_t i = 0; i < list->count; i++)
-		if (is_same(&list->servers[i], server))
-			return &list->servers[i];
-	return NULL;
+	size_t i = 0;
+
+	while (i < list->count && !is_same(&list->servers[i], server))
+		i++;
+	return i;
 }
 
 bool server_list_set(struct server_list *list, const struct sip_server *servers, size_t count)
@@ -30,11 +36,15 @@ bool server_list_set(struct server_list *list, const struct sip_server *servers,
 	bool is_kept = false;
 
 	for (size_t i = 0; i < next.count; i++) {
-		const struct sip_server *known = find(list, &servers[i]);
+		size_t known = find(list, &servers[i]);
+		bool is_known = known < list->count;
 
 		next.servers[i] = servers[i];
-		next.servers[i].barred_until_usec = known ? known->barred_until_usec : 0;
-		if (was && known == was) {
+		next.servers[i].barred_until_usec = is_known
+		                                            ? list->servers[known].barred_until_usec
+		                                            : 0;
+		next.servers[i].failures = is_known ? list->servers[known].failures : 0;
+		if (was && is_known && known == list->current) {
 			next.current = i;
 			is_kept = true;
 		}
@@ -48,36 +58,72 @@ const struct sip_server *server_list_current(const struct server_list *list)
 	return list->count ? &list->servers[list->current] : NULL;
 }
 
-bool server_list_fail(struct server_list *list, uint64_t now_usec, uint64_t bar_usec)
+static size_t choose(const struct server_list *list, uint64_t now_usec)
 {
-	size_t soonest = list->current;
+	size_t soonest = 0;
 
-	if (!list->count)
-		return false;
-	list->servers[list->current].barred_until_usec = now_usec + bar_usec;
-	for (size_t i = 1; i < list->count; i++) {
-		size_t next = (list->current + i) % list->count;
-
-		if (list->servers[next].barred_until_usec <= now_usec) {
-			list->current = next;
-			return true;
-		}
-		if (list->servers[next].barred_until_usec <
-		    list->servers[soonest].barred_until_usec)
-			soonest = next;
+	for (size_t i = 0; i < list->count; i++) {
+		if (list->servers[i].barred_until_usec <= now_usec)
+			return i;
+		if (list->servers[i].barred_until_usec < list->servers[soonest].barred_until_usec)
+			soonest = i;
 	}
-	list->current = soonest;
-	return false;
+	return soonest;
 }
 
-bool server_list_return(struct server_list *list, uint64_t now_usec)
+const struct sip_server *server_list_choose(const struct server_list *list, uint64_t now_usec)
 {
-	for (size_t i = 0; i < list->count && i != list->current; i++)
-		if (list->servers[i].barred_until_usec <= now_usec) {
-			list->current = i;
-			return true;
-		}
-	return false;
+	return list->count ? &list->servers[choose(list, now_usec)] : NULL;
+}
+
+bool server_list_fail(struct server_list *list, const struct sip_server *server, uint64_t now_usec,
+                      uint32_t random, unsigned minimum_sec)
+{
+	const size_t index = find(list, server);
+
+	if (index == list->count)
+		return false;
+	struct sip_server *failed = &list->servers[index];
+	uint64_t usec = (BAR_MINIMUM_SEC * USEC_PER_SEC)
+	                << (failed->failures < DOUBLINGS_MAXIMUM ? failed->failures
+	                                                         : DOUBLINGS_MAXIMUM);
+
+	if (usec > BAR_MAXIMUM_SEC * USEC_PER_SEC)
+		usec = BAR_MAXIMUM_SEC * USEC_PER_SEC;
+	usec = usec / 2 + (usec / 2 * random >> 32);
+	if (usec < minimum_sec * USEC_PER_SEC)
+		usec = minimum_sec * USEC_PER_SEC;
+	failed->failures++;
+	failed->barred_until_usec = now_usec + usec;
+	const size_t next = choose(list, now_usec);
+	if (index == list->current)
+		list->current = next;
+	return list->servers[next].barred_until_usec <= now_usec;
+}
+
+bool server_list_use(struct server_list *list, const struct sip_server *server)
+{
+	const size_t index = find(list, server);
+
+	if (index == list->count)
+		return false;
+	const bool is_other = index != list->current;
+	list->servers[index].failures = 0;
+	list->servers[index].barred_until_usec = 0;
+	list->current = index;
+	return is_other;
+}
+
+uint64_t server_list_return_usec(const struct server_list *list)
+{
+	uint64_t soonest = 0;
+
+	for (size_t i = 0; i < list->current && i < list->count; i++)
+		if (!soonest || list->servers[i].barred_until_usec < soonest)
+			soonest = list->servers[i].barred_until_usec
+			                  ? list->servers[i].barred_until_usec
+			                  : 1;
+	return soonest;
 }
 
 bool server_list_has_address(const struct server_list *list, const struct sockaddr_storage *address)

@@ -25,6 +25,7 @@ struct sip_server {
 	enum server_origin origin;
 	bool is_secondary;
 	uint64_t barred_until_usec; /* monotonic; not used before, because it did not answer */
+	unsigned failures;          /* in a row: each doubles the bar */
 };
 
 struct server_list {
@@ -43,13 +44,24 @@ bool server_list_set(struct server_list *list, const struct sip_server *servers,
 const struct sip_server *server_list_current(const struct server_list *list);
 
 /**
- * The current server did not answer, or said 503: it is barred for `bar_usec` and the next one that is not barred becomes the
- * current one. False when every server is barred: the current one is then the one whose bar ends first.
+ * The server that is to be asked next: the first in order that is not barred; when all are, the one whose bar ends first. NULL
+ * when there is none.
  */
-bool server_list_fail(struct server_list *list, uint64_t now_usec, uint64_t bar_usec);
+const struct sip_server *server_list_choose(const struct server_list *list, uint64_t now_usec);
 
-/** Goes back to the first server that is not barred. True when that is another one than the current. */
-bool server_list_return(struct server_list *list, uint64_t now_usec);
+/**
+ * A server did not answer, or said 503: it is barred for 30 s, doubling with each failure in a row to 300 s, a half of it by
+ * `random`, and not for less than `minimum_sec`. If it was the current one, the one to be asked next becomes that. True when
+ * another server is not barred and may be asked at once. A server that is not of the list changes nothing.
+ */
+bool server_list_fail(struct server_list *list, const struct sip_server *server, uint64_t now_usec,
+                      uint32_t random, unsigned minimum_sec);
+
+/** A server did what it was asked for: it is the current one from now on, and not barred. True when another one was. */
+bool server_list_use(struct server_list *list, const struct sip_server *server);
+
+/** When a server that is before the current one in order may be asked again; 0 = there is none before it. */
+uint64_t server_list_return_usec(const struct server_list *list);
 
 /** Whether the address, whatever its port, belongs to a server of the list. */
 bool server_list_has_address(const struct server_list *list,

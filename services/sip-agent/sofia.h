@@ -12,11 +12,16 @@
 #include <stdint.h>
 
 #include "services/sip-agent/call_core.h"
+#include "services/sip-agent/number.h"
+#include "services/sip-agent/server_list.h"
 
 struct bus;
 struct config;
 struct event_base;
 struct sofia;
+
+/** Of P-Associated-URI no more are kept. */
+#define REGISTRATION_ASSOCIATED_MAXIMUM 16
 
 /** State of one line's registration. The strings live as long as the call that gets them. */
 struct registration_report {
@@ -31,6 +36,10 @@ struct registration_report {
 	uint64_t expires_at_usec; /* monotonic; 0 while not registered */
 	unsigned sip_status;
 	const char *cause;
+	const struct server_list *servers;             /* the one in use and all others */
+	const char (*associated_numbers)[NUMBER_SIZE]; /* of P-Associated-URI */
+	size_t associated_count;
+	const char *alarm; /* somebody else is registered as this number; "" = nobody */
 };
 
 struct sofia_events {

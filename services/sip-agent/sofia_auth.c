@@ -30,19 +30,17 @@ static const char *parameter(su_home_t *home, const msg_auth_t *header, const ch
 }
 
 /*
- * The registrar itself names the realm. In a call our password answers that realm alone: whoever
- * we call could send a 401 of his own through the carrier, and try passwords against the answer at
- * leisure.
+ * The realm that the registrar named first is kept, and our password answers that realm alone: whoever we call could send a
+ * 401 of his own through the carrier, and whoever gets hold of the registrar's address one to our REGISTER, and try passwords
+ * against the answer at leisure.
  */
-static bool is_our_realm(const struct sofia_line *line, const nta_outgoing_t *request,
-                         const char *realm)
+static bool is_our_realm(const struct sofia_line *line, const char *realm)
 {
-	return nta_outgoing_method(request) == sip_method_register || !line->realm[0] ||
-	       (realm && strcmp(realm, line->realm) == 0);
+	return !line->realm[0] || (realm && strcmp(realm, line->realm) == 0);
 }
 
 static size_t read_challenges(su_home_t *home, const struct sofia_line *line,
-                              const nta_outgoing_t *request, const msg_auth_t *header,
+                              const msg_auth_t *header,
                               struct digest_challenge challenges[CHALLENGES_MAXIMUM])
 {
 	size_t count = 0;
@@ -58,7 +56,7 @@ static size_t read_challenges(su_home_t *home, const struct sofia_line *line,
 			.stale = parameter(home, header, "stale="),
 		};
 
-		if (is_our_realm(line, request, challenge.realm))
+		if (is_our_realm(line, challenge.realm))
 			challenges[count++] = challenge;
 	}
 	return count;
@@ -103,6 +101,21 @@ static void keep_realm(struct sofia_line *line, const char *realm)
 	sofia_line_keep_identity(line);
 }
 
+/* Why none of the challenges is answered; `count` of them are of our realm. */
+static void explain_unusable(const struct sofia_line *line,
+                             const struct digest_challenge *challenges, size_t count,
+                             const msg_auth_t *header, char *why, size_t why_size)
+{
+	if (header && count == 0)
+		snprintf(why, why_size,
+		         "the password is asked for another realm than \"%s\", the registrar's",
+		         line->realm);
+	else if (digest_choose(challenges, count, true) >= 0)
+		snprintf(why, why_size, "the carrier offers nothing but MD5, and allow-md5 is off");
+	else
+		snprintf(why, why_size, "the carrier offers no authentication that we can use");
+}
+
 /* One kind of challenge: `answer` is what we sent to the last one, or "". */
 static bool respond(struct sofia_auth *auth, struct sofia_line *line, const nta_outgoing_t *request,
                     const msg_auth_t *header, char answer[DIGEST_ANSWER_SIZE], char *why,
@@ -112,8 +125,8 @@ static bool respond(struct sofia_auth *auth, struct sofia_line *line, const nta_
 	su_home_t home[1] = {SU_HOME_INIT(home)};
 	bool is_ok = false;
 
-	size_t count = read_challenges(home, line, request, header, challenges);
-	int chosen = digest_choose(challenges, count);
+	size_t count = read_challenges(home, line, header, challenges);
+	int chosen = digest_choose(challenges, count, line->config->allows_md5);
 	bool is_repeated = answer[0];
 	log_debug(LOG_SIP_PREAUTH, NULL, NULL,
 	          "line %s: %s challenged: %zu challenges, realm %s, algorithm %s",
@@ -124,7 +137,7 @@ static bool respond(struct sofia_auth *auth, struct sofia_line *line, const nta_
 		snprintf(why, why_size,
 		         "the carrier asks for a password and no credentials-file is configured");
 	} else if (chosen < 0) {
-		snprintf(why, why_size, "the carrier offers no authentication that we can use");
+		explain_unusable(line, challenges, count, header, why, why_size);
 	} else if (is_repeated &&
 	           !(digest_is_stale(&challenges[chosen]) && auth->stale_count++ < STALE_MAXIMUM)) {
 		snprintf(why, why_size, "the carrier refused the password of %s",

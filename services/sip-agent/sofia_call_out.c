@@ -101,6 +101,8 @@ static enum sofia_outcome send_invite(struct sofia_call *call)
 	sofia_call_print_route(line, route, sizeof(route));
 	sofia_call_print_target(call, target, sizeof(target));
 	snprintf(identity, sizeof(identity), "P-Preferred-Identity: %s", line->identity);
+		/* behind the first hop, which is always the server that we chose */
+		SIPTAG_ROUTE_STR(line->service_route[0] ? line->service_route : NULL),
 	snprintf(expires, sizeof(expires), "%u", call->asked_sec);
 	snprintf(minimum, sizeof(minimum), "%u", call->minimum_sec);
 	call->invite = nta_outgoing_tcreate(

@@ -29,10 +29,9 @@ void sofia_set_servers(struct sofia *sofia, const char *number, const struct sip
 
 	if (!line)
 		return;
-	server_list_set(&line->servers, servers, count);
-	sofia_line_note_server(line);
 	if (domain)
 		set_domain(line, domain);
+	sofia_line_set_servers(line, servers, count);
 	sofia_loop_wake(sofia->loop);
 }
 

@@ -27,6 +27,7 @@ struct sofia_call;
 #include "services/sip-agent/digest.h"
 #include "services/sip-agent/guard_core.h"
 #include "services/sip-agent/registration_core.h"
+#include "services/sip-agent/number.h"
 #include "services/sip-agent/server_list.h"
 #include "services/sip-agent/session_timer.h"
 #include "services/sip-agent/sofia.h"
@@ -39,6 +40,8 @@ struct sofia_call;
 
 /* Early dialogs of one INVITE whose reliable responses are acknowledged; more are left alone. */
 #define SOFIA_EARLY_MAXIMUM 4
+#define SOFIA_SERVICE_ROUTE_SIZE 512
+
 
 /* An attempt that was hung up before its order to call came stays this long in mind. */
 #define SOFIA_HUNG_UP_MAXIMUM 32
@@ -125,6 +128,17 @@ struct sofia_line {
 	const char *known_obstacle; /* what root saw in the way of our port; NULL = nothing */
 	struct guard_bucket invites, requests; /* new ones that the guard lets pass */
 };
+	struct sip_server asked; /* the REGISTER under way goes there */
+	char asked_uri[SOFIA_URI_SIZE];
+	tport_t *request_transport;   /* its transport */
+	struct event *retransmission; /* over UDP */
+	unsigned interval_msec;       /* until it is sent again */
+	bool is_clearing;             /* it takes stale_contact away */
+	char stale_contact[SOFIA_URI_SIZE];            /* "<sip:...>" of ours that is to go; "" = none */
+	char service_route[SOFIA_SERVICE_ROUTE_SIZE];  /* of the last 2xx; "" = none */
+	char alarm[SOFIA_CAUSE_SIZE];                  /* somebody else's binding; "" = none */
+	char associated_numbers[REGISTRATION_ASSOCIATED_MAXIMUM][NUMBER_SIZE];
+	size_t associated_count;
 
 struct sofia_call {
 	struct call call; /* what is told */
@@ -219,6 +233,12 @@ void sofia_auth_reset(struct sofia_auth *auth);
 /*
  * Reads a 401 or 407; true when the request is worth repeating with `auth`. Otherwise `why` says
  * in a sentence why not.
+/* sofia_register_read.c */
+/* Takes what a 2xx to REGISTER says. False when our binding is not in it. */
+bool sofia_register_read(struct sofia_line *line, const sip_t *sip, unsigned *granted_sec);
+/* Of no use any more once the line is off. */
+void sofia_register_forget(struct sofia_line *line);
+
  */
 bool sofia_auth_challenged(struct sofia_auth *auth, struct sofia_line *line,
                            const nta_outgoing_t *request, const sip_t *response, char *why,

@@ -74,6 +74,11 @@ static void name_identity_file(const struct sofia_line *line, char path[PATH_MAX
 	snprintf(path, PATH_MAX, "%s/contact-%s", line->sofia->state_directory,
 	         line->config->number);
 }
+static const char *domain_of(const struct sofia_line *line)
+{
+	return line->config->domain ? line->config->domain : "";
+}
+
 
 void sofia_line_keep_identity(const struct sofia_line *line)
 {
@@ -81,7 +86,8 @@ void sofia_line_keep_identity(const struct sofia_line *line)
 
 	name_identity_file(line, path);
 	FILE *file = fopen(path, "we");
-	if (!file || fprintf(file, "%s\n%s\n", line->contact_user, line->realm) < 0)
+	if (!file ||
+	    fprintf(file, "%s\n%s\n%s\n", line->contact_user, line->realm, domain_of(line)) < 0)
 		log_line(LOG_WARNING, "cannot write %s: %m", path);
 	if (file)
 		fclose(file);
@@ -98,7 +104,8 @@ static bool read_line(FILE *file, char *text, size_t size)
 /*
  * What must be the same after a restart. The user part of our Contact: a random one, so that the registrar never holds two
  * bindings of this line; carriers expect a token of 12 digits and not the number, unless it is configured. The registrar's
- * realm: the only one that our password answers in a call, also in one that was taken up before the line is registered again.
+ * realm: the only one that our password answers, also in a call that was taken up before the line is registered again; under
+ * another domain in the configuration it is learnt anew.
  */
 static bool is_contact_user(const struct sofia_line *line)
 {
@@ -110,13 +117,15 @@ static bool is_contact_user(const struct sofia_line *line)
 
 static void read_identity(struct sofia_line *line)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], domain[SOFIA_URI_SIZE];
 
 	name_identity_file(line, path);
 	FILE *file = fopen(path, "re");
 	bool is_known = file && read_line(file, line->contact_user, sizeof(line->contact_user)) &&
 	                is_contact_user(line);
-	if (is_known && !read_line(file, line->realm, sizeof(line->realm)))
+	if (is_known && (!read_line(file, line->realm, sizeof(line->realm)) ||
+	                 !read_line(file, domain, sizeof(domain)) ||
+	                 strcmp(domain, domain_of(line)) != 0))
 		line->realm[0] = '\0';
 	if (file)
 		fclose(file);
@@ -220,8 +229,14 @@ bool sofia_line_open(struct sofia_line *line)
 	         line->config->sip_port);
 	return true;
 }
+	/* The registrar is to forget the binding that nobody can be reached at any more. */
+	const bool was_bound = registration_core_is_registered(&line->core);
+
 
 void sofia_line_move(struct sofia_line *line, struct in_addr address)
+	sofia_register_forget(line);
+	if (was_bound)
+		snprintf(line->stale_contact, sizeof(line->stale_contact), "%s", line->contact);
 {
 	nta_agent_t *old = line->agent;
 
@@ -243,6 +258,8 @@ void sofia_line_close(struct sofia_line *line)
 }
 
 void sofia_line_free(struct sofia_line *line)
+	if (line->retransmission)
+		event_free(line->retransmission);
 {
 	sofia_register_drop(line);
 	sofia_line_close(line);

@@ -104,20 +104,23 @@ static void the_strongest_challenge_is_chosen(void **state)
 	};
 
 	(void)state;
-	assert_int_equal(digest_choose(offered, 5), 2);
-	assert_int_equal(digest_choose(offered, 2), 1);
+	assert_int_equal(digest_choose(offered, 5, true), 2);
+	assert_int_equal(digest_choose(offered, 2, true), 1);
 	/* no algorithm means MD5 */
 	offered[1].algorithm = NULL;
-	assert_int_equal(digest_choose(offered, 2), 1);
+	assert_int_equal(digest_choose(offered, 2, true), 1);
+	/* MD5 may be forbidden */
+	assert_int_equal(digest_choose(offered, 2, false), -1);
+	assert_int_equal(digest_choose(offered, 5, false), 2);
 	/* Basic would give the password away */
-	assert_int_equal(digest_choose(offered, 1), -1);
-	assert_int_equal(digest_choose(offered + 3, 1), -1);
+	assert_int_equal(digest_choose(offered, 1, true), -1);
+	assert_int_equal(digest_choose(offered + 3, 1, true), -1);
 	/* a protection that nobody knows, and no nonce */
 	offered[1].qop = "token";
-	assert_int_equal(digest_choose(offered, 2), -1);
+	assert_int_equal(digest_choose(offered, 2, true), -1);
 	offered[1].qop = NULL;
 	offered[1].nonce = NULL;
-	assert_int_equal(digest_choose(offered, 2), -1);
+	assert_int_equal(digest_choose(offered, 2, true), -1);
 }
 
 static void a_quote_in_a_parameter_is_not_repeated(void **state)

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "services/common/address.h"
 #include "services/sip-agent/messages.h"
 
 /* A description that is accepted; tests break one thing of it. */
@@ -161,20 +162,49 @@ static void a_registration_is_told_by_order_and_binding(void **state)
 	                                     .transport = "UDP",
 	                                     .call_id = "",
 	                                     .cause = ""};
-	Vpnsip__RegistrationChanged message;
+	struct registration_message message;
 
 	(void)state;
 	report.address.s_addr = htonl(0xc000020a);
 	message_from_registration(&message, &report);
-	assert_int_equal(message.status, VPNSIP__REGISTRATION_STATUS__NOT_REGISTERED);
-	assert_int_equal(message.contact_address.len, 0);
+	assert_int_equal(message.changed.status, VPNSIP__REGISTRATION_STATUS__NOT_REGISTERED);
+	assert_int_equal(message.changed.contact_address.len, 0);
 	report.is_ordered = true;
 	message_from_registration(&message, &report);
-	assert_int_equal(message.status, VPNSIP__REGISTRATION_STATUS__REGISTERING);
-	assert_int_equal(message.contact_address.len, 4);
+	assert_int_equal(message.changed.status, VPNSIP__REGISTRATION_STATUS__REGISTERING);
+	assert_int_equal(message.changed.contact_address.len, 4);
 	report.is_registered = true;
 	message_from_registration(&message, &report);
-	assert_int_equal(message.status, VPNSIP__REGISTRATION_STATUS__REGISTERED);
+	assert_int_equal(message.changed.status, VPNSIP__REGISTRATION_STATUS__REGISTERED);
+	assert_null(message.changed.server);
+}
+
+static void a_registration_tells_its_servers_numbers_and_alarm(void **state)
+{
+	static const char numbers[][NUMBER_SIZE] = {"0388881001", "0388881002"};
+	struct server_list servers = {.count = 2, .current = 1};
+	const struct registration_report report = {.local_number = "1",
+	                                           .registrar = "r",
+	                                           .transport = "UDP",
+	                                           .call_id = "",
+	                                           .cause = "",
+	                                           .servers = &servers,
+	                                           .associated_numbers = numbers,
+	                                           .associated_count = 2,
+	                                           .alarm = "somebody"};
+	struct registration_message message;
+
+	(void)state;
+	assert_true(address_parse_port("192.0.2.1", 5060, &servers.servers[0].address));
+	assert_true(address_parse_port("192.0.2.2:5070", 5060, &servers.servers[1].address));
+	message_from_registration(&message, &report);
+	assert_int_equal(message.changed.n_servers, 2);
+	assert_int_equal(message.changed.servers[0]->port, 5060);
+	assert_int_equal(message.changed.server->port, 5070);
+	assert_true(message.changed.is_secondary);
+	assert_int_equal(message.changed.n_associated_numbers, 2);
+	assert_string_equal(message.changed.associated_numbers[1], "0388881002");
+	assert_string_equal(message.changed.alarm, "somebody");
 }
 
 int main(void)
@@ -185,6 +215,7 @@ int main(void)
 		cmocka_unit_test_setup(a_call_and_back, set_up),
 		cmocka_unit_test(every_state_has_a_status),
 		cmocka_unit_test(a_registration_is_told_by_order_and_binding),
+		cmocka_unit_test(a_registration_tells_its_servers_numbers_and_alarm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
