@@ -101,8 +101,6 @@ static enum sofia_outcome send_invite(struct sofia_call *call)
 	sofia_call_print_route(line, route, sizeof(route));
 	sofia_call_print_target(call, target, sizeof(target));
 	snprintf(identity, sizeof(identity), "P-Preferred-Identity: %s", line->identity);
-		/* behind the first hop, which is always the server that we chose */
-		SIPTAG_ROUTE_STR(line->service_route[0] ? line->service_route : NULL),
 	snprintf(expires, sizeof(expires), "%u", call->asked_sec);
 	snprintf(minimum, sizeof(minimum), "%u", call->minimum_sec);
 	call->invite = nta_outgoing_tcreate(
@@ -114,6 +112,8 @@ static enum sofia_outcome send_invite(struct sofia_call *call)
 		SIPTAG_ALLOW_STR(SOFIA_ALLOW), SIPTAG_SUPPORTED_STR(sofia_reliable_supported(line)),
 		SIPTAG_REQUIRE_STR(
 			line->config->reliable_provisional == RELIABLE_REQUIRED ? "100rel" : NULL),
+		/* behind the first hop, which is always the server that we chose */
+		SIPTAG_ROUTE_STR(line->service_route[0] ? line->service_route : NULL),
 		SIPTAG_SESSION_EXPIRES_STR(expires),
 		SIPTAG_MIN_SE_STR(call->minimum_sec ? minimum : NULL), SOFIA_AUTH_TAGS(&call->auth),
 		SIPTAG_CONTENT_TYPE_STR("application/sdp"), SIPTAG_PAYLOAD_STR(call->sdp),

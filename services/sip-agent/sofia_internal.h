@@ -26,8 +26,8 @@ struct sofia_call;
 #include "services/sip-agent/dialog_store.h"
 #include "services/sip-agent/digest.h"
 #include "services/sip-agent/guard_core.h"
-#include "services/sip-agent/registration_core.h"
 #include "services/sip-agent/number.h"
+#include "services/sip-agent/registration_core.h"
 #include "services/sip-agent/server_list.h"
 #include "services/sip-agent/session_timer.h"
 #include "services/sip-agent/sofia.h"
@@ -38,10 +38,10 @@ struct sofia_call;
 #define SOFIA_URI_SIZE   192
 #define SOFIA_CAUSE_SIZE 256
 
-/* Early dialogs of one INVITE whose reliable responses are acknowledged; more are left alone. */
-#define SOFIA_EARLY_MAXIMUM 4
 #define SOFIA_SERVICE_ROUTE_SIZE 512
 
+/* Early dialogs of one INVITE whose reliable responses are acknowledged; more are left alone. */
+#define SOFIA_EARLY_MAXIMUM 4
 
 /* An attempt that was hung up before its order to call came stays this long in mind. */
 #define SOFIA_HUNG_UP_MAXIMUM 32
@@ -123,11 +123,6 @@ struct sofia_line {
 	struct sofia_auth auth;
 	char realm[128]; /* the registrar's, once it has challenged us */
 	struct event *timer;
-	unsigned sip_status;
-	char cause[SOFIA_CAUSE_SIZE];
-	const char *known_obstacle; /* what root saw in the way of our port; NULL = nothing */
-	struct guard_bucket invites, requests; /* new ones that the guard lets pass */
-};
 	struct sip_server asked; /* the REGISTER under way goes there */
 	char asked_uri[SOFIA_URI_SIZE];
 	tport_t *request_transport;   /* its transport */
@@ -139,6 +134,11 @@ struct sofia_line {
 	char alarm[SOFIA_CAUSE_SIZE];                  /* somebody else's binding; "" = none */
 	char associated_numbers[REGISTRATION_ASSOCIATED_MAXIMUM][NUMBER_SIZE];
 	size_t associated_count;
+	unsigned sip_status;
+	char cause[SOFIA_CAUSE_SIZE];
+	const char *known_obstacle; /* what root saw in the way of our port; NULL = nothing */
+	struct guard_bucket invites, requests; /* new ones that the guard lets pass */
+};
 
 struct sofia_call {
 	struct call call; /* what is told */
@@ -228,17 +228,17 @@ void sofia_register_drop(struct sofia_line *line);
 void sofia_register_report(struct sofia_line *line);
 struct registration_report sofia_register_view(const struct sofia_line *line);
 
-/* sofia_auth.c */
-void sofia_auth_reset(struct sofia_auth *auth);
-/*
- * Reads a 401 or 407; true when the request is worth repeating with `auth`. Otherwise `why` says
- * in a sentence why not.
 /* sofia_register_read.c */
 /* Takes what a 2xx to REGISTER says. False when our binding is not in it. */
 bool sofia_register_read(struct sofia_line *line, const sip_t *sip, unsigned *granted_sec);
 /* Of no use any more once the line is off. */
 void sofia_register_forget(struct sofia_line *line);
 
+/* sofia_auth.c */
+void sofia_auth_reset(struct sofia_auth *auth);
+/*
+ * Reads a 401 or 407; true when the request is worth repeating with `auth`. Otherwise `why` says
+ * in a sentence why not.
  */
 bool sofia_auth_challenged(struct sofia_auth *auth, struct sofia_line *line,
                            const nta_outgoing_t *request, const sip_t *response, char *why,

@@ -74,11 +74,11 @@ static void name_identity_file(const struct sofia_line *line, char path[PATH_MAX
 	snprintf(path, PATH_MAX, "%s/contact-%s", line->sofia->state_directory,
 	         line->config->number);
 }
+
 static const char *domain_of(const struct sofia_line *line)
 {
 	return line->config->domain ? line->config->domain : "";
 }
-
 
 void sofia_line_keep_identity(const struct sofia_line *line)
 {
@@ -229,19 +229,19 @@ bool sofia_line_open(struct sofia_line *line)
 	         line->config->sip_port);
 	return true;
 }
-	/* The registrar is to forget the binding that nobody can be reached at any more. */
-	const bool was_bound = registration_core_is_registered(&line->core);
-
 
 void sofia_line_move(struct sofia_line *line, struct in_addr address)
-	sofia_register_forget(line);
-	if (was_bound)
-		snprintf(line->stale_contact, sizeof(line->stale_contact), "%s", line->contact);
 {
 	nta_agent_t *old = line->agent;
 
+	/* The registrar is to forget the binding that nobody can be reached at any more. */
+	const bool was_bound = registration_core_is_registered(&line->core);
+
 	sofia_register_drop(line);
 	registration_core_reset(&line->core);
+	sofia_register_forget(line);
+	if (was_bound)
+		snprintf(line->stale_contact, sizeof(line->stale_contact), "%s", line->contact);
 	line->agent = NULL;
 	line->address = address;
 	sofia_line_open(line);
@@ -258,13 +258,13 @@ void sofia_line_close(struct sofia_line *line)
 }
 
 void sofia_line_free(struct sofia_line *line)
-	if (line->retransmission)
-		event_free(line->retransmission);
 {
 	sofia_register_drop(line);
 	sofia_line_close(line);
 	if (line->timer)
 		event_free(line->timer);
+	if (line->retransmission)
+		event_free(line->retransmission);
 }
 
 bool sofia_line_is_registrar(const struct sofia_line *line, const su_sockaddr_t *source)
