@@ -113,6 +113,7 @@ static void list_servers(struct registration_message *message, const struct serv
 	Vpnsip__RegistrationChanged *changed = &message->changed;
 
 	for (size_t i = 0; i < servers->count; i++) {
+		vpnsip__socket_address__init(&message->servers[i]);
 		address_to_proto(&servers->servers[i].address, &message->servers[i]);
 		message->server_list[i] = &message->servers[i];
 	}
