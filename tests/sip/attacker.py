@@ -4,6 +4,7 @@
 What it overhears is taken from the lab's captures, as if the segment were a hub.
 """
 
+import json
 import os
 import signal
 import socket
@@ -139,8 +140,8 @@ def kernel_counter(router, name):
 
 
 def guard_classes(router):
-    """{class: count} of sip-agent's guard."""
-    shown = router.show("vpn-sip", "guard")
+    """{class: count} of sip-agent's guard, also while nat-qos-agent is stopped."""
+    shown = json.loads(router.cli("show", "vpn-sip", "guard", "--json", check=False))
     return {entry["class"]: entry["count"] for entry in shown["classes"]}
 
 

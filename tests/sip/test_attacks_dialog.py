@@ -106,14 +106,16 @@ def test_control_requests_that_change_nothing_are_answered(make_lab, monkeypatch
         assert any(text.startswith(f"SIP/2.0 {status}") for text in answers), (name, answers)
     assert lab.b.status() == "SESSION_UP" and spi(lab.b) == before
     restore_kernel_guard(lab.b)
-    lab.hang_up()
+    # The attacker has used up the caller's sequence numbers: only the called side's BYE still counts.
+    lab.b.cli("hangup", lab.a.site.number)
+    lab.wait_resting()
 
 
 @pytest.mark.parametrize("is_guarded", [True, False], ids=["guarded", "control"])
 def test_cseq_poisoning_by_the_proxys_address(make_lab, monkeypatch, is_guarded):
     """Plain UDP cannot tell an attacker with the proxy's address from the proxy; a jump is refused all the same, and a session whose
-    sequence was poisoned still ends: by IKE."""
-    lab = make_lab(a=Settings(**QUIET), b=Settings(**QUIET) if is_guarded else unguarded(monkeypatch, **QUIET))
+    sequence was poisoned still ends: it is idle, or its IKE peer is gone."""
+    lab = make_lab(a=Settings(), b=Settings() if is_guarded else unguarded(monkeypatch))
     lab.may_leak = True
     attacker = Attacker(lab)
     assert lab.ping(1)
@@ -126,11 +128,11 @@ def test_cseq_poisoning_by_the_proxys_address(make_lab, monkeypatch, is_guarded)
         time.sleep(0.5)
     since = time.time()
     lab.a.cli("hangup", lab.b.site.number)
-    lab.wait_resting()
+    lab.wait_resting(seconds=15)
     answers = [message.status for message in sip_messages(lab.wan["b"].packets())
                if message.method == "BYE" and message.status and message.src == lab.b.site.wan and message.time > since]
     assert (200 in answers) == is_guarded, answers
-    assert is_guarded or 500 in answers, "control: the real BYE is refused, and IKE ends the session"
+    assert is_guarded or 500 in answers, "control: the real BYE is refused"
 
 
 @pytest.mark.parametrize("where", ["lan", "wan"])
