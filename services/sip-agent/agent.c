@@ -227,9 +227,10 @@ static void register_line(struct agent *agent, struct bus_request *request,
 		return;
 	}
 	memcpy(&address, order->wan_address.data, sizeof(address));
-	reply_outcome(agent, request,
-	              sofia_register_line(agent->sofia, order->local_number, address));
+	enum sofia_outcome outcome = sofia_register_line(agent->sofia, order->local_number,
+	                                                 address);
 	discoveries_set_address(agent->discoveries, order->local_number, address);
+	reply_outcome(agent, request, outcome); /* the order is gone with its reply */
 }
 
 static void place_call(struct agent *agent, struct bus_request *request,
