@@ -69,6 +69,7 @@ class Settings:
     allow_faults: bool = False
     restart_delay: float | None = None  # seconds after which a supervisor starts a dead service again; None = no supervisor
     peer_options: list = field(default_factory=list)
+    line_options: list = field(default_factory=list)
     timers: dict = field(default_factory=lambda: {"holddown": 2, "failback": 1, "answer": 4, "ringing": 4, "ike": 5,
                                                   "port-reuse": 1})
 
@@ -77,6 +78,7 @@ def configuration(site, peer, settings, directory):
     """The text of vpnsip.conf (docs/configuration.md)."""
     pin = f'    fingerprint = "{settings.pin}"\n' if settings.pin else ""
     more = "".join(f"    {option}\n" for option in settings.peer_options)
+    of_line = "".join(f"    {option}\n" for option in settings.line_options)
     timers = "  ".join(f"{name} = {value}" for name, value in settings.timers.items())
     return f"""\
 enabled = true
@@ -94,7 +96,7 @@ line "{site.number}" {{
     transport = {settings.transport}
     credentials-file = "{directory}/sip.password"
     wan-exclusive = {"true" if settings.wan_exclusive else "false"}
-}}
+{of_line}}}
 
 peer "{peer.number}" {{
     tunnel = "{site.tunnel}"
