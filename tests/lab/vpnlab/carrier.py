@@ -17,12 +17,14 @@ RECORD_FIELDS = ("start_time", "end_time", "duration", "caller", "callee", "call
 class Carrier:
     """`users` is {number: password}. Start it with start(); kill() and start() again act as an outage."""
 
-    def __init__(self, workspace, space, users, digest="MD5", children=None):
+    def __init__(self, workspace, space, users, digest="MD5", children=None, name="carrier", address=CARRIER):
         self.workspace = workspace
         self.space = space
-        self.dir = workspace.dir / "carrier"
+        self.name, self.address = name, address
+        self.dir = workspace.dir / name
         self.digest = digest
         self.children = children  # processes for UDP
+        self.tls = {}  # what tls.cfg is to say; empty = no TLS
         self.process = None
         tables = self.dir / "tables"
         tables.mkdir(parents=True)
@@ -39,12 +41,16 @@ class Carrier:
         if self.children:
             argv += ["-n", self.children]
         for transport in ("udp", "tcp"):
-            argv += ["-l", f"{transport}:{CARRIER}:5060"]
+            argv += ["-l", f"{transport}:{self.address}:5060"]
+        if self.tls:
+            text = "".join(f"{name} = {value}\n" for name, value in self.tls.items())
+            (self.dir / "tls.cfg").write_text(f"[server:default]\n{text}[client:default]\n{text}")
+            argv += ["-A", "WITH_TLS", "-l", f"tls:{self.address}:5061"]
         # Kamailio looks up its host's name; on a machine without /etc/hosts that would wait for a DNS server that a lab has not.
         names = self.dir / "nsswitch.conf"
         names.write_text("hosts: files\n")
         without_dns = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/nsswitch.conf && exec "$@"', names]
-        self.process = self.workspace.start(self.space.command(*without_dns, *argv), "carrier/log")
+        self.process = self.workspace.start(self.space.command(*without_dns, *argv), f"{self.name}/log")
         try:
             wait_for(self._answers, 5, "the carrier's control socket")
         except LabError as failure:
