@@ -50,7 +50,9 @@ struct scene {
 	struct call call;  /* as last told */
 	bool is_registered;
 	unsigned granted_sec;
-	char cause[256];
+	char cause[256], alarm[256];
+	char associated[64]; /* numbers, each with a blank behind it */
+	bool is_secondary;
 	unsigned call_reports;
 };
 
@@ -64,6 +66,13 @@ static inline void told_registration(void *context, const struct registration_re
 	scene.is_registered = report->is_registered;
 	scene.granted_sec = report->granted_sec;
 	snprintf(scene.cause, sizeof(scene.cause), "%s", report->cause);
+	snprintf(scene.alarm, sizeof(scene.alarm), "%s", report->alarm);
+	scene.is_secondary = report->servers->current != 0;
+	scene.associated[0] = '\0';
+	for (size_t i = 0; i < report->associated_count; i++)
+		snprintf(scene.associated + strlen(scene.associated),
+		         sizeof(scene.associated) - strlen(scene.associated), "%s ",
+		         report->associated_numbers[i]);
 }
 
 static inline void told_call(void *context, const struct call *call)
