@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""deploy/fail2ban reads the lines that the SIP guard writes, and takes no others for an attack."""
+
+import configparser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+FILTER = Path(__file__).parents[2] / "deploy/fail2ban/vpnsip.conf"
+PREFIX = "2026-01-31T13:04:07+0000 branch sip-agent[812]: "
+LINES = {
+    "sip-agent notice: sip.guard.reject class=foreign-source src=192.0.2.66 line=0388881001 count=12": True,
+    "sip-agent notice: sip.guard.reject class=foreign-source src=192.0.2.66 line=0388881001 count=1": True,
+    "sip-agent notice: sip.guard.reject class=unknown-caller src=198.51.100.5 line=0388881001 count=1": False,
+    "sip-agent notice: sip.guard.reject class=half-open src=198.51.100.5 line=0388881001 count=3": False,
+    "sip-agent notice: vsip2 0388882001: call x: hung up by sip.guard.reject class=foreign-source src=192.0.2.1 line=1 count=1 of": False,
+    "sip-agent info: line 0388881001: SIP on 198.51.100.10 port 5060": False,
+}
+
+
+def test_filter_by_its_expression():
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(FILTER)
+    expression = re.compile(parser["Definition"]["failregex"].replace("<HOST>", r"(?P<host>[0-9.]+)"))
+    for line, is_attack in LINES.items():
+        found = expression.search(line)
+        assert bool(found) == is_attack, line
+        assert not found or found["host"] == "192.0.2.66"
+
+
+@pytest.mark.skipif(not shutil.which("fail2ban-regex"), reason="fail2ban is not installed")
+def test_filter_by_fail2ban(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("".join(f"{PREFIX}{line}\n" for line in LINES))
+    told = subprocess.run(["fail2ban-regex", log, FILTER], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"Lines: 6 lines, 0 ignored, 2 matched, 4 missed", told), told
