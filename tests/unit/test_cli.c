@@ -361,7 +361,22 @@ static void test_registration(void **state)
 	            "===============\n"
 	            "0388881001  example.com           2359          10.6.6.50        UDP        "
 	            "3176F988-9EAA11E7\n");
+	char *numbers[] = {"0388881001", "0388881002"};
+
+	line.is_secondary = true;
+	line.associated_numbers = numbers;
+	line.n_associated_numbers = 2;
+	line.alarm = (char *)"somebody else is registered as 0388881001: sip:x@10.9.0.66";
 	line.status = VPNSIP__REGISTRATION_STATUS__REGISTERING;
+	expect_text(show_registrar_model, show_registrar_text, &answers, NULL,
+	            "Line        destination           expires(sec)  contact          transport  "
+	            "call-id\n"
+	            "=============================================================================="
+	            "======="
+	            "===============\n"
+	            "  The first registrar does not answer.\n"
+	            "  Associated numbers: 0388881001, 0388881002\n"
+	            "  Alarm: somebody else is registered as 0388881001: sip:x@10.9.0.66\n");
 	line.cause = (char *)"403 Forbidden";
 	expect_text(show_registration_model, show_registration_text, &answers, NULL,
 	            "SIP registration of local number 0388881001 : not registered\n"
