@@ -16,6 +16,7 @@
 #include "services/sip-agent/leaderless.h"
 #include "services/sip-agent/messages.h"
 #include "services/sip-agent/port_obstacle.h"
+#include "services/sip-agent/transport_report.h"
 
 #define USEC_PER_SEC 1000000ULL
 /* A silent peer is told of when so many seconds have passed without a heartbeat. */
@@ -312,6 +313,16 @@ void agent_request(void *context, struct bus_request *request, const Vpnsip__Env
 		reply_outcome(agent, request,
 		              sofia_hang_up(agent->sofia, order->hang_up->call_id,
 		                            order->hang_up->attempt, order->hang_up->cause));
+		break;
+	case VPNSIP__ENVELOPE__BODY_GET_SIP_CONNECTIONS:
+		agent_tell_connections(agent->service, agent->sofia, request,
+		                       order->get_sip_connections);
+		break;
+	case VPNSIP__ENVELOPE__BODY_CLEAR_SIP_CONNECTION:
+		agent_clear_connection(agent->sofia, request, order->clear_sip_connection);
+		break;
+	case VPNSIP__ENVELOPE__BODY_GET_SIP_STATUS:
+		agent_tell_sip_status(agent->service, agent->sofia, request);
 		break;
 	case VPNSIP__ENVELOPE__BODY_GET_SIP_GUARD:
 		agent_tell_guard(agent->service, agent->sofia, request);

@@ -33,6 +33,10 @@ struct sofia *sofia_open(const struct sofia_options *options)
 		return NULL;
 	}
 	sofia->line_count = options->config->line_count;
+	if (!sofia_transport_begin(sofia)) {
+		sofia_close(sofia);
+		return NULL;
+	}
 	sofia_tap_open(sofia);
 	for (size_t i = 0; i < sofia->line_count; i++) {
 		sofia_line_init(&sofia->lines[i], sofia, &options->config->lines[i]);
@@ -126,6 +130,7 @@ void sofia_close(struct sofia *sofia)
 		sofia_line_free(&sofia->lines[i]);
 	free(sofia->lines);
 	free(sofia->attempts);
+	sofia_transport_end(sofia);
 	sofia_loop_close(sofia->loop);
 	free(sofia);
 }

@@ -81,7 +81,6 @@ static int on_cancel_response(void *context, nta_outgoing_t *request, const sip_
 
 void sofia_attempt_cancel(struct sofia_call *call)
 {
-	struct sofia_line *line = call->line;
 	char route[SOFIA_URI_SIZE + 8], target[SOFIA_URI_SIZE], sequence[32];
 
 	call->is_cancel_owed = false;
@@ -89,8 +88,8 @@ void sofia_attempt_cancel(struct sofia_call *call)
 		on_cancel_answered(call, 503, true);
 		return;
 	}
-	sofia_call_print_route(line, route, sizeof(route));
-	sofia_call_print_target(call, target, sizeof(target));
+	sofia_transport_print_route(call, route, sizeof(route));
+	sofia_transport_print_target(call, target, sizeof(target));
 	snprintf(sequence, sizeof(sequence), "%u CANCEL", call->invite_cseq);
 	/* The same hop, Request-URI, branch and sequence number as the INVITE's. */
 	call->cancel =
@@ -114,7 +113,8 @@ static void acknowledge_refusal(nta_agent_t *agent, const struct sofia_line *lin
 	if (!ack)
 		return;
 	su_home_t *home = msg_home(message);
-	sofia_call_print_route(line, route, sizeof(route));
+	sofia_transport_print_line_route(line, line->config->session_transport, route,
+	                                 sizeof(route));
 	snprintf(sequence, sizeof(sequence), "%u ACK", sip->sip_cseq->cs_seq);
 	if (sip_add_tl(message, ack, SIPTAG_FROM(sip->sip_from), SIPTAG_TO(sip->sip_to),
 	               SIPTAG_CALL_ID(sip->sip_call_id), SIPTAG_CSEQ_STR(sequence),

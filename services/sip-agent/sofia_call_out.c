@@ -16,18 +16,6 @@
 
 static int on_response(void *context, nta_outgoing_t *request, const sip_t *sip);
 
-void sofia_call_print_route(const struct sofia_line *line, char *route, size_t size)
-{
-	snprintf(route, size, "<%s;lr>", line->registrar);
-}
-
-/* The address without its angle brackets is the Request-URI. */
-void sofia_call_print_target(const struct sofia_call *call, char *target, size_t size)
-{
-	snprintf(target, size, "%.*s", (int)strcspn(call->remote_uri + 1, ">"),
-	         call->remote_uri + 1);
-}
-
 struct sdp_policy sofia_call_policy(const struct sofia_line *line, const char *remote_number)
 {
 	const struct config_peer *peer = config_peer_by_number(line->sofia->config, remote_number);
@@ -90,7 +78,7 @@ static enum sofia_outcome send_invite(struct sofia_call *call)
 	struct sofia_line *line = call->line;
 	struct bus *bus = line->sofia->bus;
 	char route[SOFIA_URI_SIZE + 8], identity[SOFIA_URI_SIZE + 32], expires[16], minimum[16];
-	char target[SOFIA_URI_SIZE], token[SOFIA_TOKEN_SIZE];
+	char target[SOFIA_URI_SIZE], contact[SOFIA_URI_SIZE], token[SOFIA_TOKEN_SIZE];
 
 	sofia_random_token(line->sofia, token, sizeof(token));
 	snprintf(call->branch, sizeof(call->branch), "z9hG4bK%s", token);
@@ -98,15 +86,16 @@ static enum sofia_outcome send_invite(struct sofia_call *call)
 	if (!sofia_dialog_store_ahead(call, CALL_STATE_CALLING))
 		return SOFIA_UNSTORED;
 	bus_fault_point(bus, "sip-agent.before-invite");
-	sofia_call_print_route(line, route, sizeof(route));
-	sofia_call_print_target(call, target, sizeof(target));
+	sofia_transport_print_route(call, route, sizeof(route));
+	sofia_transport_print_target(call, target, sizeof(target));
+	sofia_transport_print_call_contact(call, contact, sizeof(contact));
 	snprintf(identity, sizeof(identity), "P-Preferred-Identity: %s", line->identity);
 	snprintf(expires, sizeof(expires), "%u", call->asked_sec);
 	snprintf(minimum, sizeof(minimum), "%u", call->minimum_sec);
 	call->invite = nta_outgoing_tcreate(
 		call->leg, on_response, call, NULL, SIP_METHOD_INVITE, (url_string_t *)target,
 		NTATAG_BRANCH_KEY(call->branch), NTATAG_PASS_100(1), SIPTAG_ROUTE_STR(route),
-		SIPTAG_CONTACT_STR(line->contact),
+		SIPTAG_CONTACT_STR(contact),
 		SIPTAG_HEADER_STR(line->config->sends_preferred_identity == CHOICE_YES ? identity
 	                                                                               : NULL),
 		SIPTAG_ALLOW_STR(SOFIA_ALLOW), SIPTAG_SUPPORTED_STR(sofia_reliable_supported(line)),

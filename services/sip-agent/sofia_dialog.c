@@ -69,8 +69,8 @@ static void fill_dialog(const struct sofia_call *call, struct dialog_record *rec
 	record->local_sequence = nta_leg_get_seq(call->leg);
 	record->remote_sequence = nta_leg_get_rseq(call->leg);
 	if (call->call.direction == CALL_OUTGOING && !target) {
-		sofia_call_print_route(call->line, record->routes, sizeof(record->routes));
-		sofia_call_print_target(call, record->target, sizeof(record->target));
+		sofia_transport_print_route(call, record->routes, sizeof(record->routes));
+		sofia_transport_print_target(call, record->target, sizeof(record->target));
 	} else {
 		print_routes(home, route, record->routes, sizeof(record->routes));
 	}

@@ -23,6 +23,7 @@ struct sofia_call;
 
 #include "services/common/config.h"
 #include "services/common/log.h"
+#include "services/sip-agent/connection_table.h"
 #include "services/sip-agent/dialog_store.h"
 #include "services/sip-agent/digest.h"
 #include "services/sip-agent/guard_core.h"
@@ -32,6 +33,7 @@ struct sofia_call;
 #include "services/sip-agent/session_timer.h"
 #include "services/sip-agent/sofia.h"
 #include "services/sip-agent/sofia_loop.h"
+#include "services/sip-agent/sofia_transport.h"
 
 #define SOFIA_ALLOW      "INVITE,ACK,CANCEL,BYE,UPDATE,PRACK,OPTIONS"
 #define SOFIA_TOKEN_SIZE 25 /* 24 hexadecimal digits */
@@ -83,6 +85,9 @@ struct sofia {
 	uint64_t hung_up[SOFIA_HUNG_UP_MAXIMUM]; /* ring */
 	size_t hung_up_next;
 	char store_failure[SOFIA_CAUSE_SIZE]; /* of the last write; "" = it went well */
+	struct sofia_tls *tls;
+	struct connection_table connections;
+	struct event *sweep; /* of the connections */
 	struct guard guard;
 	bool is_guard_off; /* the control run of an attack's test */
 };
@@ -329,9 +334,6 @@ void sofia_call_drop_invite(struct sofia_call *call);
 enum call_event sofia_call_read_answer(struct sofia_call *call, const sip_t *sip);
 /* Keeps why the call failed: status, phrase and the Warning's text. */
 void sofia_call_keep_refusal(struct sofia_call *call, int status, const sip_t *sip);
-/* The Route of a request outside any dialog, and the Request-URI of the INVITE. */
-void sofia_call_print_route(const struct sofia_line *line, char *route, size_t size);
-void sofia_call_print_target(const struct sofia_call *call, char *target, size_t size);
 void sofia_call_send_ack(struct sofia_call *call);
 void sofia_call_send_cancel(struct sofia_call *call);
 
@@ -355,6 +357,41 @@ bool sofia_guard_admits_caller(struct sofia_line *line, msg_t *message, const si
                                char number[NUMBER_SIZE]);
 /* Calls offered to us without a decision or an ACK; `line` NULL: of all. */
 size_t sofia_guard_half_open(const struct sofia *sofia, const struct sofia_line *line);
+
+/* sofia_transport.c */
+/* Trustpoints, the terms of TLS and the table of connections; before any line is opened. */
+bool sofia_transport_begin(struct sofia *sofia);
+/* After the last line was closed. */
+void sofia_transport_end(struct sofia *sofia);
+/* Opens the transports of the configuration in the line's agent. False with the line's cause set. */
+bool sofia_transport_open_all(struct sofia_line *line);
+void sofia_transport_tell(const struct sofia_line *line, const char *host);
+uint16_t sofia_transport_local_port(const struct config_line *config,
+                                    enum config_transport transport);
+enum config_transport sofia_transport_of_registrations(const struct sofia_line *line);
+/* "<sip:USER@HOST:PORT;transport=tls>" */
+void sofia_transport_print_contact(const struct sofia_line *line, enum config_transport transport,
+                                   bool is_secure, char *contact, size_t size);
+/* What the configuration says for calls to this peer: transport, Contact, first Route, Request-URI. */
+enum config_transport sofia_transport_of_call(const struct sofia_call *call);
+void sofia_transport_print_call_contact(const struct sofia_call *call, char *contact, size_t size);
+void sofia_transport_print_line_route(const struct sofia_line *line, enum config_transport transport,
+                                      char *route, size_t size);
+void sofia_transport_print_route(const struct sofia_call *call, char *route, size_t size);
+void sofia_transport_print_target(const struct sofia_call *call, char *target, size_t size);
+
+/* sofia_connection.c */
+struct tls_summary;
+bool sofia_connections_open(struct sofia *sofia);
+void sofia_connections_close(struct sofia *sofia);
+/* A message passed. */
+void sofia_connection_note(const tport_t *transport, const msg_t *message, bool is_received);
+/* The handshake that is under way ended: with what, or why not. */
+void sofia_connection_note_tls(const struct tls_summary *summary, const char *failure);
+/* Brings states and queues of the table up to date. */
+void sofia_connection_refresh(struct sofia *sofia);
+/* What sofia-sip calls past our own functions; NULL = nothing. */
+const char *sofia_connections_check(void);
 
 /* sofia_tap.c */
 /* Tells of the messages that pass: the user agent whose lines and calls they are looked up in; NULL = none. */

@@ -17,7 +17,6 @@
 #include "services/sip-agent/sofia_internal.h"
 #include "services/sip-agent/sofia_log.h"
 
-#define TOS_EXPEDITED_FORWARDING 0xb8
 #define UDP_MTU_MAXIMUM          65535
 #define CONTACT_TOKEN_SIZE       13 /* 12 digits */
 #define MESSAGE_MAXIMUM          65535 /* octets of a message over TCP or TLS; a datagram is no longer */
@@ -183,38 +182,35 @@ static void explain_open(struct sofia_line *line, const char *host)
 	address_parse_port(host, line->config->sip_port, &address);
 	char *obstacle = sip_port_obstacle(&address);
 
+	/* Otherwise it says already which transport it was. */
 	if (obstacle)
 		snprintf(line->cause, sizeof(line->cause), "%s", obstacle);
-	else
-		snprintf(line->cause, sizeof(line->cause), "cannot open SIP port %u on %s",
-		         line->config->sip_port, host);
+	else if (!line->agent)
+		snprintf(line->cause, sizeof(line->cause), "the SIP transports cannot be set up");
 	free(obstacle);
 }
 
 bool sofia_line_open(struct sofia_line *line)
 {
-	char url[SOFIA_URI_SIZE], host[INET_ADDRSTRLEN];
+	char host[INET_ADDRSTRLEN];
 
 	if (line->agent)
 		return true;
 	inet_ntop(AF_INET, &line->address, host, sizeof(host));
-	snprintf(url, sizeof(url), "sip:%s:%u", host, line->config->sip_port);
-	snprintf(line->contact, sizeof(line->contact), "<sip:%s@%s:%u%s>", line->contact_user, host,
-	         line->config->sip_port,
-	         line->config->session_transport == TRANSPORT_TCP ? ";transport=tcp" : "");
+	sofia_transport_print_contact(line, sofia_transport_of_registrations(line),
+	                              line->config->scheme == URL_SIPS, line->contact,
+	                              sizeof(line->contact));
 	line->agent = nta_agent_create(
-		sofia_loop_root(line->sofia->loop), (url_string_t *)url, receive, line,
+		sofia_loop_root(line->sofia->loop), (url_string_t *)-1, receive, line,
 		/* a 2xx and its ACK belong to us, not to a proxy */
 		NTATAG_UA(1),
 		/* the carrier speaks UDP however long a request is */
 		NTATAG_UDP_MTU(UDP_MTU_MAXIMUM), NTATAG_MAX_FORWARDS(70),
 		NTATAG_CLIENT_RPORT(line->config->uses_rport == CHOICE_YES), NTATAG_USE_NAPTR(0),
-		NTATAG_USE_SRV(0), NTATAG_MERGE_482(1), TPTAG_STUN_SERVER(0),
-		NTATAG_MAXSIZE(MESSAGE_MAXIMUM), TPTAG_TOS(TOS_EXPEDITED_FORWARDING),
-		TPTAG_LOG(1), /* each message passes sofia_tap.c */
-		TAG_END());
-	if (!line->agent) {
+		NTATAG_USE_SRV(0), NTATAG_MERGE_482(1), NTATAG_MAXSIZE(MESSAGE_MAXIMUM), TAG_END());
+	if (!line->agent || !sofia_transport_open_all(line)) {
 		explain_open(line, host);
+		sofia_line_close(line);
 		return false;
 	}
 	if (!sofia_guard_is_in_force()) {
@@ -225,8 +221,7 @@ bool sofia_line_open(struct sofia_line *line)
 		return false;
 	}
 	line->known_obstacle = NULL; /* it is gone */
-	log_line(LOG_INFO, "line %s: SIP on %s port %u, UDP and TCP", line->config->number, host,
-	         line->config->sip_port);
+	sofia_transport_tell(line, host);
 	return true;
 }
 

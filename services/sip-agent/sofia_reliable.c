@@ -41,7 +41,7 @@ static void acknowledge(struct sofia_call *call, const sip_t *sip)
 	sip_route_t *routes = sip_route_reverse(home, sip->sip_record_route);
 	const url_t *target = sip->sip_contact ? sip->sip_contact->m_url : sip->sip_to->a_url;
 
-	sofia_call_print_route(call->line, route, sizeof(route));
+	sofia_transport_print_route(call, route, sizeof(route));
 	snprintf(acknowledged, sizeof(acknowledged), "%lu %lu INVITE",
 	         (unsigned long)sip->sip_rseq->rs_response, (unsigned long)sip->sip_cseq->cs_seq);
 	nta_outgoing_t *prack = nta_outgoing_tcreate(

@@ -143,6 +143,7 @@ void tport_log_msg(tport_t *transport, msg_t *message, const char *what, const c
 	sofia_log_adjust();
 	if (!tapped || !sip || (!sip->sip_request && !sip->sip_status))
 		return;
+	sofia_connection_note(transport, message, is_received);
 	struct sofia_call *found = sip->sip_call_id
 	                                   ? sofia_call_by_id(tapped, sip->sip_call_id->i_id)
 	                                   : NULL;
