@@ -116,7 +116,7 @@ bool dhcp_read_name(const uint8_t *value, size_t size, size_t *offset, char name
 	return true;
 }
 
-static bool is_host(struct in_addr address)
+bool dhcp_is_host(struct in_addr address)
 {
 	const uint32_t host = ntohl(address.s_addr);
 
@@ -154,7 +154,7 @@ bool dhcp_read_sip_servers(const uint8_t *value, size_t size, struct dhcp_sip_se
 		struct in_addr address;
 
 		memcpy(&address, value + at, sizeof(address));
-		if (is_host(address) && servers->address_count < DHCP_SERVERS_MAXIMUM)
+		if (dhcp_is_host(address) && servers->address_count < DHCP_SERVERS_MAXIMUM)
 			servers->addresses[servers->address_count++] = address;
 	}
 	return servers->address_count > 0;

@@ -80,6 +80,9 @@ bool dhcp_read_vendor(const uint8_t *value, size_t size, struct dhcp_vendor *ven
  */
 bool dhcp_read_name(const uint8_t *value, size_t size, size_t *offset, char name[DHCP_NAME_SIZE]);
 
+/** Whether this can be one host's address: no loopback, multicast or broadcast. */
+bool dhcp_is_host(struct in_addr address);
+
 /** Whether the text is a host name as dhcp_read_name() gives it. */
 bool dhcp_is_name(const char *text);
 

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "services/common/address.h"
+#include "services/sip-agent/dhcp_options.h"
 
 #define PORT_SIP  5060
 #define PORT_SIPS 5061
@@ -293,7 +294,7 @@ static void take_addresses(struct discovery *discovery, const struct dns_answer 
 
 		address_from_octets((const uint8_t *)&answer->records[i].address,
 		                    sizeof(answer->records[i].address), 0, &address);
-		if (!address_is_any(&address))
+		if (dhcp_is_host(answer->records[i].address))
 			add_server(discovery, &address, host->port, host->transport);
 	}
 	if (++discovery->host == discovery->host_count)

@@ -239,15 +239,17 @@ static void test_the_next_target_is_tried_too(void **context)
 	assert_int_equal(discovery.absences, 1);
 }
 
-static void test_a_server_stands_once(void **context)
+static void test_a_server_stands_once_and_is_a_host(void **context)
 {
-	struct dns_record twice[3] = {0};
+	struct dns_record twice[5] = {0};
 
 	(void)context;
 	for (int i = 0; i < 2; i++)
 		inet_pton(AF_INET, "192.0.2.5", &twice[i].address);
 	begin(&any, "example", 5060);
-	give(DNS_FOUND, twice, 3); /* the third one is 0.0.0.0 */
+	inet_pton(AF_INET, "127.0.0.1", &twice[3].address);
+	inet_pton(AF_INET, "224.0.1.75", &twice[4].address);
+	give(DNS_FOUND, twice, 5); /* the others are 0.0.0.0 and no hosts */
 	assert_servers("192.0.2.5:5060 UDP");
 }
 
@@ -353,7 +355,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_but_an_address),
 		cmocka_unit_test(test_a_root_target_means_no_service),
 		cmocka_unit_test(test_the_next_target_is_tried_too),
-		cmocka_unit_test(test_a_server_stands_once),
+		cmocka_unit_test(test_a_server_stands_once_and_is_a_host),
 		cmocka_unit_test(test_priority_then_weight),
 		cmocka_unit_test(test_weights_are_shares),
 		cmocka_unit_test(test_any_answers_end),
