@@ -20,10 +20,11 @@ struct nat_qos_agent {
 	struct translation_core *core;
 	struct nft_table *nft;
 	struct qdisc *qdisc;
-	struct sip_admission *sip_lines; /* one for each line */
-	unsigned sip_alg_signs;          /* enum sip_alg_sign, ored: said already */
-	struct event *retry_timer;       /* the table could not be made */
-	struct event *check_timer;       /* compares the kernel with the orders from time to time */
+	struct sip_admission *sip_lines;            /* one for each line */
+	unsigned sip_alg_signs;                     /* enum sip_alg_sign, ored: said already */
+	uint64_t guard_drops[NFT_COUNTERS_MAXIMUM]; /* packets, as last told; by the table's order */
+	struct event *retry_timer;                  /* the table could not be made */
+	struct event *check_timer; /* compares the kernel with the orders from time to time */
 	struct nat_qos_counters counters;
 	bool has_ipv6;  /* the kernel has: it is to be guarded too */
 	bool is_purged; /* by order: nothing is installed until the next start */

@@ -5,6 +5,7 @@
  */
 #include <event2/event.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "nat_qos_agent.h"
 #include "ruleset.h"
@@ -141,6 +142,30 @@ static void remove_leftover(struct nat_qos_agent *agent, const struct tunnel_ord
 	log_session(LOG_NOTICE, tunnel, number, "a shaper that no session owns is removed");
 }
 
+/* What the SIP guard has dropped since the last look, a line for each class: as sip-agent tells of its own. */
+static void tell_guard_drops(struct nat_qos_agent *agent)
+{
+	static const char prefix[] = "guard-";
+	struct nft_counter counters[NFT_COUNTERS_MAXIMUM];
+	size_t count = nft_table_read_counters(agent->nft, counters, NFT_COUNTERS_MAXIMUM);
+
+	for (size_t i = 0; i < count; i++) {
+		const char *class = counters[i].name + strlen(prefix);
+		uint64_t before = agent->guard_drops[i];
+
+		if (strncmp(counters[i].name, prefix, strlen(prefix)) != 0 ||
+		    strcmp(class, "accepted") == 0)
+			continue;
+		/* A table that was made anew counts from zero. */
+		if (counters[i].packets < before)
+			before = 0;
+		if (counters[i].packets > before)
+			log_line(LOG_NOTICE, "sip.guard.drop class=%s packets=%llu", class,
+			         (unsigned long long)(counters[i].packets - before));
+		agent->guard_drops[i] = counters[i].packets;
+	}
+}
+
 static void check(evutil_socket_t fd, short what, void *context)
 {
 	struct nat_qos_agent *agent = context;
@@ -150,6 +175,7 @@ static void check(evutil_socket_t fd, short what, void *context)
 	if (agent->is_purged)
 		return;
 	agent->counters.checks++;
+	tell_guard_drops(agent);
 	nat_qos_look_for_alg(agent, false);
 	if (nft_table_is_known(agent->nft))
 		check_table(agent, "something is amiss in");

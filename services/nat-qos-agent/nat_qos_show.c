@@ -8,7 +8,6 @@
 #include "sip_alg.h"
 
 #define TUNNEL_SOURCE_PORT 4500
-#define MAXIMUM_COUNTERS   32
 
 /* Messages of translations and shapers, and the pointers to them that protobuf-c wants. They point into the state. */
 struct shown {
@@ -138,7 +137,7 @@ void nat_qos_publish(struct nat_qos_agent *agent)
 static size_t show_counters(struct nat_qos_agent *agent, struct nft_counter *counters,
                             Vpnsip__FirewallCounter *messages, Vpnsip__FirewallCounter **pointers)
 {
-	size_t count = nft_table_read_counters(agent->nft, counters, MAXIMUM_COUNTERS);
+	size_t count = nft_table_read_counters(agent->nft, counters, NFT_COUNTERS_MAXIMUM);
 
 	for (size_t i = 0; i < count; i++) {
 		vpnsip__firewall_counter__init(&messages[i]);
@@ -204,8 +203,8 @@ void nat_qos_snapshot(void *context, struct bus_request *request)
 {
 	struct service_context *service = context;
 	struct nat_qos_agent *agent = service->state;
-	struct nft_counter counters[MAXIMUM_COUNTERS];
-	Vpnsip__FirewallCounter messages[MAXIMUM_COUNTERS], *pointers[MAXIMUM_COUNTERS];
+	struct nft_counter counters[NFT_COUNTERS_MAXIMUM];
+	Vpnsip__FirewallCounter messages[NFT_COUNTERS_MAXIMUM], *pointers[NFT_COUNTERS_MAXIMUM];
 	Vpnsip__NatQosSnapshot snapshot = VPNSIP__NAT_QOS_SNAPSHOT__INIT;
 	struct shown_servers servers = {0};
 	struct shown shown = {0};

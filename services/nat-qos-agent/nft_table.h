@@ -10,6 +10,9 @@
 struct event_base;
 struct nft_table;
 
+/** More than the table has. */
+#define NFT_COUNTERS_MAXIMUM 32
+
 struct nft_counter {
 	char name[32];
 	uint64_t packets, bytes;

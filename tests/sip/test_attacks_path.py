@@ -137,7 +137,7 @@ def test_rogue_registrar(make_lab, realm):
     assert not attacker.heard(), "a redirection is not followed"
 
 
-@pytest.mark.parametrize("is_guarded", [True, False], ids=["guarded", "control"])
+@pytest.mark.parametrize("is_guarded", [True, pytest.param(False, marks=pytest.mark.long)], ids=["guarded", "control"])
 def test_replayed_invite(make_lab, monkeypatch, is_guarded):
     """The INVITE of a call that has ended, again, with the proxy's address: no second session."""
     lab = make_lab(a=Settings(), b=Settings() if is_guarded else unguarded(monkeypatch))

@@ -71,6 +71,14 @@ def test_only_servers_reach_the_sip_port(box):
     assert [source[0] for _, source in came(box)] == [STRANGER], "control: without the guard a stranger comes through"
 
 
+@pytest.mark.slow
+def test_drops_are_told(box):
+    """Each 20 s, one line for each class."""
+    send(box, STRANGER, count=7)
+    wait_for(lambda: "sip.guard.drop class=foreign packets=7" in box.log("nat-qos-agent"), 25, "the line", interval=0.5)
+    assert box.log("nat-qos-agent").count("sip.guard.drop") == 1
+
+
 def test_servers_are_ordered_live(box):
     box.must("nat-qos-agent", "AdmitSipServers", local_number=NUMBER, addresses=octets(OTHER_SERVER))
     for source in (SERVER, OTHER_SERVER, STRANGER):
