@@ -57,6 +57,16 @@ def octets(*addresses):
     return "01" + "".join(f"{int(part):02x}" for address in addresses for part in address.split("."))
 
 
+class Mounted:
+    """A namespace whose processes see this state of systemd-networkd."""
+
+    def __init__(self, space, state):
+        self.space, self.state = space, state
+
+    def command(self, *argv):
+        return self.space.command("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /run/systemd/netif && exec "$@"', self.state, *argv)
+
+
 class Scene:
     """Router A, whose backup WAN gets its address by DHCP, two carriers, and a network that has a DHCP or DNS server."""
 
@@ -142,6 +152,22 @@ class Scene:
         self.client = self.private("dhclient", ["dhclient", "-d", "-4", *[str(word) for pair in files.items() for word in pair],
                                                 "-e", f"VPNSIP_LEASES={self.leases}", "wan0"], mounts)
 
+    def networkd(self):
+        """systemd-networkd, alone in the router: no bus, no udev. Our services see its leases, not the machine's; before start()."""
+        settings, state = self.empty("network"), self.empty("netif")
+        for path in (state, state / "links", state / "leases", state / "lldp"):
+            path.mkdir(exist_ok=True)
+            shutil.chown(path, "systemd-network", "systemd-network")
+        (settings / "wan0.network").write_text(self.snippet("wan0.network"))
+        shutil.copy(ROOT / "deploy/dhcp/networkd.conf", self.empty("networkd.conf.d"))
+        mounts = {"/run/systemd/netif": state, "/etc/systemd/network": settings, "/etc/systemd/networkd.conf.d": self.empty("networkd.conf.d")}
+        for path in mounts:
+            Path(path).mkdir(parents=True, exist_ok=True)
+        self.router.space = Mounted(self.space, state)
+        # what looks like a container has no udev to wait for
+        without_udev = "mount -t sysfs sysfs /sys && mount -o remount,ro /sys && exec /lib/systemd/systemd-networkd"
+        self.client = self.private("networkd", ["sh", "-c", without_udev], mounts)
+
     def lease(self):
         """`show vpn-sip sip dhcp` of the one line."""
         (line,) = json.loads(self.router.cli("show", "vpn-sip", "sip", "dhcp", "--json"))["discoveries"]
@@ -223,6 +249,21 @@ def test_a_lease_tells_everything(scene, server, client):
     assert any(CLASS_OPTION in message for message in client_messages(capture))
     text = scene.router.cli("show", "vpn-sip", "sip", "dhcp")
     assert text == f"SIP DHCP Info\n\nSIP-DHCP interface: wan0\n\nSIP server address:\nIPv4 address:         ipv4:{CARRIER}\n"
+
+
+def test_networkd_notes_addresses_and_routes(scene):
+    """No hook: its own file is read. It drops option 125, so the line has a domain."""
+    scene = scene(domain=REALM)
+    capture = Capture(scene.workspace, scene.net, "wan-a", "dhcp")
+    scene.dhcpd(octets(CARRIER, SECOND))
+    scene.networkd()
+    scene.start(CARRIER)
+    lease = scene.wait_lease(lambda line: line["servers"] and line, "a lease with servers")
+    assert (lease["client"], lease["address"]) == ("systemd-networkd", A.wan)
+    assert lease["sip_servers"] == f"ipv4:{CARRIER} ipv4:{SECOND}" and lease["main_number"] == ""
+    scene.wait_registered(CARRIER)
+    wait_for(lambda: re.search(rf"^{ROUTE} via {GATEWAY} dev wan0 proto 56", scene.line_routes(), re.M), 5, "the lease's route in the line's table")
+    assert any(CLASS_OPTION in message for message in client_messages(capture))
 
 
 def test_the_network_says_nothing_to_who_is_nobody(scene):
