@@ -116,7 +116,7 @@ class CallsLab:
             space = self.topology.routers["b"]
             process = self.sipp(name, scenario, space, B.wan, 5062)
             number = number_of(index)
-            self.carrier.control("ul.add", "location", number, f"sip:{number}@{B.wan}:5062", 3600, "1.0", ".", 0, 0, 4095)
+            self.carrier.control("ul.add", "location", f"s:{number}", f"s:sip:{number}@{B.wan}:5062", 3600, "1.0", ".", 0, 0, 4095)
         wait_for(lambda: (":13C4" if self.is_direct else ":13C6") in space.run("cat", "/proc/net/udp"), 3, "sipp's socket")
         return process
 
