@@ -52,9 +52,9 @@ class Attacker:
         for _ in range(count):
             self.ear.sendto(message, (to, 5060))
 
-    def spoof(self, message, source, to, sport=5060, space=None):
+    def spoof(self, message, source, to, sport=5060, dport=5060, space=None):
         """With somebody else's address."""
-        packet = ipv4(source, to, socket.IPPROTO_UDP, udp(sport, 5060, message), ttl=64)
+        packet = ipv4(source, to, socket.IPPROTO_UDP, udp(sport, dport, message), ttl=64)
 
         def transmit():
             with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sender:

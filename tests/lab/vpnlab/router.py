@@ -70,6 +70,8 @@ class Settings:
     restart_delay: float | None = None  # seconds after which a supervisor starts a dead service again; None = no supervisor
     peer_options: list = field(default_factory=list)
     line_options: list = field(default_factory=list)
+    registrar_port: int = 5060
+    sections: str = ""  # more of vpnsip.conf; {directory} is the router's
     timers: dict = field(default_factory=lambda: {"holddown": 2, "failback": 1, "answer": 4, "ringing": 4, "ike": 5,
                                                   "port-reuse": 1})
 
@@ -91,7 +93,7 @@ maximum-calls-per-hour = 10000
 line "{site.number}" {{
     wan-interface = "wan0"
     gateway = "198.51.100.1"
-    registrar = "{CARRIER}:5060"
+    registrar = "{CARRIER}:{settings.registrar_port}"
     domain = "{REALM}"
     transport = {settings.transport}
     credentials-file = "{directory}/sip.password"
@@ -140,7 +142,7 @@ route {{
 }}
 
 timers {{ {timers} }}
-"""
+{settings.sections.replace("{directory}", str(directory))}"""
 
 
 class Router:
