@@ -8,8 +8,8 @@
 #include "bus/json_internal.h"
 #include "bus/redact.h"
 
-static const char *const address_names[] = {"address", "wan_address", "gateway", "contact_address",
-                                            "destination"};
+static const char *const address_names[] = {"address",         "wan_address", "gateway",
+                                            "contact_address", "destination", "lease_address"};
 
 bool json_is_address(const ProtobufCFieldDescriptor *field)
 {
