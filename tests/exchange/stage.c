@@ -156,12 +156,23 @@ bool stage_run(struct stage *stage, double seconds, bool (*condition)(void *cont
 	return is_true;
 }
 
+/* The folders on the way to a file. */
+static void make_parents(char *path)
+{
+	for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		mkdir(path, 0755);
+		*slash = '/';
+	}
+}
+
 static int write_file(const char *directory, const char *name, unsigned mode, const char *content)
 {
 	char path[256];
 	FILE *stream;
 
 	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	make_parents(path);
 	stream = fopen(path, "we");
 	if (stream == NULL) {
 		perror(path);
