@@ -5,6 +5,7 @@
  * program's).
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <sofia-sip/msg_addr.h>
 #include <sofia-sip/su_wait.h>
@@ -49,7 +50,8 @@ static struct sofia *owner;
 static const tport_t *ending;
 static enum connection_end ending_reason;
 static const tport_t *shaking_hands; /* the connection whose handshake takes a step */
-static const tport_t *accepted;      /* the latest that somebody else began */
+static bool is_sending;
+static const tport_t *accepted; /* the latest that somebody else began */
 
 static uint64_t now_usec(void)
 {
@@ -82,7 +84,8 @@ static bool is_any_server(const struct sockaddr_storage *remote)
 	return false;
 }
 
-static bool is_one_too_many(const struct connection *connection)
+/* Why whoever connected is not let in; NULL = he is. */
+static const char *find_refusal(const struct connection *connection)
 {
 	const struct connection_table *table = &owner->connections;
 	size_t count = 0;
@@ -90,7 +93,9 @@ static bool is_one_too_many(const struct connection *connection)
 	for (size_t i = 0; i < table->count; i++)
 		count += table->entries[i]->is_incoming && table->entries[i]->socket &&
 		         address_is_equal(&table->entries[i]->remote, &connection->remote);
-	return count > INCOMING_MAXIMUM || !is_any_server(&connection->remote);
+	return !is_any_server(&connection->remote) ? "it is no SIP server of ours"
+	       : count > INCOMING_MAXIMUM          ? "it has too many connections"
+	                                           : NULL;
 }
 
 /* Whether the sweep is to close it, and why. */
@@ -101,7 +106,8 @@ static bool is_to_end(const struct connection *connection, uint64_t aging_usec, 
 	                                                           : SILENCE_MINIMUM_USEC;
 
 	if (connection->is_incoming && connection->state == CONNECTION_CLOSING)
-		*end = CONNECTION_END_LOCAL;
+		*end = connection->transport == TRANSPORT_TLS ? CONNECTION_END_HANDSHAKE
+		                                              : CONNECTION_END_LOCAL;
 	else if (connection->state == CONNECTION_CONNECTING &&
 	         now - connection->opened_usec >= SETUP_LIMIT_USEC)
 		*end = connection->transport == TRANSPORT_TLS ? CONNECTION_END_HANDSHAKE
@@ -276,9 +282,12 @@ int tport_register_secondary(tport_t *self, su_wakeup_f wakeup, int events)
 	const bool is_incoming = accepted == self;
 	struct connection *connection = connection_open(&owner->connections, transport_of(self),
 	                                                &remote, self, is_incoming, now_usec());
-	if (connection && is_incoming && is_one_too_many(connection))
+	const char *refusal = connection && is_incoming ? find_refusal(connection) : NULL;
+	if (refusal) {
 		connection->state = CONNECTION_CLOSING;
-	arm(owner, connection && connection->state == CONNECTION_CLOSING ? 0 : SWEEP_SEC);
+		sofia_transport_note_refused(owner, &remote, true, refusal);
+	}
+	arm(owner, refusal ? 0 : SWEEP_SEC);
 	return result;
 }
 
@@ -323,8 +332,9 @@ void tport_error_report(tport_t *self, int error, su_sockaddr_t const *address)
 
 	if (is_known && error > 0 && ending != self) {
 		ending = self;
-		ending_reason = tport_is_connected(self) ? CONNECTION_END_SEND
-		                                         : CONNECTION_END_UNREACHABLE;
+		ending_reason = !tport_is_connected(self)      ? CONNECTION_END_UNREACHABLE
+		                : is_sending || error == EPIPE ? CONNECTION_END_SEND
+		                                               : CONNECTION_END_REMOTE;
 	} else if (owner && self && error > 0 && address && tport_is_udp(self)) {
 		connection_note_failure(&owner->connections, TRANSPORT_UDP, CONNECTION_END_SEND);
 	}
@@ -352,7 +362,9 @@ int tport_prepare_and_send(tport_t *self, msg_t *message, tp_name_t const *name,
 	                           remote_of(self, &remote);
 	const enum config_transport transport = is_connection ? transport_of(self) : TRANSPORT_UDP;
 	const uint32_t waiting = is_connection ? (uint32_t)tport_queuelen(self) : 0;
+	is_sending = true;
 	const int result = next_function(self, message, name, compartment, mtu);
+	is_sending = false;
 
 	if (is_connection && owner)
 		connection_note_queue(&owner->connections, transport, &remote, waiting + 1);

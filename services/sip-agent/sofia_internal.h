@@ -366,6 +366,9 @@ void sofia_transport_end(struct sofia *sofia);
 /* Opens the transports of the configuration in the line's agent. False with the line's cause set. */
 bool sofia_transport_open_all(struct sofia_line *line);
 void sofia_transport_tell(const struct sofia_line *line, const char *host);
+/* Logs, once a second, that a connection was not let in or did not come up. */
+void sofia_transport_note_refused(struct sofia *sofia, const struct sockaddr_storage *remote,
+                                  bool is_incoming, const char *cause);
 uint16_t sofia_transport_local_port(const struct config_line *config,
                                     enum config_transport transport);
 enum config_transport sofia_transport_of_registrations(const struct sofia_line *line);

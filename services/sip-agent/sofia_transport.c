@@ -22,10 +22,9 @@
 #define QUEUE_MAXIMUM            64 /* messages that wait for a connection */
 
 struct sofia_tls {
-	struct trustpoint *trustpoints;                   /* as in the configuration */
-	const char *self_check;                           /* NULL = the protections are in force */
-	char failure[TLS_CAUSE_SIZE + ADDRESS_TEXT_SIZE]; /* the last handshake that failed */
-	uint64_t failures, logged_usec, unlogged;
+	struct trustpoint *trustpoints; /* as in the configuration */
+	const char *self_check;         /* NULL = the protections are in force */
+	uint64_t logged_usec, unlogged; /* connections that were refused or failed */
 };
 
 static time_t wall_sec(const struct sofia *sofia)
@@ -115,28 +114,30 @@ static void note_established(void *context, const struct sockaddr_storage *remot
 }
 
 /* One line a second at most, however many knock. */
-static void note_failed(void *context, const struct sockaddr_storage *remote, bool is_incoming,
-                        const char *cause)
+void sofia_transport_note_refused(struct sofia *sofia, const struct sockaddr_storage *remote,
+                                  bool is_incoming, const char *cause)
 {
-	struct sofia *sofia = context;
 	struct sofia_tls *tls = sofia->tls;
 	const uint64_t now = bus_mono_usec(sofia->bus);
 	char address[ADDRESS_TEXT_SIZE];
 
-	sofia_connection_note_tls(NULL, cause);
-	tls->failures++;
-	snprintf(tls->failure, sizeof(tls->failure), "%s: %s", address_format_port(remote, address),
-	         cause);
 	if (tls->logged_usec && now - tls->logged_usec < LOG_INTERVAL_SEC * USEC_PER_SEC) {
 		tls->unlogged++;
 		return;
 	}
 	log_line(LOG_WARNING,
-	         "security event=tls-handshake source=%s direction=%s cause=\"%s\" more=%llu",
-	         address, is_incoming ? "incoming" : "outgoing", cause,
+	         "security event=connection-refused source=%s direction=%s cause=\"%s\" more=%llu",
+	         address_format_port(remote, address), is_incoming ? "incoming" : "outgoing", cause,
 	         (unsigned long long)tls->unlogged);
 	tls->logged_usec = now;
 	tls->unlogged = 0;
+}
+
+static void note_failed(void *context, const struct sockaddr_storage *remote, bool is_incoming,
+                        const char *cause)
+{
+	sofia_connection_note_tls(NULL, cause);
+	sofia_transport_note_refused(context, remote, is_incoming, cause);
 }
 
 bool sofia_transport_begin(struct sofia *sofia)
