@@ -82,17 +82,20 @@ static bool give_up_server(struct sofia_line *line, const struct sip_server *ser
 /* Gives the REGISTER under way back. It must not be sent any more, also not when a connection comes about at last. */
 static void drop_request(struct sofia_line *line, bool is_overdue)
 {
+	nta_outgoing_t *request = line->request;
+	tport_t *transport = line->request_transport;
+
+	line->request = NULL;
+	line->request_transport = NULL;
 	if (line->retransmission)
 		event_del(line->retransmission);
-	if (line->request_transport) {
-		if (is_overdue && tport_is_secondary(line->request_transport))
-			tport_shutdown(line->request_transport, 2);
-		tport_unref(line->request_transport);
-	}
-	if (line->request)
-		nta_outgoing_destroy(line->request);
-	line->request_transport = NULL;
-	line->request = NULL;
+	/* Before its connection: the end of that would be told to it. */
+	if (request)
+		nta_outgoing_destroy(request);
+	if (transport && is_overdue && tport_is_secondary(transport))
+		tport_shutdown(transport, 2);
+	if (transport)
+		tport_unref(transport);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
