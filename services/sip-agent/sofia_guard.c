@@ -212,15 +212,15 @@ static void receive(tp_stack_t *stack, tport_t *transport, msg_t *message, tp_ma
 		pass_on(stack, transport, message, magic, now);
 }
 
-tport_t *tport_tcreate(tp_stack_t *stack, const tport_stack_class_t *class, su_root_t *root,
+tport_t *tport_tcreate(tp_stack_t *stack, const tport_stack_class_t *tpac, su_root_t *root,
                        tag_type_t tag, tag_value_t value, ...)
 {
 	tport_create_fn *create = (tport_create_fn *)dlsym(RTLD_NEXT, "tport_tcreate");
 	tport_t *transport;
 	ta_list tags;
 
-	pass_on = class->tpac_recv;
-	guarded = *class;
+	pass_on = tpac->tpac_recv;
+	guarded = *tpac;
 	guarded.tpac_recv = receive;
 	ta_start(tags, tag, value);
 	transport = create(stack, &guarded, root, ta_tags(tags));
