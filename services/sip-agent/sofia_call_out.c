@@ -286,14 +286,6 @@ static bool repeat_invite(struct sofia_call *call, nta_outgoing_t *request, int 
 	return send_invite_again(call);
 }
 
-/* A line with one server has no other. */
-__attribute__((weak)) bool sofia_line_server_failed(struct sofia_line *line, const char *why)
-{
-	(void)line;
-	(void)why;
-	return false;
-}
-
 /*
  * The server is dead or says that it is overloaded (RFC 3261 section 21.5.4): the same attempt goes to the next one, as a
  * new transaction.

@@ -32,6 +32,11 @@ static int set_up_required(void **state)
 	return set_up_with(state, "reliable-provisional = required", "");
 }
 
+static int set_up_two_servers(void **state)
+{
+	return set_up_with(state, RETRY_ONCE " secondary-registrar = \"" STRANGER ":5060\"", "");
+}
+
 static int set_up_short(void **state)
 {
 	return set_up_with(state, RETRY_ONCE, SHORT_TIMERS);
@@ -650,6 +655,70 @@ static void a_silent_server_is_given_up(void **state)
 	expect("BYE ");
 }
 
+/* The next message at the secondary server that starts so. */
+static void expect_at_secondary(const char *start)
+{
+	while (receive(scene.stranger, 3000))
+		if (strncmp(scene.received, start, strlen(start)) == 0)
+			return;
+	fail_msg("%s did not come to the secondary server", start);
+}
+
+/* The same attempt and Call-ID, as a new transaction of the next number. */
+static void assert_moved(void)
+{
+	char call_id[2][256], via[2][1024];
+	unsigned first;
+
+	copy_header(invite, "Call-ID", call_id[0], sizeof(call_id[0]));
+	copy_header(invite, "Via", via[0], sizeof(via[0]));
+	expect_at_secondary("INVITE sip:" THEIRS);
+	copy_header(scene.received, "Call-ID", call_id[1], sizeof(call_id[1]));
+	copy_header(scene.received, "Via", via[1], sizeof(via[1]));
+	assert_string_equal(call_id[0], call_id[1]);
+	assert_string_not_equal(via[0], via[1]);
+	assert_has("\r\nRoute: <sip:" STRANGER ":5060;lr>\r\n");
+	char later[8192];
+	memcpy(later, scene.received, sizeof(later));
+	memcpy(scene.received, invite, sizeof(invite));
+	first = sequence();
+	memcpy(scene.received, later, sizeof(later));
+	assert_int_equal(sequence(), first + 1);
+	assert_int_equal(scene.call.attempt, 1);
+	assert_int_not_equal(scene.call.state, CALL_STATE_ENDED);
+}
+
+static void an_overloaded_server_hands_the_call_to_the_next(void **state)
+{
+	(void)state;
+	call_out(1);
+	answer(invite, 503, "Retry-After: 30\r\n", "");
+	expect("ACK ");
+	assert_moved();
+}
+
+static void a_dead_server_hands_the_call_to_the_next(void **state)
+{
+	(void)state;
+	call_out(1);
+	assert_moved();
+	/* what the first one still says is ended */
+	answer(invite, 200, "", ANSWER);
+	expect("ACK ");
+	expect("BYE ");
+}
+
+static void a_refusal_of_the_callee_does_not_move(void **state)
+{
+	(void)state;
+	call_out(1);
+	answer(invite, 486, "", "");
+	expect("ACK ");
+	wait_for_state(CALL_STATE_ENDED);
+	while (receive(scene.stranger, 500))
+		assert_int_not_equal(strncmp(scene.received, "INVITE", 6), 0);
+}
+
 #define WITH(name, prepare) cmocka_unit_test_setup_teardown(name, prepare, tear_down)
 
 int main(void)
@@ -682,6 +751,9 @@ int main(void)
 		WITH(a_refresh_with_retry_after_comes_again, set_up_short),
 		WITH(a_change_is_refused_and_the_call_goes_on, set_up_plain),
 		WITH(a_silent_server_is_given_up, set_up_short),
+		WITH(an_overloaded_server_hands_the_call_to_the_next, set_up_two_servers),
+		WITH(a_dead_server_hands_the_call_to_the_next, set_up_two_servers),
+		WITH(a_refusal_of_the_callee_does_not_move, set_up_two_servers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
