@@ -41,6 +41,17 @@ static bool read_hexadecimal(const char *text, uint8_t octets[DHCP_VALUE_MAXIMUM
 	return true;
 }
 
+bool dhcp_lease_is_same(const struct dhcp_lease *a, const struct dhcp_lease *b)
+{
+	/* What option 125 says follows from its text. */
+	return a->written_at_usec == b->written_at_usec && a->malformed == b->malformed &&
+	       a->address.s_addr == b->address.s_addr && strcmp(a->client, b->client) == 0 &&
+	       a->dns_count == b->dns_count && memcmp(a->dns, b->dns, sizeof(a->dns)) == 0 &&
+	       memcmp(&a->servers, &b->servers, sizeof(a->servers)) == 0 &&
+	       memcmp(&a->routes, &b->routes, sizeof(a->routes)) == 0 &&
+	       strcmp(a->vendor_text, b->vendor_text) == 0;
+}
+
 static void read_client(const char *text, struct dhcp_lease *lease)
 {
 	snprintf(lease->client, sizeof(lease->client), "%.*s", DHCP_CLIENT_SIZE - 1, text);

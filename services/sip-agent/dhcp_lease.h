@@ -28,6 +28,9 @@ struct dhcp_lease {
 	uint64_t written_at_usec;                /* wall clock; set by who read the file */
 };
 
+/** Whether nothing is another, the time of the writing included. */
+bool dhcp_lease_is_same(const struct dhcp_lease *a, const struct dhcp_lease *b);
+
 /** Reads a file of our hooks. */
 void dhcp_lease_read(const char *text, struct dhcp_lease *lease);
 

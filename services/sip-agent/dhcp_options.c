@@ -190,7 +190,7 @@ static bool read_number(const uint8_t *value, size_t size, char number[DHCP_NUMB
 	if (size == 0 || size >= DHCP_NUMBER_SIZE)
 		return false;
 	for (size_t i = 0; i < size; i++) {
-		if (!isdigit(value[i]) && !memchr("*#+", value[i], 3))
+		if (!isdigit(value[i]) && value[i] != '*' && value[i] != '#' && value[i] != '+')
 			return false;
 		number[i] = (char)value[i];
 	}

@@ -378,7 +378,7 @@ static void on_leases(void *context)
 		const bool has_lease = dhcp_files_read(all->files, line->config->wan_interface,
 		                                       lease);
 		const bool is_other = has_lease != line->has_lease ||
-		                      memcmp(lease, &line->lease, sizeof(*lease)) != 0;
+		                      !dhcp_lease_is_same(lease, &line->lease);
 
 		if (is_other) {
 			log_line(LOG_INFO, "line %s: lease on %s %s%s%s", line->config->number,

@@ -58,7 +58,7 @@ static void test_networkd(void **context)
 	(void)context;
 	dhcp_lease_read_networkd(
 		"# This is private data. Do not "
-	        "parse.\nADDRESS=198.51.100.10\nNETMASK=255.255.255.0\n"
+		"parse.\nADDRESS=198.51.100.10\nNETMASK=255.255.255.0\n"
 		"ROUTER=198.51.100.1\nDNS=192.0.2.1\nSIP=192.0.2.5 192.0.2.6\n"
 		"CLASSLESS_ROUTES=10.0.0.0/8,198.51.100.1 172.16.0.0/12,198.51.100.1\n"
 		"OPTION_224=00\n",
@@ -84,6 +84,29 @@ static void test_malformed_lines_are_left_out(void **context)
 	assert_int_equal(lease.routes.count, 0);
 	assert_int_equal(lease.dns_count, 0);
 	assert_int_equal(strlen(lease.client), DHCP_CLIENT_SIZE - 1);
+}
+
+static void test_any_difference_is_one(void **context)
+{
+	static const char *const texts[] = {"",
+	                                    "client=a",
+	                                    "address=192.0.2.1",
+	                                    "dns=192.0.2.1",
+	                                    "sip=a.example",
+	                                    "routes=10.0.0.0/8 192.0.2.1",
+	                                    "option125=000000d203ca0133",
+	                                    "option125=00"};
+	struct dhcp_lease other;
+
+	(void)context;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		for (size_t j = 0; j < sizeof(texts) / sizeof(*texts); j++) {
+			dhcp_lease_read(texts[i], &lease);
+			dhcp_lease_read(texts[j], &other);
+			assert_int_equal(dhcp_lease_is_same(&lease, &other), i == j);
+			other.written_at_usec = 1;
+			assert_false(dhcp_lease_is_same(&lease, &other));
+		}
 }
 
 static void test_any_text(void **context)
@@ -149,6 +172,7 @@ int main(void)
 		cmocka_unit_test(test_options_that_the_client_decoded),
 		cmocka_unit_test(test_networkd),
 		cmocka_unit_test(test_malformed_lines_are_left_out),
+		cmocka_unit_test(test_any_difference_is_one),
 		cmocka_unit_test(test_any_text),
 		cmocka_unit_test(test_message),
 	};
