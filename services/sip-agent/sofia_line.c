@@ -260,6 +260,8 @@ void sofia_line_free(struct sofia_line *line)
 		event_free(line->timer);
 	if (line->retransmission)
 		event_free(line->retransmission);
+	if (line->leave_limit)
+		event_free(line->leave_limit);
 }
 
 bool sofia_line_is_registrar(const struct sofia_line *line, const su_sockaddr_t *source)
@@ -290,11 +292,23 @@ static void receive_response(struct sofia_line *line, nta_agent_t *agent, msg_t 
 		nta_msg_discard(agent, message);
 }
 
+/* RFC 3261 section 8.2.2.1. */
+static bool is_uri_understood(const sip_t *sip)
+{
+	enum url_type_e type = sip->sip_request->rq_url->url_type;
+
+	return type == url_sip || type == url_sips || type == url_tel;
+}
+
 /* Whatever belongs to no dialog and no transaction; it has passed the guard (sofia_guard.c). */
 static int receive(struct sofia_line *line, nta_agent_t *agent, msg_t *message, sip_t *sip)
 {
 	if (!sip->sip_request) {
 		receive_response(line, agent, message, sip);
+		return 0;
+	}
+	if (sip->sip_request->rq_method != sip_method_ack && !is_uri_understood(sip)) {
+		refuse_stateless(line, agent, message, SIP_416_UNSUPPORTED_URI);
 		return 0;
 	}
 	switch (sip->sip_request->rq_method) {
