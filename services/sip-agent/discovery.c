@@ -41,7 +41,6 @@ struct line_discovery {
 struct discoveries {
 	struct event_base *base;
 	struct bus *bus;
-	const struct config *config;
 	const struct discovery_events *events;
 	void *context;
 	struct dhcp_files *files;
@@ -402,7 +401,6 @@ struct discoveries *discoveries_open(const struct discoveries_options *options)
 		return NULL;
 	all->base = options->base;
 	all->bus = options->bus;
-	all->config = options->config;
 	all->events = options->events;
 	all->context = options->context;
 	all->lines = calloc(options->config->line_count + 1, sizeof(*all->lines));
