@@ -100,7 +100,8 @@ static bool has_request_under_way(const struct sofia *sofia)
 		if (call->bye || call->cancel || call->call.state == CALL_STATE_CANCELLING)
 			return true;
 	for (size_t i = 0; i < sofia->line_count; i++)
-		if (sofia->lines[i].request && sofia->lines[i].is_leaving)
+		if (sofia->lines[i].is_leave_owed ||
+		    (sofia->lines[i].request && sofia->lines[i].is_leaving))
 			return true;
 	return false;
 }

@@ -334,7 +334,12 @@ void sofia_call_handle(struct sofia_call *call, enum call_event event)
 	call->is_acknowledged |= event == CALL_EVENT_ACK;
 	if (!is_stored_ahead(event) || call->call.state == CALL_STATE_LEAVING)
 		sofia_dialog_store(call);
+	struct sofia_line *line = call->line;
+	const bool has_ended = was != CALL_STATE_ENDED && call->call.state == CALL_STATE_ENDED;
+
 	act(call, actions);
+	if (has_ended)
+		sofia_register_call_ended(line);
 }
 
 /* The parser leaves the quotation marks of the Reason's text in place. */

@@ -133,7 +133,10 @@ struct sofia_line {
 	tport_t *request_transport;   /* its transport */
 	struct event *retransmission; /* over UDP */
 	unsigned interval_msec;       /* until it is sent again */
+	unsigned repetitions;         /* how often it was */
 	bool is_clearing;             /* it takes stale_contact away */
+	bool is_leave_owed;           /* to be sent when the line's calls have ended */
+	struct event *leave_limit;
 	char stale_contact[SOFIA_URI_SIZE];            /* "<sip:...>" of ours that is to go; "" = none */
 	char service_route[SOFIA_SERVICE_ROUTE_SIZE];  /* of the last 2xx; "" = none */
 	char alarm[SOFIA_CAUSE_SIZE];                  /* somebody else's binding; "" = none */
@@ -227,7 +230,10 @@ void sofia_random_token(struct sofia *sofia, char *token, size_t size);
 
 /* sofia_register.c */
 void sofia_register_start(struct sofia_line *line);
+/* Ends it once the BYEs and CANCELs that are under way are answered, or 2 s later. */
 void sofia_register_stop(struct sofia_line *line);
+/* To be called when a call of the line has ended. */
+void sofia_register_call_ended(struct sofia_line *line);
 /* Forgets a REGISTER under way and the dialog of registrations. */
 void sofia_register_drop(struct sofia_line *line);
 void sofia_register_report(struct sofia_line *line);

@@ -14,6 +14,8 @@
 /* For the moment in which sofia-sip takes a REGISTER: longer than any of its transactions, so that we alone send it again. */
 #define NO_RETRANSMISSION_MSEC 64000
 #define PORT_SIZE              6
+/* So long the end of a registration waits for the answers to its calls' BYEs. */
+#define LEAVE_LIMIT_USEC       2000000
 
 static void handle(struct sofia_line *line, enum registration_event event, unsigned seconds);
 
@@ -182,6 +184,9 @@ static void on_retransmission(evutil_socket_t fd, short what, void *context)
 		tport_tsend(line->request_transport, message, &name, TAG_END());
 		msg_destroy(message);
 	}
+	/* The last one is only waited for. */
+	if (++line->repetitions == line->config->retry_register)
+		return;
 	line->interval_msec = registration_next_interval_msec(line->interval_msec);
 	set_event(line->retransmission, line->interval_msec * 1000ULL);
 }
@@ -200,6 +205,7 @@ static void watch_request(struct sofia_line *line)
 		answer_msec = registration_answer_msec(
 			config->retry_register, config->register_retransmit_msec, answer_msec);
 		line->interval_msec = config->register_retransmit_msec;
+		line->repetitions = 0;
 		if (!line->retransmission)
 			line->retransmission = event_new(line->sofia->base, -1, 0,
 			                                 on_retransmission, line);
@@ -445,12 +451,60 @@ bool sofia_line_server_failed(struct sofia_line *line, const char *why)
 	return has_other;
 }
 
+static bool has_ending_call(const struct sofia_line *line)
+{
+	for (const struct sofia_call *call = line->sofia->calls; call; call = call->next)
+		if (call->line == line && (call->call.state == CALL_STATE_LEAVING ||
+		                           call->call.state == CALL_STATE_BYE_OWED ||
+		                           call->call.state == CALL_STATE_CANCELLING ||
+		                           call->call.state == CALL_STATE_CANCEL_OWED))
+			return true;
+	return false;
+}
+
+static void leave(struct sofia_line *line)
+{
+	line->is_leave_owed = false;
+	if (line->leave_limit)
+		event_del(line->leave_limit);
+	handle(line, REGISTRATION_STOP, 0);
+}
+
+static void on_leave_limit(evutil_socket_t fd, short what, void *context)
+{
+	struct sofia_line *line = context;
+
+	(void)fd;
+	(void)what;
+	leave(line);
+	sofia_loop_wake(line->sofia->loop);
+}
+
+void sofia_register_call_ended(struct sofia_line *line)
+{
+	if (line->is_leave_owed && !has_ending_call(line))
+		leave(line);
+}
+
 void sofia_register_start(struct sofia_line *line)
 {
+	line->is_leave_owed = false;
+	if (line->leave_limit)
+		event_del(line->leave_limit);
 	handle(line, REGISTRATION_START, 0);
 }
 
+/* A carrier may drop what an unregistered line sends, so the ends of its calls are answered first. */
 void sofia_register_stop(struct sofia_line *line)
 {
-	handle(line, REGISTRATION_STOP, 0);
+	if (line->is_leave_owed)
+		return;
+	if (!has_ending_call(line)) {
+		leave(line);
+		return;
+	}
+	line->is_leave_owed = true;
+	if (!line->leave_limit)
+		line->leave_limit = event_new(line->sofia->base, -1, 0, on_leave_limit, line);
+	set_event(line->leave_limit, LEAVE_LIMIT_USEC);
 }
