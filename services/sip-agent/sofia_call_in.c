@@ -145,8 +145,8 @@ static int on_ack_cancel(struct sofia_call *call, nta_incoming_t *request, const
 	if (!sip) {
 		const bool is_ringing = call->call.state == CALL_STATE_OFFERED;
 
-		call_set_cause(&call->call, "no %s for our %s", is_ringing ? "PRACK" : "ACK",
-		               is_ringing ? "ringing" : "answer");
+		call_set_cause(&call->call, "%s",
+		               is_ringing ? "no PRACK for our ringing" : "no ACK for our answer");
 		call->refusal = (struct sofia_refusal){.sip_status = 504};
 		sofia_call_handle(call, CALL_EVENT_NO_ACK);
 	} else if (sip->sip_request->rq_method == sip_method_ack) {

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/troubleshooting.md explains causes that the services really give: each one stands in their source."""
+"""docs/troubleshooting.md and docs/sip-codes.md explain causes that the services really give: each one stands in their source."""
 
 import re
 import sys
@@ -10,10 +10,14 @@ root = Path(sys.argv[1])
 source = "".join(path.read_text() for path in sorted((root / "services").rglob("*.c")))
 # Adjacent string literals are one text.
 source = re.sub(r'"\s*\n\s*"', "", source)
-page = (root / "docs/troubleshooting.md").read_text()
-causes = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
-missing = [cause for cause in causes if cause not in source]
-for cause in missing:
-    print(f"docs/troubleshooting.md: no service says: {cause}")
-print(f"{len(causes)} causes checked")
-sys.exit(bool(missing) or not causes)
+missing = count = 0
+for name in ("troubleshooting", "sip-codes"):
+    page = (root / f"docs/{name}.md").read_text()
+    causes = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    count += len(causes)
+    for cause in causes:
+        if cause not in source:
+            print(f"docs/{name}.md: no service says: {cause}")
+            missing += 1
+print(f"{count} causes checked")
+sys.exit(bool(missing) or not count)
