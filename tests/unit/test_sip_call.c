@@ -71,6 +71,14 @@ static void an_answer_that_crosses_the_cancel_is_ended(void **state)
 	step(CALL_EVENT_PEER_BYE, CALL_REPORT, CALL_STATE_ENDED);
 }
 
+static void a_reliable_ringing_without_prack_ends_the_call(void **state)
+{
+	(void)state;
+	begin(CALL_INCOMING);
+	step(CALL_EVENT_NO_ACK, CALL_SEND_REFUSAL | CALL_REPORT, CALL_STATE_ENDED);
+	assert_int_equal(call.ended_by, CALL_ENDED_BY_CARRIER);
+}
+
 static void an_incoming_call_is_confirmed(void **state)
 {
 	(void)state;
@@ -235,6 +243,7 @@ int main(void)
 		cmocka_unit_test(a_bad_answer_is_acknowledged_and_ended),
 		cmocka_unit_test(cancel_waits_for_a_provisional_response),
 		cmocka_unit_test(an_answer_that_crosses_the_cancel_is_ended),
+		cmocka_unit_test(a_reliable_ringing_without_prack_ends_the_call),
 		cmocka_unit_test(an_incoming_call_is_confirmed),
 		cmocka_unit_test(bye_of_the_callee_waits_for_the_ack),
 		cmocka_unit_test(an_offer_is_refused_or_withdrawn),
