@@ -102,7 +102,7 @@ static void test_words_refused(void **state)
 		{"show vpn-sip sessoin", "did you mean 'session'?"},
 		{"show vpn-sip",
 	         "the command is not complete after 'show vpn-sip': expected session, "
-	         "registration-status or sip"},
+	         "registration-status, sip or guard"},
 		{"sh t", "ambiguous: it can be 'show track [NUMBER]' or 'show timers'"},
 		{"c 1", "ambiguous: it can be 'call NUMBER' or 'check [FILE]'"},
 		{"show track 1 2", "'2' is not understood after 'show track 1'"},
