@@ -81,7 +81,8 @@ static int self_sign(const struct cli *cli, const struct pki_store *store)
 
 	if (!store->certificate_file)
 		command_complain("trustpoint \"%s\" has no certificate-file", store->name);
-	if (!store->certificate_file || !key || !bio || !options_number(cli, "days", 1, 36500, DEFAULT_DAYS, &days))
+	if (!store->certificate_file || !key || !bio ||
+	    !options_number(cli, "days", 1, 36500, DEFAULT_DAYS, &days))
 		goto out;
 	if (access(store->certificate_file, F_OK) == 0 &&
 	    !pki_ask(cli, "There is a certificate already. Replace it?")) {
