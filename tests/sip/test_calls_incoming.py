@@ -6,6 +6,7 @@ import pytest
 from calls_lab import KEY, CallerScript, CallsLab, number_of, pause, receive, scenario, sdp, send
 from vpnlab.carrier import REALM
 from vpnlab.namespaces import wait_for
+from vpnlab.topology import CARRIER, A
 
 MD5 = "a=psk-fingerprint:MD5 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n"
 SHA1 = "a=psk-fingerprint:SHA-1 86:E1:39:EF:1F:A2:8B:75:AC:28:31:8B:0B:0D:91:68:B5:D4:1C:5E\r\n"
@@ -145,11 +146,39 @@ def test_no_ack(direct):
          *[receive("200", optional="true") for _ in range(12)], receive("BYE", timeout="40000"), calls_lab.respond_within("200"), seconds=50)
 
 
-def test_shut_down(request):
+def test_no_channel():
+    """A line with one channel, and that in use."""
+    lab = CallsLab(True, "maximum-calls = 1")
+    try:
+        first = CallerScript(lab, number_of(0))
+        process = lab.caller("in-use", scenario(first.invite(body=sdp()), receive("100", optional="true"), receive("200", rrs="true"), first.ack(),
+                                                pause(6000), send(first.request("BYE", 2), retrans=500), receive("200")))
+        wait_for(lambda: lab.status(0) == "NEGOTIATING_IKE", 5, "the first call")
+        script = CallerScript(lab, number_of(1))
+        steps = [script.invite(body=sdp()), receive("100", optional="true"), receive("486"), script.ack_refusal(), pause(300)]
+        second = lab.sipp("no-channel", scenario(*steps), lab.topology.carrier, CARRIER, 5064, f"{A.wan}:5060")
+        lab.finish(second, "no-channel")
+        lab.finish(process, "in-use")
+    finally:
+        lab.close()
+
+
+def test_ike_does_not_come_up():
+    """Answered, and nobody speaks IKE: hung up by us after `ike`."""
+    lab = CallsLab(True, timers={"ike": 2})
+    try:
+        script = CallerScript(lab, number_of(0))
+        play(lab, "no-ike", script, script.invite(body=sdp()), receive("100", optional="true"), receive("200", rrs="true"), script.ack(),
+             receive("BYE", timeout="8000"), calls_lab.respond_within("200"))
+    finally:
+        lab.close()
+
+
+def test_shut_down():
     """Last, in a lab of its own: who shuts down says so."""
     lab = CallsLab(True)
     try:
-        lab.router.cli("shutdown", check=False)
+        lab.router.cli("shutdown", check=False, timeout=30)
         script = CallerScript(lab, number_of(0))
         refused(lab, "shut-down", script, "480", [("Retry-After", "30")], body=sdp())
     finally:

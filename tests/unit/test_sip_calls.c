@@ -547,6 +547,7 @@ static void the_caller_refreshes(void **state)
 		    .headers = "Supported: timer\r\nSession-Expires: 4;refresher=uac\r\n");
 		expect("SIP/2.0 200");
 	}
+	receive(scene.carrier, 1500);
 	expect("BYE ");
 }
 
