@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "bus/bus.h"
 #include "services/common/log.h"
@@ -34,8 +35,7 @@ struct sofia_call *sofia_call_new(struct sofia_line *line, enum call_direction d
 	call->call.started_at_usec = bus_wall_usec(line->sofia->bus);
 	snprintf(call->call.local_number, sizeof(call->call.local_number), "%s",
 	         line->config->number);
-	call->next = line->sofia->calls;
-	line->sofia->calls = call;
+	DL_PREPEND2(line->sofia->calls, call, previous, next);
 	return call;
 }
 
@@ -76,11 +76,7 @@ void sofia_call_drop_dialog(struct sofia_call *call)
 
 void sofia_call_free(struct sofia_call *call)
 {
-	struct sofia_call **link = &call->line->sofia->calls;
-
-	while (*link != call)
-		link = &(*link)->next;
-	*link = call->next;
+	DL_DELETE2(call->line->sofia->calls, call, previous, next);
 	sofia_call_drop_dialog(call);
 	if (call->state_event)
 		event_free(call->state_event);

@@ -151,7 +151,7 @@ struct sofia_line {
 struct sofia_call {
 	struct call call; /* what is told */
 	struct sofia_line *line;
-	struct sofia_call *next;
+	struct sofia_call *next, *previous;
 	nta_leg_t *leg;
 	struct dialog_record *parked; /* the dialog while there is no agent that could hold it */
 	nta_incoming_t *incoming;     /* the INVITE that offered the call */
