@@ -414,6 +414,8 @@ static int on_response(void *context, nta_outgoing_t *request, const sip_t *sip)
 	bool is_repeated = sip && (status == 401 || status == 407) &&
 	                   sofia_auth_challenged(&line->auth, line, request, sip, line->cause,
 	                                         sizeof(line->cause));
+	/* The response belongs to the request, which ends before what follows begins another. */
+	msg_t *response = nta_outgoing_getresponse(request);
 	drop_request(line, false);
 	if (is_repeated) {
 		send_register(line);
@@ -427,6 +429,8 @@ static int on_response(void *context, nta_outgoing_t *request, const sip_t *sip)
 	} else {
 		refused(line, sip);
 	}
+	if (response)
+		msg_destroy(response);
 	return 0;
 }
 

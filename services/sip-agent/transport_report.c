@@ -133,18 +133,18 @@ static const char *url_name(enum config_url url)
 	return url == URL_SIPS ? "sips" : url == URL_TEL ? "tel" : "sip";
 }
 
+/* `local` points into `address`. */
 static void tell_line(Vpnsip__SipLineStatus *message, Vpnsip__SocketAddress *local,
-                      const struct transport_status *status)
+                      struct sockaddr_storage *address, const struct transport_status *status)
 {
 	const struct config_line *config = status->config;
 	const unsigned open = status->is_open ? config->transports : 0;
-	struct sockaddr_storage address = {0};
 
 	vpnsip__sip_line_status__init(message);
 	vpnsip__socket_address__init(local);
 	address_from_octets((const uint8_t *)&status->address, sizeof(status->address),
-	                    config->sip_port, &address);
-	address_to_proto(&address, local);
+	                    config->sip_port, address);
+	address_to_proto(address, local);
 	message->local_number = config->number;
 	message->listens_udp = open & 1u << TRANSPORT_UDP;
 	message->listens_tcp = open & 1u << TRANSPORT_TCP;
@@ -179,6 +179,7 @@ void agent_tell_sip_status(const struct service_context *service, struct sofia *
 	Vpnsip__SipStatus message = VPNSIP__SIP_STATUS__INIT;
 	Vpnsip__SipLineStatus *line = calloc(lines + 1, sizeof(*line));
 	Vpnsip__SocketAddress *local = calloc(lines + 1, sizeof(*local));
+	struct sockaddr_storage *address = calloc(lines + 1, sizeof(*address));
 	Vpnsip__SipLineStatus **line_list = calloc(lines + 1, sizeof(*line_list));
 	Vpnsip__TrustpointStatus *trustpoint = calloc(trustpoints + 1, sizeof(*trustpoint));
 	Vpnsip__TrustpointStatus **trustpoint_list = calloc(trustpoints + 1,
@@ -186,12 +187,13 @@ void agent_tell_sip_status(const struct service_context *service, struct sofia *
 	char(*causes)[TRUSTPOINT_CAUSE_SIZE] = calloc(trustpoints + 1, sizeof(*causes));
 	struct transport_status status;
 
-	if (!line || !local || !line_list || !trustpoint || !trustpoint_list || !causes) {
+	if (!line || !local || !address || !line_list || !trustpoint || !trustpoint_list ||
+	    !causes) {
 		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "out of memory");
 		goto out;
 	}
 	for (size_t i = 0; sofia_transport_status(sofia, i, &status); i++) {
-		tell_line(&line[i], &local[i], &status);
+		tell_line(&line[i], &local[i], &address[i], &status);
 		line_list[message.n_lines++] = &line[i];
 	}
 	for (size_t i = 0; i < trustpoints; i++) {
@@ -205,6 +207,7 @@ void agent_tell_sip_status(const struct service_context *service, struct sofia *
 out:
 	free(line);
 	free(local);
+	free(address);
 	free(line_list);
 	free(trustpoint);
 	free(trustpoint_list);
