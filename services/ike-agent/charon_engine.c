@@ -190,6 +190,7 @@ void engine_close(void)
 	}
 	libcharon_deinit();
 	charon_responses_free();
+	charon_deadlines_free();
 	library_deinit();
 	sem_post(&has_left);
 	if (is_watched)
