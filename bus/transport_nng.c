@@ -20,9 +20,11 @@
 #define STOP_MSEC           250
 /** nng's maximum. The default of 16 loses events already at 10 000 a second. */
 #define QUEUE_LENGTH        8192
-/** A peer that begins to listen is dialled at once (see redial.h): these are for what nobody saw. */
+/** Between the attempts of a visitor's dialer. */
 #define REDIAL_FIRST_MSEC   250
 #define REDIAL_MAXIMUM_MSEC 2000
+/* Where dialers are replaced (see redial.h) nng must not connect at a moment of its own. */
+#define REDIAL_NEVER_MSEC   600000
 
 struct event_item {
 	struct inbox_item item;
@@ -308,11 +310,14 @@ static void on_event_aio(void *context)
 
 static int prepare_link(struct link *link)
 {
+	bool is_service = link->transport->listeners[TRANSPORT_REQUESTS].is_open;
 	int error;
 
-	error = nng_socket_set_ms(link->socket, NNG_OPT_RECONNMINT, REDIAL_FIRST_MSEC);
+	error = nng_socket_set_ms(link->socket, NNG_OPT_RECONNMINT,
+	                          is_service ? REDIAL_NEVER_MSEC : REDIAL_FIRST_MSEC);
 	if (error == 0)
-		error = nng_socket_set_ms(link->socket, NNG_OPT_RECONNMAXT, REDIAL_MAXIMUM_MSEC);
+		error = nng_socket_set_ms(link->socket, NNG_OPT_RECONNMAXT,
+		                          is_service ? REDIAL_NEVER_MSEC : REDIAL_MAXIMUM_MSEC);
 	for (int what = NNG_PIPE_EV_ADD_PRE; error == 0 && what <= NNG_PIPE_EV_REM_POST; what++)
 		error = nng_pipe_notify(link->socket, what, on_dialled_pipe, link);
 	if (error != 0)
