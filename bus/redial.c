@@ -22,6 +22,8 @@
  * has passed.
  */
 #define QUIET_MSEC   300
+/** Who just began to listen is done with a handshake by then; what still looks like one is another bus's of this process. */
+#define OWED_MSEC    1000
 
 struct redial {
 	struct bus *bus;
@@ -33,7 +35,8 @@ struct redial {
 	unsigned down_seconds[PEER_COUNT][2];
 	uint64_t dialled_usec[PEER_COUNT][2];
 	bool is_owed[PEER_COUNT][2]; /* it listens, but a connection to it was under way */
-	struct event *timer;         /* pays what is owed */
+	uint64_t owed_usec[PEER_COUNT][2];
+	struct event *timer; /* pays what is owed */
 };
 
 static void dial(struct redial *redial, Vpnsip__Service service, enum transport_channel channel)
@@ -66,6 +69,8 @@ static void dial_gently(struct redial *redial, Vpnsip__Service service,
 		dial(redial, service, channel);
 		return;
 	}
+	if (!redial->is_owed[service][channel])
+		redial->owed_usec[service][channel] = bus_mono_usec(redial->bus);
 	redial->is_owed[service][channel] = true;
 	if (!event_pending(redial->timer, EV_TIMEOUT, NULL))
 		event_add(redial->timer, &pause);
@@ -84,6 +89,7 @@ static void dial_both(struct redial *redial, Vpnsip__Service service)
 static void pay(evutil_socket_t fd, short what, void *context)
 {
 	struct redial *redial = context;
+	uint64_t now = bus_mono_usec(redial->bus);
 
 	(void)fd;
 	(void)what;
@@ -91,10 +97,14 @@ static void pay(evutil_socket_t fd, short what, void *context)
 		for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++) {
 			bool is_up = redial->bus->peers[service].is_link_up[channel];
 
-			if (redial->is_owed[service][channel] && !is_up)
-				dial_gently(redial, service, channel);
-			else
+			if (!redial->is_owed[service][channel])
+				continue;
+			if (is_up)
 				redial->is_owed[service][channel] = false;
+			else if (now - redial->owed_usec[service][channel] >= OWED_MSEC * 1000)
+				dial(redial, service, channel);
+			else
+				dial_gently(redial, service, channel);
 		}
 	}
 }
