@@ -29,12 +29,12 @@ static void on_refused(void *context, uid_t uid)
 		        (unsigned)uid, (unsigned long long)bus->counters.refused_peers);
 }
 
-static void on_self_link(void *context, enum transport_channel channel, bool is_up)
+static void on_self_link(void *context, int listener, bool is_up)
 {
 	struct bus *bus = context;
 
 	if (bus->guard != NULL)
-		transport_guard_link(bus->guard, channel, is_up);
+		transport_guard_link(bus->guard, listener, is_up);
 }
 
 static void on_visited(void *context)

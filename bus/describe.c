@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What stands inside a service: the library's counters, and what the service itself tells. */
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,6 +121,7 @@ static void describe_peers(struct bus *bus, struct bus_description *description)
 
 static void describe_library(struct bus *bus, struct bus_description *description)
 {
+	const struct mallinfo2 heap = mallinfo2();
 	unsigned depth, most;
 
 	inbox_depth(bus->inbox, &depth, &most);
@@ -147,6 +149,7 @@ static void describe_library(struct bus *bus, struct bus_description *descriptio
 	bus_describe_counter(description, "listener.restarts", bus->counters.listener_restarts);
 	bus_describe_counter(description, "loop.lag-usec", bus->loop_lag_usec);
 	bus_describe_counter(description, "loop.lag-max-usec", bus->loop_lag_most_usec);
+	bus_describe_counter(description, "heap.used-octets", heap.uordblks + heap.hblkhd);
 	trace_describe(bus->trace, description);
 	faults_describe(bus->faults, description);
 	record_describe(bus, description);

@@ -459,8 +459,13 @@ void faults_answer(struct faults *faults, struct bus_request *request)
 	bus_reply(request, &list.base);
 }
 
+uint64_t faults_injected(struct faults *faults)
+{
+	return faults != NULL ? atomic_load(&faults->injected) : 0;
+}
+
 void faults_describe(struct faults *faults, struct bus_description *description)
 {
 	bus_describe_counter(description, "faults.set", faults != NULL ? faults->count : 0);
-	bus_describe_counter(description, "faults.injected", faults != NULL ? faults->injected : 0);
+	bus_describe_counter(description, "faults.injected", faults_injected(faults));
 }

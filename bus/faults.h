@@ -58,6 +58,9 @@ void faults_set(struct faults *faults, struct bus_request *request, const Vpnsip
 void faults_clear(struct faults *faults, struct bus_request *request);
 void faults_answer(struct faults *faults, struct bus_request *request);
 
+/** How many messages were hit so far; 0 where none are allowed. Any thread. */
+uint64_t faults_injected(struct faults *faults);
+
 void faults_describe(struct faults *faults, struct bus_description *description);
 
 #endif

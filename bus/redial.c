@@ -17,6 +17,13 @@
  * may still be in one is left alone.
  */
 #define DEAD_SECONDS 12
+/**
+ * A dialer that was just made connects in a thread of nng's, soon: nobody sees whether it has yet. It is not replaced before that time
+ * has passed.
+ */
+#define QUIET_MSEC   300
+/** Who just began to listen is done with a handshake by then; what still looks like one is another bus's of this process. */
+#define OWED_MSEC    1000
 
 struct redial {
 	struct bus *bus;
@@ -26,26 +33,47 @@ struct redial {
 	struct event *event;
 	int watches[PEER_COUNT]; /* of the peers' directories; -1 = none */
 	unsigned down_seconds[PEER_COUNT][2];
+	uint64_t dialled_usec[PEER_COUNT][2];
 	bool is_owed[PEER_COUNT][2]; /* it listens, but a connection to it was under way */
+	uint64_t owed_usec[PEER_COUNT][2];
+	struct event *timer; /* pays what is owed */
 };
 
 static void dial(struct redial *redial, Vpnsip__Service service, enum transport_channel channel)
 {
 	redial->down_seconds[service][channel] = 0;
 	redial->is_owed[service][channel] = false;
+	redial->dialled_usec[service][channel] = bus_mono_usec(redial->bus);
 	if (transport_redial(redial->bus->transport, service, channel) != 0)
 		bus_log(redial->bus, LOG_WARNING, "bus: %s cannot be dialled anew",
 		        bus_service_name(service));
 }
 
-/** Leaves alone a connection that may be within its handshake: nng dials by itself too, and may just have done it. */
+/** Whether a connection may be within its handshake. */
+static bool is_dialling(const struct redial *redial, Vpnsip__Service service,
+                        enum transport_channel channel)
+{
+	uint64_t age_usec = bus_mono_usec(redial->bus) - redial->dialled_usec[service][channel];
+
+	return age_usec < QUIET_MSEC * 1000 ||
+	       transport_is_dialling(redial->bus->transport, service, channel);
+}
+
+/** Leaves alone a connection that may be within its handshake, for now. */
 static void dial_gently(struct redial *redial, Vpnsip__Service service,
                         enum transport_channel channel)
 {
-	redial->is_owed[service][channel] = transport_is_dialling(redial->bus->transport, service,
-	                                                          channel);
-	if (!redial->is_owed[service][channel])
+	const struct timeval pause = {.tv_usec = QUIET_MSEC * 1000};
+
+	if (!is_dialling(redial, service, channel)) {
 		dial(redial, service, channel);
+		return;
+	}
+	if (!redial->is_owed[service][channel])
+		redial->owed_usec[service][channel] = bus_mono_usec(redial->bus);
+	redial->is_owed[service][channel] = true;
+	if (!event_pending(redial->timer, EV_TIMEOUT, NULL))
+		event_add(redial->timer, &pause);
 }
 
 static void dial_both(struct redial *redial, Vpnsip__Service service)
@@ -56,6 +84,29 @@ static void dial_both(struct redial *redial, Vpnsip__Service service)
 		dial_gently(redial, service, TRANSPORT_EVENTS);
 	if (peer->is_dialled && !peer->is_link_up[TRANSPORT_REQUESTS])
 		dial_gently(redial, service, TRANSPORT_REQUESTS);
+}
+
+static void pay(evutil_socket_t fd, short what, void *context)
+{
+	struct redial *redial = context;
+	uint64_t now = bus_mono_usec(redial->bus);
+
+	(void)fd;
+	(void)what;
+	for (int service = 0; service < PEER_COUNT; service++) {
+		for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++) {
+			bool is_up = redial->bus->peers[service].is_link_up[channel];
+
+			if (!redial->is_owed[service][channel])
+				continue;
+			if (is_up)
+				redial->is_owed[service][channel] = false;
+			else if (now - redial->owed_usec[service][channel] >= OWED_MSEC * 1000)
+				dial(redial, service, channel);
+			else
+				dial_gently(redial, service, channel);
+		}
+	}
 }
 
 static void watch(struct redial *redial, Vpnsip__Service service)
@@ -121,9 +172,13 @@ struct redial *redial_new(struct bus *bus, const char *run_directory)
 	redial->bus = bus;
 	redial->run_directory = strdup(run_directory);
 	redial->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	for (int service = 0; service < PEER_COUNT; service++)
+	for (int service = 0; service < PEER_COUNT; service++) {
 		redial->watches[service] = -1;
-	if (redial->run_directory == NULL || redial->fd < 0)
+		redial->dialled_usec[service][TRANSPORT_EVENTS] = bus_mono_usec(bus);
+		redial->dialled_usec[service][TRANSPORT_REQUESTS] = bus_mono_usec(bus);
+	}
+	redial->timer = evtimer_new(bus->base, pay, redial);
+	if (redial->timer == NULL || redial->run_directory == NULL || redial->fd < 0)
 		goto failed;
 	redial->event = event_new(bus->base, redial->fd, EV_READ | EV_PERSIST, on_readable, redial);
 	if (redial->event == NULL || event_add(redial->event, NULL) != 0)
@@ -152,10 +207,9 @@ void redial_tick(struct redial *redial)
 			if (!is_wanted || peer->is_link_up[channel]) {
 				*down = 0;
 				redial->is_owed[service][channel] = false;
-			} else if (++*down >= DEAD_SECONDS) {
+			} else if (++*down >= DEAD_SECONDS ||
+			           !is_dialling(redial, service, channel)) {
 				dial(redial, service, channel);
-			} else if (redial->is_owed[service][channel]) {
-				dial_gently(redial, service, channel);
 			}
 		}
 	}
@@ -167,6 +221,8 @@ void redial_free(struct redial *redial)
 		return;
 	if (redial->event != NULL)
 		event_free(redial->event);
+	if (redial->timer != NULL)
+		event_free(redial->timer);
 	if (redial->fd >= 0)
 		close(redial->fd);
 	free(redial->run_directory);

@@ -30,6 +30,9 @@ struct transport_call;
 struct transport_request;
 
 enum transport_channel { TRANSPORT_EVENTS, TRANSPORT_REQUESTS };
+/** A third listener, which nobody but the guard of this process connects to: it never gets deaf. */
+#define TRANSPORT_WITNESS   2
+#define TRANSPORT_LISTENERS 3
 
 enum transport_result {
 	TRANSPORT_REPLIED,
@@ -51,7 +54,7 @@ struct transport_handlers {
 	void (*link)(void *context, Vpnsip__Service peer, enum transport_channel channel,
 	             bool is_up);
 	/** A connection of this process itself reached one of its own listeners, or was cleared away after its end. */
-	void (*self_link)(void *context, enum transport_channel channel, bool is_up);
+	void (*self_link)(void *context, int listener, bool is_up);
 	/** A connection of another process reached a listener, or was cleared away after its end. */
 	void (*visited)(void *context);
 	/** A connection was refused because of its uid. */
@@ -122,8 +125,8 @@ enum transport_result transport_call_and_wait(struct transport *transport, Vpnsi
 /** Answers a request and gives its slot back. `octets` NULL: no answer. */
 void transport_reply(struct transport_request *slot, const uint8_t *octets, size_t size);
 
-/** The path of a service's socket. 0, or -1 if it is too long for a socket. */
+/** The path of a service's socket: a channel's, or the witness's. 0, or -1 if it is too long for a socket. */
 int transport_path(char *path, size_t size, const char *run_directory, Vpnsip__Service service,
-                   enum transport_channel channel);
+                   int listener);
 
 #endif

@@ -14,16 +14,22 @@
 #include "bus/internal.h"
 
 /** Between probes; and how long it stays in a hurry after a peer went or came. While one is absent it always is. */
-#define HURRIED_MSEC  300
+#define HURRIED_MSEC  250
 #define RELAXED_MSEC  2000
 #define HURRY_USEC    3000000
 /*
  * How long a probe may take to be accepted, and to be cleared away after its end. Turns of this loop, not time: when the
  * process has been stopped or starved, nng's threads were too.
  */
-#define LOOK_MSEC     75
+#define LOOK_MSEC     60
 #define ACCEPT_LOOKS  4
 #define CLEAR_SECONDS 3
+/*
+ * On a busy machine nng's threads may be later than that. So the witness is asked: a listener of the same process that
+ * nobody can have made deaf. Only what is not taken although the witness's connection, which came later, was taken, is deaf.
+ * The witness itself is believed for so many looks.
+ */
+#define WITNESS_LOOKS 30
 
 struct probe {
 	int fd;             /* -1 = not under way */
@@ -39,13 +45,15 @@ struct transport_guard {
 	struct event *timer; /* the next probe, or the next look at those under way */
 	bool is_relaxed;     /* and it is the next probe, after RELAXED_MSEC */
 	uint64_t hurried_until_usec;
-	struct probe probes[2]; /* by enum transport_channel */
+	struct probe probes[TRANSPORT_LISTENERS];
+	unsigned testimony; /* looks since the witness's connection was taken, from 1; 0 = it has not been since it was asked */
 };
 
 /** The other end's half of the handshake: 0 'S' 'P' 0, protocol number, 0 0. */
-static const uint8_t greetings[2][8] = {
+static const uint8_t greetings[TRANSPORT_LISTENERS][8] = {
 	[TRANSPORT_EVENTS] = {0, 'S', 'P', 0, 0, 0x21, 0, 0},   /* SUB */
 	[TRANSPORT_REQUESTS] = {0, 'S', 'P', 0, 0, 0x30, 0, 0}, /* REQ */
+	[TRANSPORT_WITNESS] = {0, 'S', 'P', 0, 0, 0x21, 0, 0},
 };
 
 static void end_probe(struct probe *probe)
@@ -56,34 +64,36 @@ static void end_probe(struct probe *probe)
 	probe->accepting = 0;
 }
 
-static void start_probe(struct transport_guard *guard, enum transport_channel channel)
+static void start_probe(struct transport_guard *guard, int listener)
 {
-	struct probe *probe = &guard->probes[channel];
+	struct probe *probe = &guard->probes[listener];
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 	if (probe->fd >= 0)
 		return;
 	if (transport_path(address.sun_path, sizeof(address.sun_path), guard->run_directory,
-	                   guard->bus->self, channel) != 0)
+	                   guard->bus->self, listener) != 0)
 		return;
 	probe->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (probe->fd < 0)
 		return; /* out of descriptors says nothing about the listener */
 	/* A failure here (no such file, backlog full) is a listener to be replaced as well. */
 	if (connect(probe->fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-	    send(probe->fd, greetings[channel], sizeof(greetings[0]), MSG_NOSIGNAL) < 0)
+	    send(probe->fd, greetings[listener], sizeof(greetings[0]), MSG_NOSIGNAL) < 0)
 		bus_log(guard->bus, LOG_DEBUG, "bus: probe: %s", strerror(errno));
 }
 
-void transport_guard_link(struct transport_guard *guard, enum transport_channel channel, bool is_up)
+void transport_guard_link(struct transport_guard *guard, int listener, bool is_up)
 {
-	struct probe *probe = &guard->probes[channel];
+	struct probe *probe = &guard->probes[listener];
 
 	if (!is_up) {
 		probe->is_accepted = false;
 		probe->clearing = 0;
 	} else if (probe->fd >= 0) {
 		probe->is_accepted = true;
+		if (listener == TRANSPORT_WITNESS)
+			guard->testimony = 1;
 		end_probe(probe);
 	}
 }
@@ -113,13 +123,30 @@ static bool has_free_descriptor(int any)
 	return fd >= 0;
 }
 
+/* Whether a probe that has not been taken for so many looks never will be. */
+static bool is_deaf(struct transport_guard *guard, const struct probe *probe)
+{
+	if (probe->accepting < ACCEPT_LOOKS)
+		return false;
+	if (probe->accepting == ACCEPT_LOOKS) {
+		/* One that is still on its way is not ended: that would make the witness deaf. */
+		guard->testimony = 0;
+		start_probe(guard, TRANSPORT_WITNESS);
+	}
+	/* A look more: nng's threads may tell of two connections in another order than they came. */
+	return guard->testimony > 1 || probe->accepting >= WITNESS_LOOKS;
+}
+
 static void check_probe(struct transport_guard *guard, enum transport_channel channel)
 {
 	struct probe *probe = &guard->probes[channel];
 
 	bool has_room;
 
-	if (probe->fd < 0 || ++probe->accepting < ACCEPT_LOOKS)
+	if (probe->fd < 0)
+		return;
+	probe->accepting++;
+	if (!is_deaf(guard, probe))
 		return;
 	has_room = has_free_descriptor(probe->fd);
 	end_probe(probe);
@@ -155,6 +182,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	if (guard->is_looking) {
 		check_probe(guard, TRANSPORT_EVENTS);
 		check_probe(guard, TRANSPORT_REQUESTS);
+		guard->testimony += guard->testimony > 0;
 		guard->is_looking = is_probing(guard);
 	} else {
 		start_probe(guard, TRANSPORT_EVENTS);
@@ -174,8 +202,8 @@ void transport_guard_hurry(struct transport_guard *guard)
 
 void transport_guard_tick(struct transport_guard *guard)
 {
-	for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++) {
-		struct probe *probe = &guard->probes[channel];
+	for (int listener = 0; listener < TRANSPORT_LISTENERS; listener++) {
+		struct probe *probe = &guard->probes[listener];
 
 		if (!probe->is_accepted || ++probe->clearing <= CLEAR_SECONDS)
 			continue;
@@ -193,8 +221,8 @@ struct transport_guard *transport_guard_new(struct bus *bus, const char *run_dir
 	if (guard == NULL)
 		return NULL;
 	guard->bus = bus;
-	guard->probes[TRANSPORT_EVENTS].fd = -1;
-	guard->probes[TRANSPORT_REQUESTS].fd = -1;
+	for (int listener = 0; listener < TRANSPORT_LISTENERS; listener++)
+		guard->probes[listener].fd = -1;
 	guard->run_directory = strdup(run_directory);
 	guard->timer = evtimer_new(bus->base, on_timer, guard);
 	/* Everybody dials a service that has just begun to listen. */
@@ -210,8 +238,8 @@ void transport_guard_free(struct transport_guard *guard)
 {
 	if (guard == NULL)
 		return;
-	end_probe(&guard->probes[TRANSPORT_EVENTS]);
-	end_probe(&guard->probes[TRANSPORT_REQUESTS]);
+	for (int listener = 0; listener < TRANSPORT_LISTENERS; listener++)
+		end_probe(&guard->probes[listener]);
 	if (guard->timer != NULL)
 		event_free(guard->timer);
 	free(guard->run_directory);

@@ -24,8 +24,7 @@ void transport_guard_tick(struct transport_guard *guard);
 /** A peer or a visitor went or came: one that ended inside the handshake, or waits in front of a deaf listener, is likely now. */
 void transport_guard_hurry(struct transport_guard *guard);
 /** A connection to this listener from this process was accepted, or cleared away. */
-void transport_guard_link(struct transport_guard *guard, enum transport_channel channel,
-                          bool is_up);
+void transport_guard_link(struct transport_guard *guard, int listener, bool is_up);
 void transport_guard_free(struct transport_guard *guard);
 
 #endif

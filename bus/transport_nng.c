@@ -20,9 +20,11 @@
 #define STOP_MSEC           250
 /** nng's maximum. The default of 16 loses events already at 10 000 a second. */
 #define QUEUE_LENGTH        8192
-/** A peer that begins to listen is dialled at once (see redial.h): these are for what nobody saw. */
+/** Between the attempts of a visitor's dialer. */
 #define REDIAL_FIRST_MSEC   250
 #define REDIAL_MAXIMUM_MSEC 2000
+/* Where dialers are replaced (see redial.h) nng must not connect at a moment of its own. */
+#define REDIAL_NEVER_MSEC   600000
 
 struct event_item {
 	struct inbox_item item;
@@ -42,10 +44,15 @@ struct pipe_item {
 };
 
 int transport_path(char *path, size_t size, const char *run_directory, Vpnsip__Service service,
-                   enum transport_channel channel)
+                   int listener)
 {
+	static const char *const names[TRANSPORT_LISTENERS] = {
+		[TRANSPORT_EVENTS] = "events.sock",
+		[TRANSPORT_REQUESTS] = "requests.sock",
+		[TRANSPORT_WITNESS] = "witness.sock",
+	};
 	int length = snprintf(path, size, "%s/%s/%s", run_directory, bus_service_name(service),
-	                      channel == TRANSPORT_EVENTS ? "events.sock" : "requests.sock");
+	                      names[listener]);
 
 	return length >= 0 && (size_t)length < size ? 0 : -1;
 }
@@ -105,7 +112,7 @@ static void take_pipe_item(struct inbox_item *item)
 	} else if (change->what == PIPE_VISITED) {
 		transport->handlers.visited(transport->context);
 	} else if (link == NULL) {
-		transport->handlers.self_link(transport->context, change->listener->channel,
+		transport->handlers.self_link(transport->context, change->listener->number,
 		                              change->what == PIPE_UP);
 	} else if (change->what == PIPE_UP) {
 		link->pipe = change->pipe;
@@ -196,7 +203,8 @@ static int start_listener(struct listener *listener)
 	error = nng_listener_create(&listener->listener, listener->socket, url);
 	if (error != 0)
 		return error;
-	error = nng_listener_set_int(listener->listener, NNG_OPT_IPC_PERMISSIONS, 0660);
+	error = nng_listener_set_int(listener->listener, NNG_OPT_IPC_PERMISSIONS,
+	                             listener->number == TRANSPORT_WITNESS ? 0600 : 0660);
 	if (error == 0)
 		error = nng_listener_start(listener->listener, 0);
 	if (error != 0)
@@ -204,40 +212,39 @@ static int start_listener(struct listener *listener)
 	return error;
 }
 
-static int listen_on(struct transport *transport, Vpnsip__Service self,
-                     enum transport_channel channel)
+static int listen_on(struct transport *transport, Vpnsip__Service self, int number)
 {
-	struct listener *listener = &transport->listeners[channel];
+	struct listener *listener = &transport->listeners[number];
 	int error;
 
 	listener->transport = transport;
-	listener->channel = channel;
+	listener->number = number;
 	if (transport_path(listener->path, sizeof(listener->path), transport->run_directory, self,
-	                   channel) != 0)
+	                   number) != 0)
 		return NNG_EADDRINVAL;
 	error = open_socket(&listener->socket,
-	                    channel == TRANSPORT_EVENTS ? nng_pub0_open : nng_rep0_open,
+	                    number == TRANSPORT_REQUESTS ? nng_rep0_open : nng_pub0_open,
 	                    TRANSPORT_LIMIT);
 	if (error != 0)
 		return error;
 	listener->is_open = true;
-	if (channel == TRANSPORT_EVENTS)
+	if (number == TRANSPORT_EVENTS)
 		error = nng_socket_set_int(listener->socket, NNG_OPT_SENDBUF, QUEUE_LENGTH);
 	for (int what = NNG_PIPE_EV_ADD_PRE; error == 0 && what <= NNG_PIPE_EV_REM_POST; what++)
 		error = nng_pipe_notify(listener->socket, what, on_accepted_pipe, listener);
-	if (error == 0 && channel == TRANSPORT_REQUESTS)
+	if (error == 0 && number == TRANSPORT_REQUESTS)
 		error = transport_start_slots(transport);
 	return error == 0 ? start_listener(listener) : error;
 }
 
 int transport_listen(struct transport *transport, Vpnsip__Service self, char *why, size_t why_size)
 {
-	for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++) {
-		int error = listen_on(transport, self, channel);
+	for (int number = 0; number < TRANSPORT_LISTENERS; number++) {
+		int error = listen_on(transport, self, number);
 
 		if (error != 0) {
 			snprintf(why, why_size, "cannot listen on %s: %s",
-			         transport->listeners[channel].path, nng_strerror(error));
+			         transport->listeners[number].path, nng_strerror(error));
 			return -1;
 		}
 	}
@@ -303,11 +310,14 @@ static void on_event_aio(void *context)
 
 static int prepare_link(struct link *link)
 {
+	bool is_service = link->transport->listeners[TRANSPORT_REQUESTS].is_open;
 	int error;
 
-	error = nng_socket_set_ms(link->socket, NNG_OPT_RECONNMINT, REDIAL_FIRST_MSEC);
+	error = nng_socket_set_ms(link->socket, NNG_OPT_RECONNMINT,
+	                          is_service ? REDIAL_NEVER_MSEC : REDIAL_FIRST_MSEC);
 	if (error == 0)
-		error = nng_socket_set_ms(link->socket, NNG_OPT_RECONNMAXT, REDIAL_MAXIMUM_MSEC);
+		error = nng_socket_set_ms(link->socket, NNG_OPT_RECONNMAXT,
+		                          is_service ? REDIAL_NEVER_MSEC : REDIAL_MAXIMUM_MSEC);
 	for (int what = NNG_PIPE_EV_ADD_PRE; error == 0 && what <= NNG_PIPE_EV_REM_POST; what++)
 		error = nng_pipe_notify(link->socket, what, on_dialled_pipe, link);
 	if (error != 0)
@@ -392,9 +402,9 @@ static void *close_all(void *context)
 	struct transport *transport = context;
 
 	transport_stop_slots(transport);
-	for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++)
-		if (transport->listeners[channel].is_open)
-			nng_listener_close(transport->listeners[channel].listener);
+	for (int number = 0; number < TRANSPORT_LISTENERS; number++)
+		if (transport->listeners[number].is_open)
+			nng_listener_close(transport->listeners[number].listener);
 	for (int peer = 0; peer < SERVICE_COUNT; peer++) {
 		for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++) {
 			struct link *link = &transport->links[peer][channel];
@@ -406,9 +416,9 @@ static void *close_all(void *context)
 				nng_close(link->socket);
 		}
 	}
-	for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++)
-		if (transport->listeners[channel].is_open)
-			nng_close(transport->listeners[channel].socket);
+	for (int number = 0; number < TRANSPORT_LISTENERS; number++)
+		if (transport->listeners[number].is_open)
+			nng_close(transport->listeners[number].socket);
 	return NULL;
 }
 
@@ -463,8 +473,8 @@ void transport_free(struct transport *transport)
 	for (int slot = 0; slot < TRANSPORT_REQUEST_SLOTS; slot++)
 		if (transport->slots[slot].aio != NULL)
 			nng_aio_free(transport->slots[slot].aio);
-	for (int channel = TRANSPORT_EVENTS; channel <= TRANSPORT_REQUESTS; channel++)
-		transport_forget_sockets(&transport->listeners[channel]);
+	for (int number = 0; number < TRANSPORT_LISTENERS; number++)
+		transport_forget_sockets(&transport->listeners[number]);
 	free(transport->run_directory);
 	free(transport);
 }

@@ -37,7 +37,7 @@ struct given_up {
 
 struct listener {
 	struct transport *transport;
-	enum transport_channel channel;
+	int number; /* a channel, or TRANSPORT_WITNESS */
 	bool is_open;
 	nng_socket socket;
 	nng_listener listener;
@@ -65,7 +65,7 @@ struct transport {
 	void *context;
 	bool is_stopped;
 	atomic_ullong overflowed_events;
-	struct listener listeners[2];
+	struct listener listeners[TRANSPORT_LISTENERS];
 	struct link links[SERVICE_COUNT][2];
 	struct transport_request slots[TRANSPORT_REQUEST_SLOTS];
 };

@@ -259,12 +259,14 @@ static int schema_version(sqlite3 *database)
 
 /*
  * Exclusive: nobody else has the file open, so no memory is shared with others (a mapping that a full disk could turn into SIGBUS).
+ * The cache of pages is of 256 KiB: a record is written once and read on demand.
  * 0, 1 = of another version, -1.
  */
 static int prepare(struct records_store *store)
 {
 	static const char pragmas[] = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; "
-				      "PRAGMA synchronous = FULL; PRAGMA busy_timeout = 0";
+				      "PRAGMA synchronous = FULL; PRAGMA busy_timeout = 0; "
+				      "PRAGMA cache_size = -256";
 	int version;
 
 	if (sqlite3_exec(store->database, pragmas, NULL, NULL, NULL) != SQLITE_OK)

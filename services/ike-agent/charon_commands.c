@@ -3,8 +3,11 @@
 #include "services/ike-agent/charon_internal.h"
 
 #include <processing/jobs/callback_job.h>
+#include <processing/jobs/delete_ike_sa_job.h>
+#include <processing/jobs/rekey_ike_sa_job.h>
 #include <sa/ikev2/tasks/ike_dpd.h>
 #include <sa/task.h>
+#include <sys/random.h>
 
 /* After a hard limit whoever noticed it makes a new child; an IKE_SA that stays without one carries nothing. */
 #define CHILDLESS_SEC 3
@@ -75,6 +78,40 @@ void charon_end_if_childless(uint32_t sa)
 		lib->scheduler,
 		(job_t *)callback_job_create(end_if_childless, (void *)(uintptr_t)sa, NULL, NULL),
 		CHILDLESS_SEC);
+}
+
+static void meet_lifetime(uint64_t sa, bool is_hard)
+{
+	ike_sa_manager_t *manager = charon->ike_sa_manager;
+	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uint32_t)sa);
+	ike_sa_id_t *id;
+
+	if (!ike_sa)
+		return;
+	id = ike_sa->get_id(ike_sa);
+	lib->processor->queue_job(lib->processor,
+	                          is_hard ? (job_t *)delete_ike_sa_job_create(id, TRUE)
+	                                  : (job_t *)rekey_ike_sa_job_create(id, FALSE));
+	manager->checkin(manager, ike_sa);
+}
+
+void charon_begin_lifetime(uint32_t sa, const struct charon_session *session)
+{
+	uint32_t lifetime = session->peer->ike_profile->lifetime_sec;
+	uint32_t margin = charon_rekey_margin(lifetime);
+	uint32_t jitter = 0, rekey;
+
+	/* What was set up at once is not rekeyed at once, nor by both ends. */
+	if (getrandom(&jitter, sizeof(jitter), 0) != sizeof(jitter))
+		jitter = 0;
+	rekey = lifetime - margin - jitter % (margin / 2 + 1);
+	charon_set_deadline(meet_lifetime, sa, false, rekey);
+	charon_set_deadline(meet_lifetime, sa, true, rekey + margin);
+}
+
+void charon_end_lifetime(uint32_t sa)
+{
+	charon_drop_deadlines(meet_lifetime, sa);
 }
 
 static job_requeue_t drop_sa(void *sa)

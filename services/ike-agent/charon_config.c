@@ -4,8 +4,7 @@
 
 #include <arpa/inet.h>
 
-/** Seconds, bytes or packets before the end of a lifetime at which rekeying begins, or up to half of that earlier. */
-static uint64_t rekey_margin(uint64_t lifetime)
+uint64_t charon_rekey_margin(uint64_t lifetime)
 {
 	return (lifetime + 9) / 10;
 }
@@ -114,14 +113,11 @@ static void add_authentication(peer_cfg_t *peer_cfg, bool is_local, identificati
 static peer_cfg_t *build_peer(const struct charon_session *session, ike_cfg_t *ike)
 {
 	const struct config_ike_profile *profile = session->peer->ike_profile;
-	uint32_t margin = rekey_margin(profile->lifetime_sec);
+	/* Without times: charon_begin_lifetime() sets the clock. */
 	peer_cfg_create_t create = {
 		.cert_policy = CERT_NEVER_SEND,
 		.unique = UNIQUE_NEVER,
 		.keyingtries = 1,
-		.rekey_time = profile->lifetime_sec - margin,
-		.jitter_time = margin / 2,
-		.over_time = margin,
 		.no_mobike = TRUE,
 		.dpd = profile->dpd_interval_sec,
 		.if_id_in = session->if_id,
@@ -148,11 +144,12 @@ static child_cfg_t *build_child(const struct charon_session *session, char *why,
 		.mode = MODE_TUNNEL,
 		.lifetime =
 			{
-				.time = {sec, sec - rekey_margin(sec), rekey_margin(sec) / 2},
-				.bytes = {bytes, bytes - rekey_margin(bytes),
-	                                  rekey_margin(bytes) / 2},
-				.packets = {packets, packets - rekey_margin(packets),
-	                                    rekey_margin(packets) / 2},
+				.time = {sec, sec - charon_rekey_margin(sec),
+	                                 charon_rekey_margin(sec) / 2},
+				.bytes = {bytes, bytes - charon_rekey_margin(bytes),
+	                                  charon_rekey_margin(bytes) / 2},
+				.packets = {packets, packets - charon_rekey_margin(packets),
+	                                    charon_rekey_margin(packets) / 2},
 			},
 	};
 	child_cfg_t *child = child_cfg_create(session->peer->tunnel, &create);

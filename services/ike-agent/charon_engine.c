@@ -2,10 +2,12 @@
 /* libcharon's life: settings, plugins, our back ends, logger, start and stop. */
 #include "services/ike-agent/charon_internal.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <plugins/plugin_feature.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "services/common/log.h"
@@ -49,6 +51,20 @@ static const struct setting settings[] = {
 	{"send_vendor_id", "no"},
 	{"initiator_only", "no"},
 };
+
+/** Our SPIs have a random upper half in common; see ENGINE_LIFE_OF(). */
+static bool set_life(void)
+{
+	uint32_t life;
+	char label[24];
+
+	if (getrandom(&life, sizeof(life), 0) != sizeof(life))
+		return false;
+	snprintf(label, sizeof(label), "0x%08x00000000", life);
+	lib->settings->set_str(lib->settings, NAMESPACE ".spi_mask", "0xffffffff00000000");
+	lib->settings->set_str(lib->settings, NAMESPACE ".spi_label", label);
+	return true;
+}
 
 static plugin_feature_t features[] = {
 	PLUGIN_CALLBACK(kernel_ipsec_register, charon_kernel_ipsec_create),
@@ -120,6 +136,10 @@ static bool initialize(char *why, size_t why_size)
 	for (size_t i = 0; i < countof(settings); i++)
 		lib->settings->set_str(lib->settings, NAMESPACE ".%s", (char *)settings[i].value,
 		                       settings[i].name);
+	if (!set_life()) {
+		snprintf(why, why_size, "no random numbers: %s", strerror(errno));
+		return false;
+	}
 	lib->plugins->add_static_features(lib->plugins, NAMESPACE, features, countof(features),
 	                                  TRUE, NULL, NULL);
 	if (!charon->initialize(charon, PLUGINS)) {
@@ -190,6 +210,7 @@ void engine_close(void)
 	}
 	libcharon_deinit();
 	charon_responses_free();
+	charon_deadlines_free();
 	library_deinit();
 	sem_post(&has_left);
 	if (is_watched)

@@ -71,6 +71,21 @@ struct engine_fact *charon_take_fact_of(chunk_t message);
 void charon_forget_response(uint32_t sa);
 void charon_responses_free(void);
 
+/** What is done at a deadline of `owner`, in a thread of libcharon's; the owner may just have gone. */
+typedef void charon_meet_fn(uint64_t owner, bool is_hard);
+/** Has `meet` called after so many seconds (0 = never), unless that is set already or dropped before. */
+void charon_set_deadline(charon_meet_fn *meet, uint64_t owner, bool is_hard, uint64_t delay_sec);
+/** Drops both deadlines of the owner, as far as they are set. */
+void charon_drop_deadlines(charon_meet_fn *meet, uint64_t owner);
+void charon_deadlines_free(void);
+
+/** Sets the clock for an IKE_SA: rekeying, and the end if that fails. `sa` is its unique id. */
+void charon_begin_lifetime(uint32_t sa, const struct charon_session *session);
+void charon_end_lifetime(uint32_t sa);
+
+/** Seconds, bytes or packets before the end of a lifetime at which rekeying begins, or up to half of that earlier. */
+uint64_t charon_rekey_margin(uint64_t lifetime);
+
 /** Ends the IKE_SA in a while unless it has a child by then. */
 void charon_end_if_childless(uint32_t sa);
 

@@ -6,7 +6,6 @@
 #include "services/ike-agent/charon_internal.h"
 
 #include <netinet/in.h>
-#include <processing/jobs/callback_job.h>
 #include <pthread.h>
 #include <sys/random.h>
 
@@ -67,35 +66,23 @@ static struct installed_sa *find_spi(uint32_t if_id, uint32_t spi)
 	return sa;
 }
 
-static void free_sa(struct installed_sa *sa)
-{
-	if (!sa)
-		return;
-	sa->destination->destroy(sa->destination);
-	free(sa);
-}
-
 /** Asks libcharon to rekey (soft) or delete (hard) the child SA of an inbound SPI. */
 static void expire(uint32_t spi, host_t *destination, bool is_hard)
 {
 	charon->kernel->expire(charon->kernel, IPPROTO_ESP, htonl(spi), destination, is_hard);
 }
 
-/** The end of a time lifetime; the SA may be gone by then. */
-struct deadline {
-	uint32_t if_id, serial;
-	bool is_hard;
-};
-
-static job_requeue_t meet_deadline(struct deadline *deadline)
+/** The end of a time lifetime. */
+static void meet_deadline(uint64_t owner, bool is_hard)
 {
+	uint32_t if_id = owner >> 32, serial = (uint32_t)owner;
 	host_t *destination = NULL;
 	struct installed_sa *sa;
 	uint32_t spi = 0;
 
 	pthread_mutex_lock(&mutex);
-	sa = buckets[deadline->if_id % BUCKETS];
-	while (sa && sa->serial != deadline->serial)
+	sa = buckets[if_id % BUCKETS];
+	while (sa && sa->serial != serial)
 		sa = sa->next;
 	if (sa) {
 		spi = sa->spi;
@@ -103,23 +90,23 @@ static job_requeue_t meet_deadline(struct deadline *deadline)
 	}
 	pthread_mutex_unlock(&mutex);
 	if (destination) {
-		expire(spi, destination, deadline->is_hard);
+		expire(spi, destination, is_hard);
 		destination->destroy(destination);
 	}
-	return JOB_REQUEUE_NONE;
 }
 
-static void schedule(const struct installed_sa *sa, uint64_t delay_sec, bool is_hard)
+static uint64_t owner_of(const struct installed_sa *sa)
 {
-	struct deadline *deadline;
+	return (uint64_t)sa->if_id << 32 | sa->serial;
+}
 
-	if (delay_sec == 0)
+static void free_sa(struct installed_sa *sa)
+{
+	if (!sa)
 		return;
-	INIT(deadline, .if_id = sa->if_id, .serial = sa->serial, .is_hard = is_hard);
-	lib->scheduler->schedule_job(
-		lib->scheduler,
-		(job_t *)callback_job_create((void *)meet_deadline, deadline, free, NULL),
-		delay_sec);
+	charon_drop_deadlines(meet_deadline, owner_of(sa));
+	sa->destination->destroy(sa->destination);
+	free(sa);
 }
 
 /** CLOCK_MONOTONIC, as the bus stamps it on reports. */
@@ -156,8 +143,8 @@ static void enter(struct installed_sa *sa)
 	sa->next = known ? known->next : NULL;
 	*link = sa;
 	if (sa->is_inbound) {
-		schedule(sa, sa->rekey_sec, false);
-		schedule(sa, sa->life_sec, true);
+		charon_set_deadline(meet_deadline, owner_of(sa), false, sa->rekey_sec);
+		charon_set_deadline(meet_deadline, owner_of(sa), true, sa->life_sec);
 	}
 	pthread_mutex_unlock(&mutex);
 	free_sa(known);

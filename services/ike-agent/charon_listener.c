@@ -132,15 +132,28 @@ static bool alert(listener_t *this, ike_sa_t *ike_sa, alert_t alert, va_list arg
 	return TRUE;
 }
 
+static void begin_lifetime(ike_sa_t *ike_sa)
+{
+	struct charon_session *session = charon_session_of(ike_sa);
+
+	if (session)
+		charon_begin_lifetime(ike_sa->get_unique_id(ike_sa), session);
+	charon_session_release(session);
+}
+
 static bool ike_state_change(listener_t *this, ike_sa_t *ike_sa, ike_sa_state_t state)
 {
 	struct engine_fact fact;
 
+	if (state == IKE_ESTABLISHED)
+		begin_lifetime(ike_sa);
 	if (state != IKE_CONNECTING && state != IKE_DESTROYING)
 		return TRUE;
 	fact = fact_of(ike_sa, state == IKE_CONNECTING ? ENGINE_SA_BEGUN : ENGINE_SA_GONE);
-	if (state == IKE_DESTROYING)
+	if (state == IKE_DESTROYING) {
 		charon_forget_response(fact.sa);
+		charon_end_lifetime(fact.sa);
+	}
 	report(&fact);
 	return TRUE;
 }

@@ -133,14 +133,15 @@ static void begin(struct ike_session *session, const struct engine_fact *fact, u
 }
 
 /**
- * Of two IKE_SAs that are up the newer stays. Only when both sides began while the other was at it do they need a rule that
- * gives the same result on both: the IKE_SA that the lower number began stays.
+ * Of two IKE_SAs that are up the newer stays: who began it had lost the older one. Unless both sides began one in their present
+ * lives, then nobody had lost anything and the one that the lower number began stays. Which it is follows from the SPIs alone,
+ * the same on both sides: by the clock one side may see two that overlap where the other sees one after the other.
  */
 static bool is_older_kept(const struct ike_session *session, const struct ike_sa_entry *older,
                           const struct ike_sa_entry *newer)
 {
 	bool has_crossed = older->is_initiator != newer->is_initiator &&
-	                   newer->begun_usec < older->up_usec;
+	                   older->peer_life == newer->peer_life;
 
 	return has_crossed && older->is_initiator == session->is_lower;
 }
@@ -153,7 +154,8 @@ static void child_up(struct ike_session *session, const struct engine_fact *fact
 	if (!entry || entry->is_up)
 		return;
 	entry->is_up = true;
-	entry->up_usec = now_usec;
+	entry->peer_life = ENGINE_LIFE_OF(fact->is_initiator ? fact->responder_spi
+	                                                     : fact->initiator_spi);
 	for (size_t i = 0; i < session->sa_count && !outcome->superseded; i++) {
 		struct ike_sa_entry *other = &session->sas[i];
 		struct ike_sa_entry *lost;

@@ -38,7 +38,8 @@ struct ike_sa_entry {
 	bool is_up;         /* authenticated, with a child */
 	bool is_superseded; /* another one is up in its place; it goes soon and counts no more */
 	bool is_proven;
-	uint64_t begun_usec, up_usec;
+	uint32_t peer_life; /* of an IKE_SA that is up: ENGINE_LIFE_OF() the peer's SPI */
+	uint64_t begun_usec;
 	enum engine_cause_rank rank;
 	char cause[ENGINE_CAUSE_SIZE];
 };

@@ -18,6 +18,12 @@
 #define ENGINE_PROPOSAL_SIZE 128
 #define ENGINE_PINS_MAX      4
 
+/**
+ * The upper half of an IKE SPI, which all SPIs chosen by one engine share: it tells two lives of the other side's process
+ * apart. A peer that is not ours has another one with each IKE_SA.
+ */
+#define ENGINE_LIFE_OF(spi) ((uint32_t)((spi) >> 32))
+
 enum engine_encryption { ENGINE_AES_GCM_16 = 1, ENGINE_AES_CBC };
 
 enum engine_integrity {

@@ -59,6 +59,7 @@ def figures(router):
     for service, process in router.processes.items():
         found.update({(service, name): value for name, value in process_figures(process).items()})
         counters = json.loads(router.cli("debug", service, "stats", "--json"))["counters"]
+        found[service, "heap octets"] = counters["heap.used-octets"]
         found.update({(service, f"handles {name}"): value for name, value in counters.items() if name in GAUGES})
         state = router.state_dir / service
         found[service, "state files"] = sum(1 for _ in state.rglob("*")) if state.exists() else 0

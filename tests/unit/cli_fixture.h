@@ -17,6 +17,8 @@
 #include "services/common/service.h"
 
 #define SCRIPTED_MAXIMUM 4
+/** A command that misses services ends by itself. A limit, not a measure: the machine may be busy. */
+#define BOUNDED_SECONDS  10
 
 static char directory[64], run_directory[128], state_directory[128], config_file[128], uid_map[128];
 /** What the services write to standard error. */

@@ -173,7 +173,7 @@ static void announce(const struct fixture *fixture)
 }
 
 /*
- * nng has dialled by itself and waits for the service's half of the handshake when the service tells that it listens: to dial anew then
+ * The service has been dialled, and we wait for the service's half of the handshake when the service tells that it listens: to dial anew then
  * would end that connection, and with it, in nng 1.5, the listener.
  */
 static void a_connection_within_its_handshake_is_left_alone(void **state)
