@@ -257,10 +257,12 @@ static int on_refresh_response(void *context, nta_outgoing_t *request, const sip
 	                                         sizeof(why));
 	if (sip && status < 300)
 		refresh_accepted(call, request, sip);
+	/* The response belongs to the request, which ends before another one begins. */
+	msg_t *response = nta_outgoing_getresponse(request);
 	nta_outgoing_destroy(call->refresh);
 	call->refresh = NULL;
 	if (status < 300)
-		return 0;
+		goto out;
 	if (status == 408 || status == 481) {
 		call_set_cause(&call->call, "session timer: the refresh was answered %d", status);
 		sofia_call_handle(call, CALL_EVENT_LOST);
@@ -271,6 +273,9 @@ static int on_refresh_response(void *context, nta_outgoing_t *request, const sip
 			call->peer_takes_update = false;
 		retry_refresh(call, status, sip);
 	}
+out:
+	if (response)
+		msg_destroy(response);
 	return 0;
 }
 
