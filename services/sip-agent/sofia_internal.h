@@ -137,9 +137,9 @@ struct sofia_line {
 	bool is_clearing;             /* it takes stale_contact away */
 	bool is_leave_owed;           /* to be sent when the line's calls have ended */
 	struct event *leave_limit;
-	char stale_contact[SOFIA_URI_SIZE];            /* "<sip:...>" of ours that is to go; "" = none */
-	char service_route[SOFIA_SERVICE_ROUTE_SIZE];  /* of the last 2xx; "" = none */
-	char alarm[SOFIA_CAUSE_SIZE];                  /* somebody else's binding; "" = none */
+	char stale_contact[SOFIA_URI_SIZE]; /* "<sip:...>" of ours that is to go; "" = none */
+	char service_route[SOFIA_SERVICE_ROUTE_SIZE]; /* of the last 2xx; "" = none */
+	char alarm[SOFIA_CAUSE_SIZE];                 /* somebody else's binding; "" = none */
 	char associated_numbers[REGISTRATION_ASSOCIATED_MAXIMUM][NUMBER_SIZE];
 	size_t associated_count;
 	unsigned sip_status;
@@ -158,12 +158,13 @@ struct sofia_call {
 	nta_outgoing_t *invite;       /* our INVITE */
 	nta_outgoing_t *ack;          /* kept: it repeats itself for a repeated 200 */
 	nta_outgoing_t *bye;
-	nta_outgoing_t *cancel;  /* of an attempt of the last process */
-	nta_outgoing_t *refresh; /* UPDATE or re-INVITE under way */
+	nta_outgoing_t *cancel;   /* of an attempt of the last process */
+	nta_outgoing_t *refresh;  /* UPDATE or re-INVITE under way */
 	nta_incoming_t *reinvite; /* the peer's, answered and not yet acknowledged */
 	struct sofia_early_dialog early[SOFIA_EARLY_MAXIMUM];
 	size_t early_count;
-	struct event *silence_event; /* the server counts as dead when our INVITE is not heard of by then */
+	struct event *
+		silence_event; /* the server counts as dead when our INVITE is not heard of by then */
 	char local_uri[SOFIA_URI_SIZE], remote_uri[SOFIA_URI_SIZE];
 	uint32_t invite_cseq;
 	char branch[DIALOG_BRANCH_SIZE]; /* of our INVITE */
@@ -180,7 +181,7 @@ struct sofia_call {
 	bool peer_takes_update;
 	bool is_doubtful;   /* after a restart: whether the peer still has it is not known */
 	bool was_too_brief; /* a 422 was answered already */
-	bool was_refresh_too_brief; /* the same of the refresh under way */
+	bool was_refresh_too_brief;      /* the same of the refresh under way */
 	uint64_t refreshed_at_usec;      /* monotonic */
 	uint64_t refreshed_at_wall_usec; /* the same for the record; 0 = not established */
 	struct event *state_event, *session_event;
@@ -384,8 +385,8 @@ void sofia_transport_print_contact(const struct sofia_line *line, enum config_tr
 /* What the configuration says for calls to this peer: transport, Contact, first Route, Request-URI. */
 enum config_transport sofia_transport_of_call(const struct sofia_call *call);
 void sofia_transport_print_call_contact(const struct sofia_call *call, char *contact, size_t size);
-void sofia_transport_print_line_route(const struct sofia_line *line, enum config_transport transport,
-                                      char *route, size_t size);
+void sofia_transport_print_line_route(const struct sofia_line *line,
+                                      enum config_transport transport, char *route, size_t size);
 void sofia_transport_print_route(const struct sofia_call *call, char *route, size_t size);
 void sofia_transport_print_target(const struct sofia_call *call, char *target, size_t size);
 

@@ -17,9 +17,9 @@
 #include "services/sip-agent/sofia_internal.h"
 #include "services/sip-agent/sofia_log.h"
 
-#define UDP_MTU_MAXIMUM          65535
-#define CONTACT_TOKEN_SIZE       13 /* 12 digits */
-#define MESSAGE_MAXIMUM          65535 /* octets of a message over TCP or TLS; a datagram is no longer */
+#define UDP_MTU_MAXIMUM    65535
+#define CONTACT_TOKEN_SIZE 13    /* 12 digits */
+#define MESSAGE_MAXIMUM    65535 /* octets of a message over TCP or TLS; a datagram is no longer */
 
 void sofia_random_token(struct sofia *sofia, char *token, size_t size)
 {
@@ -122,9 +122,9 @@ static void read_identity(struct sofia_line *line)
 	FILE *file = fopen(path, "re");
 	bool is_known = file && read_line(file, line->contact_user, sizeof(line->contact_user)) &&
 	                is_contact_user(line);
-	if (is_known && (!read_line(file, line->realm, sizeof(line->realm)) ||
-	                 !read_line(file, domain, sizeof(domain)) ||
-	                 strcmp(domain, domain_of(line)) != 0))
+	if (is_known &&
+	    (!read_line(file, line->realm, sizeof(line->realm)) ||
+	     !read_line(file, domain, sizeof(domain)) || strcmp(domain, domain_of(line)) != 0))
 		line->realm[0] = '\0';
 	if (file)
 		fclose(file);
