@@ -26,21 +26,31 @@ static int try_bind(const struct sockaddr_storage *address, int type)
 	return error;
 }
 
-char *sip_port_obstacle(const struct sockaddr_storage *address)
+char *sip_port_obstacle(const struct config_line *line, const struct sockaddr_storage *wan)
 {
-	static const struct {
+	const struct {
+		enum config_transport transport;
 		int type, protocol;
-	} transports[] = {{SOCK_DGRAM, IPPROTO_UDP}, {SOCK_STREAM, IPPROTO_TCP}};
+		uint16_t port;
+	} listeners[] = {
+		{TRANSPORT_UDP, SOCK_DGRAM, IPPROTO_UDP, line->sip_port},
+		{TRANSPORT_TCP, SOCK_STREAM, IPPROTO_TCP, line->sip_port},
+		{TRANSPORT_TLS, SOCK_STREAM, IPPROTO_TCP, line->tls_port},
+	};
+	struct sockaddr_storage address = *wan;
 	char text[ADDRESS_TEXT_SIZE], *sentence = NULL;
 
-	for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {
-		int error = try_bind(address, transports[i].type);
+	for (size_t i = 0; i < sizeof(listeners) / sizeof(listeners[0]); i++) {
+		if (!(line->transports & 1u << listeners[i].transport))
+			continue;
+		address_set_port(&address, listeners[i].port);
+		int error = try_bind(&address, listeners[i].type);
 
 		if (error == EADDRINUSE)
-			return who_has_port(transports[i].protocol, address);
+			return who_has_port(listeners[i].protocol, &address);
 		if (error &&
-		    asprintf(&sentence, "cannot open SIP port %u on %s: %s", address_port(address),
-		             address_format(address, text), strerror(error)) < 0)
+		    asprintf(&sentence, "cannot open SIP port %u on %s: %s", listeners[i].port,
+		             address_format(&address, text), strerror(error)) < 0)
 			return NULL;
 		if (error)
 			return sentence;
@@ -61,8 +71,7 @@ char *sip_port_obstacle_of_line(const struct config_line *line)
 		    strcmp(entry->ifa_name, line->wan_interface) != 0)
 			continue;
 		memcpy(&address, entry->ifa_addr, sizeof(struct sockaddr_in));
-		address_set_port(&address, line->sip_port);
-		sentence = sip_port_obstacle(&address);
+		sentence = sip_port_obstacle(line, &address);
 	}
 	freeifaddrs(interfaces);
 	return sentence;

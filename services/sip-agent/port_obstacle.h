@@ -7,10 +7,10 @@
 struct config_line;
 
 /**
- * What bind(2) says about a SIP port, UDP and TCP: sofia does not hand its reason on. A sentence, with the process that
- * has the port where /proc shows it to us; NULL = nothing is in the way. Free it.
+ * What bind(2) says about the ports of the line's transports on its WAN address: sofia does not hand its reason on. A
+ * sentence, with the process that has the port where /proc shows it to us; NULL = nothing is in the way. Free it.
  */
-char *sip_port_obstacle(const struct sockaddr_storage *address);
+char *sip_port_obstacle(const struct config_line *line, const struct sockaddr_storage *wan);
 
 /** The same for the address that the line's WAN interface has now; NULL also when it has none. For root, who sees every process. */
 char *sip_port_obstacle_of_line(const struct config_line *line);

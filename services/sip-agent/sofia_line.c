@@ -180,7 +180,7 @@ static void explain_open(struct sofia_line *line, const char *host)
 		return;
 	}
 	address_parse_port(host, line->config->sip_port, &address);
-	char *obstacle = sip_port_obstacle(&address);
+	char *obstacle = sip_port_obstacle(line->config, &address);
 
 	/* Otherwise it says already which transport it was. */
 	if (obstacle)

@@ -154,7 +154,7 @@ def test_taken_ike_port_names_the_process(lab):
 @pytest.mark.parametrize("kind", ["SOCK_DGRAM", "SOCK_STREAM"])
 def test_taken_sip_port_names_the_process(make_lab, kind):
     """The service runs, its line does not, and `show` says who has 5060. Once the port is free the line registers."""
-    settings = Settings()
+    settings = Settings(transport="{ udp, tcp }")
     settings.timers["register-retry"] = 1
     lab = make_lab(a=settings)
     lab.a.stop(signal.SIGTERM, ["sip-agent"])
