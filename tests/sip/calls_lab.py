@@ -73,10 +73,12 @@ class CallsLab:
             raise
 
     def _start(self):
+        # A REGISTER that found nobody would be repeated after half a minute only.
+        first = self.sipp("registrar", registrar(), self.topology.carrier, CARRIER, 5060) if self.is_direct else None
         self.router.start()
         self.router.wait_up(15)
-        if self.is_direct:
-            self.sipp("registrar", registrar(), self.topology.carrier, CARRIER, 5060).popen.wait(20)
+        if first:
+            first.popen.wait(20)
         else:
             self.carrier = Carrier(self.workspace, self.topology.carrier, {A.number: PASSWORD})
             self.carrier.start()
