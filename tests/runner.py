@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +33,7 @@ INTERRUPT_GRACE_SECONDS = 30  # for a lab to take its namespaces down
 PYTEST_NO_TESTS = 5
 JOB_LIMIT_SECONDS = 20 * 60  # not of a --long run, nor of a part that was told itself how long
 NOT_PARTS = {"bench", "parts", "fixtures", "corpora"}
+SECOND_TRIES = 5  # so many failed tests of a job are run again, alone: real timers on a busy machine; more are no accident
 ONLY_LONG_OR_NAMED = {"lint", "fuzz", "tsan", "killcost"}
 PROGRESS = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*::|::.*(PASSED|FAILED|ERROR|SKIPPED)"
                       r"|Test +#\d+:|^FAILED|error:|^progress:|^\| ")
@@ -47,6 +49,7 @@ class Job:
     environment: dict = field(default_factory=dict)
     is_build: bool = False  # counted only when it fails
     is_limited: bool = True
+    again: Callable = None  # the command that runs the tests of this list once more, writing its JUnit file to this path
     good_statuses: tuple = (0,)
 
     @property
@@ -118,6 +121,8 @@ class Runner:
         except Interrupted:
             return False
         passed, failed, skipped = self.count(job, status)
+        if failed and (mended := self.second_try(job, failed)):
+            passed, failed = passed + mended, failed - mended
         if failed:
             self.say(f"{job.name}: the end of {job.log.relative_to(ROOT)}:\n{tail(job.log)}")
         with self.lock:
@@ -129,6 +134,25 @@ class Runner:
         verdict = f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
         self.say(f"{job.name}: {verdict} in {time.monotonic() - began:.1f} s")
         return failed == 0
+
+    def second_try(self, job, failed):
+        """Runs the failed tests of a job once more, alone. Returns how many passed; each is named, so that none stays unseen."""
+        names = failed_tests(job.report) if job.again else []
+        if not 0 < len(names) == failed <= SECOND_TRIES:
+            return 0
+        self.say(f"{job.name}: the end of {job.log.relative_to(ROOT)}:\n{tail(job.log)}")
+        mended = 0
+        for number, name in enumerate(names):
+            report = job.report.with_suffix(f".again{number}.xml")
+            single = Job(f"{job.name}.again{number}", job.again([name], report), environment=job.environment)
+            try:
+                status = self.execute(single)
+            except Interrupted:
+                return mended
+            passed = status == 0 and report.exists() and count_junit(report)[1] == 0
+            mended += passed
+            self.say(f"{job.name}: SECOND TRY {'passed' if passed else 'FAILED'}: {name}")
+        return mended
 
     @staticmethod
     def count(job, status):
@@ -208,6 +232,20 @@ def count_junit(path):
     return passed, failed, skipped
 
 
+def failed_tests(path):
+    """Names of the failed tests of a JUnit file: pytest's node ids, or ctest's names."""
+    try:
+        cases = ElementTree.parse(path).getroot().iter("testcase")
+    except (OSError, ElementTree.ParseError):
+        return []
+    names = []
+    for case in cases:
+        if case.get("status") == "fail" or {element.tag for element in case} & {"failure", "error"}:
+            folder = case.get("classname", "").replace(".", "/")
+            names.append(f"{folder}.py::{case.get('name')}" if (ROOT / f"{folder}.py").exists() else case.get("name"))
+    return names
+
+
 def tail(path, lines=60):
     return "\n".join("    " + line for line in path.read_text(errors="replace").splitlines()[-lines:])
 
@@ -256,12 +294,19 @@ def ctest(part, preset):
     job.command = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh",
                    "ctest", "--test-dir", BUILD / preset, "-L", f"^{part}$", "-j", PROCESSORS, "--no-tests=ignore",
                    "--output-on-failure", "--output-junit", job.report]
+    words = job.command[:job.command.index("-L")]
+    job.again = lambda names, report: [*words, "-R", f"^({'|'.join(map(re.escape, names))})$", "--output-on-failure",
+                                       "--output-junit", report]
     return job
+
+
+def pytest_again(names, report):
+    return ["/usr/bin/python3", "-B", "-m", "pytest", "-v", "-p", "no:cacheprovider", f"--junit-xml={report}", *names]
 
 
 def pytest(part):
     """pytest's tests of a folder, on all processors where xdist is there."""
-    job = Job(f"{part}-pytest", [], good_statuses=(0, PYTEST_NO_TESTS))
+    job = Job(f"{part}-pytest", [], good_statuses=(0, PYTEST_NO_TESTS), again=pytest_again)
     job.command = ["/usr/bin/python3", "-B", "-m", "pytest", "-v", "-p", "no:cacheprovider", f"--junit-xml={job.report}"]
     if has_xdist():
         job.command += ["-n", PROCESSORS]
@@ -295,7 +340,8 @@ def chains_of(part, options=()):
     if part == "lint":
         return [[lint()]]
     if part in script_parts():
-        return [[Job(part, [TESTS / "parts" / part, *options], is_limited=not options)]]
+        return [[Job(part, [TESTS / "parts" / part, *options], is_limited=not options,
+                     again=pytest_again if (TESTS / part / "conftest.py").exists() else None)]]
     chains = [[ctest(part, "release")]]
     if part == "unit":
         chains.append([preset_build("asan"), ctest(part, "asan")])
