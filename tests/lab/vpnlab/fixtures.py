@@ -2,6 +2,7 @@
 """Fixtures and hooks of every test that starts a lab. Whoever starts one gets it checked and removed, also after a failure."""
 
 import os
+import time
 import random
 
 import pytest
@@ -14,6 +15,7 @@ from .namespaces import sweep
 LONG = bool(os.environ.get("VPNSIP_LONG"))
 SEED = int(os.environ.get("VPNSIP_SEED", random.randrange(1 << 31)))
 DESCRIPTOR_SLACK = 4  # descriptors that a service may open once, lazily
+DESCRIPTOR_SECONDS = 10  # the sockets of a replaced listener are closed 5 s later
 
 
 def pytest_configure(config):
@@ -87,6 +89,16 @@ def lab(make_lab):
     return make_lab()
 
 
+def descriptor_leaks(lab):
+    leaks = []
+    for name, router in lab.routers.items():
+        for service, count in router.descriptors().items():
+            before = lab.descriptors.get(name, {}).get(service, count)
+            if count > before + DESCRIPTOR_SLACK:
+                leaks.append(f"router {name}: {service} had {before} descriptors, now {count}")
+    return leaks
+
+
 def finish(lab):
     """Ends what is up, then looks for anything that a session left behind."""
     living = [router for router in lab.routers.values() if all(process.running() for process in router.processes.values())]
@@ -99,11 +111,10 @@ def finish(lab):
         before, after = lab.routes[router.site.name], routes(router.space)
         problems += [f"router {router.site.name}: route or rule {line} was not there before" for line in after if line not in before]
         problems += [f"router {router.site.name}: route or rule {line} is gone" for line in before if line not in after]
-    for name, router in lab.routers.items():
-        for service, count in router.descriptors().items():
-            before = lab.descriptors.get(name, {}).get(service, count)
-            if count > before + DESCRIPTOR_SLACK:
-                problems.append(f"router {name}: {service} had {before} descriptors, now {count}")
+    end = time.monotonic() + DESCRIPTOR_SECONDS
+    while (leaks := descriptor_leaks(lab)) and time.monotonic() < end:
+        time.sleep(0.2)
+    problems += leaks
     for name, capture in lab.wan.items():
         classes, clear = classify_wan(capture.stop())
         if clear and not lab.may_leak:
