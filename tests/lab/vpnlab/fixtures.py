@@ -2,8 +2,8 @@
 """Fixtures and hooks of every test that starts a lab. Whoever starts one gets it checked and removed, also after a failure."""
 
 import os
-import time
 import random
+import time
 
 import pytest
 
