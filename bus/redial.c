@@ -59,7 +59,7 @@ static bool is_dialling(const struct redial *redial, Vpnsip__Service service,
 	       transport_is_dialling(redial->bus->transport, service, channel);
 }
 
-/** Leaves alone a connection that may be within its handshake, for now. */
+/** Leaves alone a connection that may be within its handshake, and comes back to it. */
 static void dial_gently(struct redial *redial, Vpnsip__Service service,
                         enum transport_channel channel)
 {
