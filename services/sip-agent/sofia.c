@@ -49,32 +49,28 @@ struct sofia *sofia_open(const struct sofia_options *options)
 
 uint64_t sofia_attempt_of(const struct sofia *sofia, const char *tunnel)
 {
-	for (size_t i = 0; i < sofia->attempt_count; i++)
-		if (strcmp(sofia->attempts[i].tunnel, tunnel) == 0)
-			return sofia->attempts[i].number;
-	return 0;
+	const struct sofia_attempt *attempt;
+
+	HASH_FIND_STR(sofia->attempts, tunnel, attempt);
+	return attempt ? attempt->number : 0;
 }
 
 void sofia_attempt_note(struct sofia *sofia, const char *tunnel, uint64_t attempt)
 {
-	size_t i = 0;
+	struct sofia_attempt *known;
 
 	if (!tunnel[0] || !attempt)
 		return;
-	while (i < sofia->attempt_count && strcmp(sofia->attempts[i].tunnel, tunnel) != 0)
-		i++;
-	if (i == sofia->attempt_count) {
-		struct sofia_attempt *more = realloc(sofia->attempts, (i + 1) * sizeof(*more));
-
-		if (!more)
+	HASH_FIND_STR(sofia->attempts, tunnel, known);
+	if (!known) {
+		known = calloc(1, sizeof(*known));
+		if (!known)
 			return;
-		sofia->attempts = more;
-		sofia->attempts[i] = (struct sofia_attempt){0};
-		snprintf(more[i].tunnel, sizeof(more[i].tunnel), "%s", tunnel);
-		sofia->attempt_count++;
+		snprintf(known->tunnel, sizeof(known->tunnel), "%s", tunnel);
+		HASH_ADD_STR(sofia->attempts, tunnel, known);
 	}
-	if (sofia->attempts[i].number < attempt)
-		sofia->attempts[i].number = attempt;
+	if (known->number < attempt)
+		known->number = attempt;
 }
 
 const struct guard *sofia_guard(const struct sofia *sofia, size_t *half_open)
@@ -130,7 +126,11 @@ void sofia_close(struct sofia *sofia)
 	for (size_t i = 0; i < sofia->line_count; i++)
 		sofia_line_free(&sofia->lines[i]);
 	free(sofia->lines);
-	free(sofia->attempts);
+	struct sofia_attempt *attempt, *next;
+	HASH_ITER (hh, sofia->attempts, attempt, next) {
+		HASH_DEL(sofia->attempts, attempt);
+		free(attempt);
+	}
 	sofia_transport_end(sofia);
 	sofia_loop_close(sofia->loop);
 	free(sofia);

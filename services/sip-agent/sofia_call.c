@@ -39,13 +39,25 @@ struct sofia_call *sofia_call_new(struct sofia_line *line, enum call_direction d
 	return call;
 }
 
+void sofia_call_index(struct sofia_call *call)
+{
+	HASH_ADD(by_id, call->line->sofia->calls_by_id, call.call_id[0], strlen(call->call.call_id),
+	         call);
+}
+
 struct sofia_call *sofia_call_by_id(struct sofia *sofia, const char *call_id)
 {
-	struct sofia_call *call = sofia->calls;
+	struct sofia_call *call;
 
-	while (call && strcmp(call->call.call_id, call_id) != 0)
-		call = call->next;
+	HASH_FIND(by_id, sofia->calls_by_id, call_id, strlen(call_id), call);
 	return call;
+}
+
+static void count_half_open(struct sofia_call *call, bool is_half_open)
+{
+	call->line->half_open += is_half_open;
+	call->line->half_open -= call->is_half_open;
+	call->is_half_open = is_half_open;
 }
 
 static void drop_request(nta_outgoing_t **request)
@@ -77,6 +89,9 @@ void sofia_call_drop_dialog(struct sofia_call *call)
 void sofia_call_free(struct sofia_call *call)
 {
 	DL_DELETE2(call->line->sofia->calls, call, previous, next);
+	if (call->by_id.tbl)
+		HASH_DELETE(by_id, call->line->sofia->calls_by_id, call);
+	count_half_open(call, false);
 	sofia_call_drop_dialog(call);
 	if (call->state_event)
 		event_free(call->state_event);
@@ -124,6 +139,8 @@ void sofia_call_limit_state(struct sofia_call *call)
 
 	if (call->call.state == CALL_STATE_ENDED)
 		limit.tv_sec = ENDED_STAYS_SEC;
+	count_half_open(call, call->call.state == CALL_STATE_OFFERED ||
+	                              call->call.state == CALL_STATE_ACCEPTED);
 	if (!call->state_event)
 		call->state_event = event_new(call->line->sofia->base, -1, 0, on_state_timer, call);
 	event_del(call->state_event);

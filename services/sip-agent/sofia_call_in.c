@@ -287,6 +287,7 @@ static void offer_call(struct sofia_line *line, nta_incoming_t *request, const s
 	call->call.remote = *offer;
 	call->call.has_remote = true;
 	snprintf(call->call.call_id, sizeof(call->call.call_id), "%s", sip->sip_call_id->i_id);
+	sofia_call_index(call);
 	snprintf(call->call.remote_number, sizeof(call->call.remote_number), "%s", number);
 	call->invite_text = print_invite(sip);
 	sofia_debug_text(LOG_SIP_MEDIA, &call->call, "offer received", call->offer,

@@ -146,6 +146,7 @@ static bool prepare(struct sofia_call *call, const struct sofia_call_order *orde
 	snprintf(call->call.remote_number, sizeof(call->call.remote_number), "%s",
 	         order->remote_number);
 	snprintf(call->call.call_id, sizeof(call->call.call_id), "%s@%s", token, host);
+	sofia_call_index(call);
 	snprintf(call->local_uri, sizeof(call->local_uri), "%s", line->identity);
 	snprintf(call->remote_uri, sizeof(call->remote_uri), "<sip:%s%s", order->remote_number,
 	         domain);
@@ -230,12 +231,14 @@ void sofia_call_keep_refusal(struct sofia_call *call, int status, const sip_t *s
 {
 	call->call.sip_status = (unsigned)status;
 	const char *failure = sofia_local_failure(sip);
+	char text[SOFIA_CAUSE_SIZE];
 
 	log_debug(LOG_SIP_ERROR, call->call.tunnel, call->call.remote_number,
 	          "INVITE failed: %d %s", status, failure ? failure : "");
 	if (failure || !sip) {
 		call_set_cause(&call->call, "the carrier %s",
-		               failure ? failure : "does not answer");
+		               failure ? sofia_line_print_failure(call->line, failure, text)
+		                       : "does not answer");
 		return;
 	}
 	if (sip->sip_retry_after)

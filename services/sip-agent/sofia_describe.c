@@ -115,10 +115,10 @@ void sofia_describe(const struct sofia *sofia, struct bus_description *descripti
 		describe_line(&sofia->lines[i], description);
 	for (const struct sofia_call *call = sofia->calls; call; call = call->next)
 		describe_call(call, description);
-	for (size_t i = 0; i < sofia->attempt_count; i++)
-		bus_describe(description, "tunnel %s: latest attempt %llu",
-		             sofia->attempts[i].tunnel,
-		             (unsigned long long)sofia->attempts[i].number);
+	for (const struct sofia_attempt *attempt = sofia->attempts; attempt;
+	     attempt = attempt->hh.next)
+		bus_describe(description, "tunnel %s: latest attempt %llu", attempt->tunnel,
+		             (unsigned long long)attempt->number);
 	if (sofia->store_failure[0])
 		bus_describe(description, "store: %s", sofia->store_failure);
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)

@@ -255,6 +255,7 @@ static struct sofia_call *revive(struct sofia_line *line, const struct dialog_re
 	if (!call)
 		return NULL;
 	call->call = record->call;
+	sofia_call_index(call);
 	call->origin = record->origin;
 	call->timer = record->timer;
 	call->peer_takes_update = record->peer_takes_update;

@@ -60,9 +60,9 @@ size_t sofia_guard_half_open(const struct sofia *sofia, const struct sofia_line 
 {
 	size_t count = 0;
 
-	for (const struct sofia_call *call = sofia->calls; call; call = call->next)
-		count += (!line || call->line == line) && (call->call.state == CALL_STATE_OFFERED ||
-		                                           call->call.state == CALL_STATE_ACCEPTED);
+	for (size_t i = 0; i < sofia->line_count; i++)
+		if (!line || line == &sofia->lines[i])
+			count += sofia->lines[i].half_open;
 	return count;
 }
 

@@ -21,6 +21,8 @@ struct sofia_call;
 #include <sofia-sip/sip_tag.h>
 #include <sofia-sip/tport_tag.h>
 
+#include <uthash.h>
+
 #include "services/common/config.h"
 #include "services/common/log.h"
 #include "services/sip-agent/connection_table.h"
@@ -66,6 +68,7 @@ struct sofia_counters {
 struct sofia_attempt {
 	char tunnel[CALL_TUNNEL_SIZE];
 	uint64_t number;
+	UT_hash_handle hh;
 };
 
 struct sofia {
@@ -79,9 +82,9 @@ struct sofia {
 	struct sofia_line *lines; /* one per line of the configuration */
 	size_t line_count;
 	struct sofia_call *calls; /* list, newest first */
+	struct sofia_call *calls_by_id;
 	struct sofia_counters counters;
-	struct sofia_attempt *attempts;
-	size_t attempt_count;
+	struct sofia_attempt *attempts;          /* by tunnel */
 	uint64_t hung_up[SOFIA_HUNG_UP_MAXIMUM]; /* ring */
 	size_t hung_up_next;
 	char store_failure[SOFIA_CAUSE_SIZE]; /* of the last write; "" = it went well */
@@ -144,14 +147,19 @@ struct sofia_line {
 	size_t associated_count;
 	unsigned sip_status;
 	char cause[SOFIA_CAUSE_SIZE];
+	char tls_failure
+		[SOFIA_CAUSE_SIZE]; /* why the latest handshake with a server of ours failed; "" = none since it was told */
 	const char *known_obstacle; /* what root saw in the way of our port; NULL = nothing */
 	struct guard_bucket invites, requests; /* new ones that the guard lets pass */
+	size_t half_open; /* calls offered to us without a decision or an ACK */
 };
 
 struct sofia_call {
 	struct call call; /* what is told */
 	struct sofia_line *line;
 	struct sofia_call *next, *previous;
+	UT_hash_handle by_id; /* its place in calls_by_id, once it has a Call-ID */
+	bool is_half_open;    /* counted so in its line */
 	nta_leg_t *leg;
 	struct dialog_record *parked; /* the dialog while there is no agent that could hold it */
 	nta_incoming_t *incoming;     /* the INVITE that offered the call */
@@ -226,6 +234,9 @@ bool sofia_line_is_registrar(const struct sofia_line *line, const su_sockaddr_t 
  * reached"). NULL for a real one.
  */
 const char *sofia_local_failure(const sip_t *sip);
+/* What sofia_local_failure() says, and why TLS failed if it did. */
+const char *sofia_line_print_failure(const struct sofia_line *line, const char *failure,
+                                     char text[SOFIA_CAUSE_SIZE]);
 /* Fills `size` - 1 hexadecimal digits. */
 void sofia_random_token(struct sofia *sofia, char *token, size_t size);
 
@@ -268,6 +279,9 @@ void sofia_attempt_note(struct sofia *sofia, const char *tunnel, uint64_t attemp
 
 /* sofia_call.c */
 struct sofia_call *sofia_call_new(struct sofia_line *line, enum call_direction direction);
+/* To be called once its Call-ID is set. */
+void sofia_call_index(struct sofia_call *call);
+/* Of several with this Call-ID the newest. */
 struct sofia_call *sofia_call_by_id(struct sofia *sofia, const char *call_id);
 void sofia_call_free(struct sofia_call *call);
 /* Tells of a new call and starts the limit of its first state. */
@@ -281,7 +295,7 @@ unsigned sofia_random_below(struct sofia *sofia, unsigned limit);
 
 /** The text as a quoted-string of SIP, cut to fit; what would need an escape is left out. `size` is at least 3. */
 void sofia_quote(const char *text, char *quoted, size_t size);
-/* Starts the limit of the present state. */
+/* To be called in each new state: starts its limit and counts half-open calls. */
 void sofia_call_limit_state(struct sofia_call *call);
 /* Gives back everything that belongs to an agent. */
 void sofia_call_drop_dialog(struct sofia_call *call);
