@@ -387,6 +387,7 @@ int tls_connect(su_root_magic_t *magic, su_wait_t *wait, tport_t *self)
 
 const char *sofia_connections_check(void)
 {
+	static char problem[128];
 	const struct {
 		const char *name;
 		void *own;
@@ -397,7 +398,11 @@ const char *sofia_connections_check(void)
 	};
 
 	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++)
-		if (dlsym(RTLD_DEFAULT, functions[i].name) != functions[i].own)
-			return functions[i].name;
+		if (dlsym(RTLD_DEFAULT, functions[i].name) != functions[i].own) {
+			snprintf(problem, sizeof(problem),
+			         "this sofia-sip calls %s past our own: TLS is not used",
+			         functions[i].name);
+			return problem;
+		}
 	return NULL;
 }

@@ -148,7 +148,8 @@ struct sofia_line {
 	unsigned sip_status;
 	char cause[SOFIA_CAUSE_SIZE];
 	char tls_failure
-		[SOFIA_CAUSE_SIZE]; /* why the latest handshake with a server of ours failed; "" = none since it was told */
+		[SOFIA_CAUSE_SIZE]; /* of the latest handshake; "" = told since */
+	char tls_failure[SOFIA_CAUSE_SIZE]; /* of the latest handshake; "" = told since */
 	const char *known_obstacle; /* what root saw in the way of our port; NULL = nothing */
 	struct guard_bucket invites, requests; /* new ones that the guard lets pass */
 	size_t half_open; /* calls offered to us without a decision or an ACK */
@@ -384,6 +385,8 @@ size_t sofia_guard_half_open(const struct sofia *sofia, const struct sofia_line 
 bool sofia_transport_begin(struct sofia *sofia);
 /* After the last line was closed. */
 void sofia_transport_end(struct sofia *sofia);
+/* False, with the line's cause set, when it is to speak TLS and the self-check has failed. */
+bool sofia_transport_is_safe(struct sofia_line *line);
 /* Opens the transports of the configuration in the line's agent. False with the line's cause set. */
 bool sofia_transport_open_all(struct sofia_line *line);
 void sofia_transport_tell(const struct sofia_line *line, const char *host);

@@ -38,6 +38,14 @@ const char *sofia_local_failure(const sip_t *sip)
 	return sip && sip->sip_status->st_status == 408 ? "does not answer" : "cannot be reached";
 }
 
+const char *sofia_line_print_failure(const struct sofia_line *line, const char *failure,
+                                     char text[SOFIA_CAUSE_SIZE])
+{
+	snprintf(text, SOFIA_CAUSE_SIZE, "%s%s%.200s", failure,
+	         line->tls_failure[0] ? ": TLS: " : "", line->tls_failure);
+	return text;
+}
+
 /* The server that the configuration names by its address. */
 static size_t configured_server(const struct config_line *config,
                                 const struct config_server *configured, bool is_secondary,
@@ -196,6 +204,8 @@ bool sofia_line_open(struct sofia_line *line)
 
 	if (line->agent)
 		return true;
+	if (!sofia_transport_is_safe(line))
+		return false;
 	inet_ntop(AF_INET, &line->address, host, sizeof(host));
 	sofia_transport_print_contact(line, sofia_transport_of_registrations(line),
 	                              line->config->scheme == URL_SIPS, line->contact,
@@ -256,6 +266,7 @@ void sofia_line_free(struct sofia_line *line)
 {
 	sofia_register_drop(line);
 	sofia_line_close(line);
+	sofia_auth_reset(&line->auth);
 	if (line->timer)
 		event_free(line->timer);
 	if (line->retransmission)

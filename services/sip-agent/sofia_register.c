@@ -233,6 +233,7 @@ static void send_register(struct sofia_line *line)
 	const unsigned expires_sec = line->is_leaving ? 0 : line->core.asked_sec;
 	unsigned t1 = 0;
 
+	line->tls_failure[0] = '\0';
 	if (!sofia_line_open(line) || !create_leg(line)) {
 		line->sip_status = 0;
 		handle(line, REGISTRATION_REFUSED, 0);
@@ -351,10 +352,11 @@ static void refused(struct sofia_line *line, const sip_t *sip)
 	const struct sip_server *current = server_list_current(&line->servers);
 	unsigned pause = 0;
 	const char *failure = sofia_local_failure(sip);
-	char uri[SOFIA_URI_SIZE];
+	char uri[SOFIA_URI_SIZE], text[SOFIA_CAUSE_SIZE];
 
 	if (failure)
-		snprintf(line->cause, sizeof(line->cause), "the registrar %s", failure);
+		snprintf(line->cause, sizeof(line->cause), "the registrar %.240s",
+		         sofia_line_print_failure(line, failure, text));
 	else if (!line->cause[0])
 		snprintf(line->cause, sizeof(line->cause), "the registrar answered %d %s", status,
 		         sip->sip_status->st_phrase);

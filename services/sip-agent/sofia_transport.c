@@ -136,8 +136,14 @@ void sofia_transport_note_refused(struct sofia *sofia, const struct sockaddr_sto
 static void note_failed(void *context, const struct sockaddr_storage *remote, bool is_incoming,
                         const char *cause)
 {
+	struct sofia *sofia = context;
+
+	/* For the cause of what waits for this connection. */
+	for (size_t i = 0; !is_incoming && i < sofia->line_count; i++)
+		if (server_list_has_address(&sofia->lines[i].servers, remote))
+			snprintf(sofia->lines[i].tls_failure, SOFIA_CAUSE_SIZE, "%s", cause);
 	sofia_connection_note_tls(NULL, cause);
-	sofia_transport_note_refused(context, remote, is_incoming, cause);
+	sofia_transport_note_refused(sofia, remote, is_incoming, cause);
 }
 
 bool sofia_transport_begin(struct sofia *sofia)
@@ -217,15 +223,19 @@ static bool add_transport(struct sofia_line *line, const char *host,
 	return false;
 }
 
+bool sofia_transport_is_safe(struct sofia_line *line)
+{
+	if (!(line->config->transports & 1u << TRANSPORT_TLS) || !line->sofia->tls->self_check)
+		return true;
+	snprintf(line->cause, sizeof(line->cause), "%s", line->sofia->tls->self_check);
+	return false;
+}
+
 bool sofia_transport_open_all(struct sofia_line *line)
 {
 	char host[INET_ADDRSTRLEN];
 
 	inet_ntop(AF_INET, &line->address, host, sizeof(host));
-	if (line->config->transports & 1u << TRANSPORT_TLS && line->sofia->tls->self_check) {
-		snprintf(line->cause, sizeof(line->cause), "%s", line->sofia->tls->self_check);
-		return false;
-	}
 	for (int i = TRANSPORT_UDP; i <= TRANSPORT_TLS; i++)
 		if (line->config->transports & 1u << i &&
 		    !add_transport(line, host, (enum config_transport)i))

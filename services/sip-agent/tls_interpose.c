@@ -16,6 +16,7 @@
 struct tls_connection {
 	struct sockaddr_storage remote;
 	bool is_incoming, is_prepared;
+	bool has_received; /* from then on the other side has accepted us */
 	struct tls_terms terms;
 	char cause[TLS_CAUSE_SIZE];
 };
@@ -272,9 +273,19 @@ X509 *SSL_get1_peer_certificate(const SSL *ssl)
 int SSL_read(SSL *ssl, void *data, int size)
 {
 	NEXT(SSL_read)
+	struct tls_connection *connection = connection_of(ssl);
+
 	ERR_clear_error();
 	passed.read++;
-	return next_function(ssl, data, size);
+	const int result = next_function(ssl, data, size);
+	if (!connection || !connection->is_prepared || connection->has_received)
+		return result;
+	/* In TLS 1.3 a client is refused when its own handshake has ended already. */
+	if (result > 0)
+		connection->has_received = true;
+	else if (SSL_get_error(ssl, result) == SSL_ERROR_SSL)
+		tell_failed(connection);
+	return result;
 }
 
 int SSL_write(SSL *ssl, const void *data, int size)

@@ -38,6 +38,8 @@ def assert_refused(scene, cause):
     assert time.monotonic() - begin < FAILS_WITHIN
     assert not scene.is_registered()
     assert scene.connections()["handshake_errors"] >= 1
+    assert cause in scene.registration()["cause"], "the operator is told too"
+    assert cause in scene.cli("show", "vpn-sip", "registration-status")
 
 
 def test_one_shared_root(scene):
@@ -89,14 +91,15 @@ def test_unknown_root_is_refused(scene):
 
 
 def test_carrier_refuses_our_root(scene):
-    """The other side says no: the request fails at once too, or with the connection."""
+    """The other side says no: the request fails at once too, and says with which alert."""
     scene.authorities(Authority("our root"), Authority("their root"))
     write(scene.carrier_dir / "roots.pem", pem(Authority("another root").certificate))
     scene.start_carrier()
     scene.start(register=False)
     scene.register()
-    wait_for(lambda: "registration failed" in scene.log(), 8, "REGISTER fails")
+    wait_for(lambda: "registration failed" in scene.log(), FAILS_WITHIN, "REGISTER fails")
     assert not scene.is_registered()
+    assert "TLS: tlsv1 alert unknown ca" in scene.registration()["cause"]
 
 
 def test_expired_certificate_is_refused(scene):
@@ -281,3 +284,16 @@ def test_clock_before_our_certificate(scene):
     assert "is the clock right?" in scene.show("sip-ua", "status")["trustpoints"][0]["cause"]
 
 
+def test_without_our_functions_there_is_no_tls(scene):
+    """A library that does not call our functions would keep every connection and believe anybody: TLS is refused, with the reason."""
+    scene.one_authority()
+    scene.start_carrier()
+    scene.configure()
+    scene.start_agent(register=False, name="sip_agent_hiding")
+    scene.register()
+    wait_for(lambda: scene.registration()["cause"], 5, "the cause")
+    cause = scene.show("sip-ua", "status")["tls_self_check"]
+    assert re.fullmatch(r"this sofia-sip calls SSL_\w+ past our own: TLS is not used", cause)
+    assert scene.registration()["cause"] == cause and not scene.is_registered()
+    assert not scene.space.run("ss", "-Hltn", "sport", "=", ":5061", "src", WAN).strip(), "nobody listens"
+    assert "TLS with" not in scene.log()

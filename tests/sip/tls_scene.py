@@ -89,9 +89,9 @@ class Scene:
         self.config.write_text(CONFIGURATION.format(trustpoints=trustpoints, number=A.number, realm=REALM, directory=self.dir,
                                                     line=line, registrar=registrar))
 
-    def start_agent(self, register=True, wrapper=()):
+    def start_agent(self, register=True, wrapper=(), name="sip-agent"):
         self.agent = self.workspace.start(
-            self.space.command(*wrapper, program("sip-agent"), "-c", self.config, "--run-dir", self.dir / "run", "--state-dir",
+            self.space.command(*wrapper, program(name), "-c", self.config, "--run-dir", self.dir / "run", "--state-dir",
                                self.dir / "state"), "sip-agent.log")
         wait_for(lambda: "started" in self.log() or not self.agent.running(), 8, "start of sip-agent")
         assert self.agent.running(), self.log()
