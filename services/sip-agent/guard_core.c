@@ -58,10 +58,12 @@ static uint64_t hash_of(const char *call_id)
 	return hash ? hash : 1;
 }
 
-void guard_remember(struct guard *guard, const char *call_id)
+bool guard_remember(struct guard *guard, const char *call_id)
 {
-	if (!guard_has_ended(guard, call_id))
-		guard->ended[guard->ended_next++ % GUARD_MEMORY] = hash_of(call_id);
+	if (guard_has_ended(guard, call_id))
+		return false;
+	guard->ended[guard->ended_next++ % GUARD_MEMORY] = hash_of(call_id);
+	return true;
 }
 
 bool guard_has_ended(const struct guard *guard, const char *call_id)

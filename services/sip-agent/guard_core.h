@@ -47,7 +47,7 @@ struct guard_event_class {
 struct guard {
 	struct guard_event_class classes[GUARD_CLASS_COUNT];
 	uint64_t ended[GUARD_MEMORY]; /* hashes of Call-IDs, ring; 0 = none */
-	size_t ended_next;
+	uint64_t ended_next; /* how many there were; the place of the next one, modulo GUARD_MEMORY */
 };
 
 /**
@@ -57,8 +57,8 @@ struct guard {
 bool guard_count(struct guard *guard, enum guard_class class, const char *source,
                  uint64_t mono_usec, uint64_t wall_usec, uint64_t *count);
 
-/** The call has ended: an INVITE with this Call-ID is a repetition of something that was recorded. */
-void guard_remember(struct guard *guard, const char *call_id);
+/** From now on an INVITE with this Call-ID is a repetition of something that was recorded. False when it was known already. */
+bool guard_remember(struct guard *guard, const char *call_id);
 bool guard_has_ended(const struct guard *guard, const char *call_id);
 
 /** Lets `rate` a second pass, and up to `burst` at once. All zero is a full bucket. */

@@ -9,6 +9,7 @@
 
 #include "bus/bus.h"
 #include "services/common/log.h"
+#include "services/sip-agent/guard_memory.h"
 #include "services/sip-agent/sofia_internal.h"
 #include "services/sip-agent/sofia_log.h"
 
@@ -43,6 +44,7 @@ struct sofia *sofia_open(const struct sofia_options *options)
 		if (options->port_obstacles)
 			sofia->lines[i].known_obstacle = options->port_obstacles[i];
 	}
+	guard_memory_read(sofia->state_directory, &sofia->guard);
 	sofia_dialog_restore(sofia);
 	return sofia;
 }

@@ -303,7 +303,7 @@ static void offer_call(struct sofia_line *line, nta_incoming_t *request, const s
 	sofia_reliable_ring(call, sip);
 	log_session(LOG_INFO, NULL, number, "call %s: offered to line %s, %u kbit/s",
 	            call->call.call_id, line->config->number, offer->bandwidth_kbit);
-	guard_remember(&line->sofia->guard, call->call.call_id);
+	sofia_guard_remember(line->sofia, call->call.call_id);
 	sofia_call_begin(call);
 }
 

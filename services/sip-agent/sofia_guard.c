@@ -18,6 +18,7 @@
 
 #include "bus/bus.h"
 #include "services/common/log.h"
+#include "services/sip-agent/guard_memory.h"
 #include "services/sip-agent/sofia_internal.h"
 
 /* More than ten proxies on the way is a loop or an attack; so is a body that no SDP fills. */
@@ -181,6 +182,15 @@ void sofia_guard_note(struct sofia_line *line, enum guard_class class, msg_t *me
 		log_line(LOG_NOTICE, "sip.guard.reject class=%s src=%s line=%s count=%llu",
 		         guard_class_name(class), host, line->config->number,
 		         (unsigned long long)count);
+}
+
+void sofia_guard_remember(struct sofia *sofia, const char *call_id)
+{
+	/* A full disk is told of by the record of the call. */
+	if (guard_remember(&sofia->guard, call_id) &&
+	    !guard_memory_note(sofia->state_directory, &sofia->guard))
+		log_debug(LOG_SIP_ERROR, NULL, NULL, "call %s is forgotten by a restart: %m",
+		          call_id);
 }
 
 /* Without a transaction: nothing is kept for it. */

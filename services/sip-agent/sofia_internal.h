@@ -377,6 +377,8 @@ void sofia_guard_note(struct sofia_line *line, enum guard_class class, msg_t *me
  */
 bool sofia_guard_admits_caller(struct sofia_line *line, msg_t *message, const sip_t *sip,
                                char number[NUMBER_SIZE]);
+/* The call is known now: its INVITE must not come again, also after a restart. */
+void sofia_guard_remember(struct sofia *sofia, const char *call_id);
 /* Calls offered to us without a decision or an ACK; `line` NULL: of all. */
 size_t sofia_guard_half_open(const struct sofia *sofia, const struct sofia_line *line);
 

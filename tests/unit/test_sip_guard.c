@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The SIP guard of sip-agent: its counting, and what it does before a dialog is touched. Each with the guard off as its control. */
 #include "services/sip-agent/guard_core.h"
+#include "services/sip-agent/guard_memory.h"
 #include "sip_ua_scene.h"
 
 #define SECOND 1000000ULL
@@ -52,6 +53,37 @@ static void sequence_numbers_may_skip_a_little(void **state)
 	assert_false(guard_is_sequence_jump(5, 3005));
 	assert_false(guard_is_sequence_jump(5, 4));
 	assert_true(guard_is_sequence_jump(5, 2000000000));
+}
+
+static void a_restart_forgets_no_call(void **state)
+{
+	static struct guard before, after, none;
+	char call_id[32], directory[] = "/tmp/vpnsip-test-XXXXXX", path[64];
+
+	(void)state;
+	assert_non_null(mkdtemp(directory));
+	guard_memory_read(directory, &none);
+	assert_int_equal(none.ended_next, 0);
+	for (unsigned i = 0; i < GUARD_MEMORY + 5; i++) {
+		snprintf(call_id, sizeof(call_id), "call-%u", i);
+		assert_true(guard_remember(&before, call_id));
+		assert_true(guard_memory_note(directory, &before));
+	}
+	assert_false(guard_remember(&before, call_id));
+	guard_memory_read(directory, &after);
+	assert_memory_equal(before.ended, after.ended, sizeof(before.ended));
+	assert_int_equal(after.ended_next, GUARD_MEMORY + 5);
+	assert_false(guard_has_ended(&after, "call-4"));
+	assert_true(guard_has_ended(&after, "call-5") && guard_has_ended(&after, call_id));
+	/* The file that a full disk cut off. */
+	snprintf(path, sizeof(path), "%s/ended-calls", directory);
+	assert_int_equal(truncate(path, 40), 0);
+	guard_memory_read(directory, &none);
+	assert_false(guard_has_ended(&none, call_id));
+	assert_true(none.ended[1] == before.ended[1]);
+	unlink(path);
+	rmdir(directory);
+	assert_false(guard_memory_note(directory, &before));
 }
 
 static void ended_calls_are_remembered(void **state)
@@ -265,6 +297,7 @@ int main(void)
 		cmocka_unit_test(a_bucket_fills_at_its_rate),
 		cmocka_unit_test(sequence_numbers_may_skip_a_little),
 		cmocka_unit_test(ended_calls_are_remembered),
+		cmocka_unit_test(a_restart_forgets_no_call),
 		REGISTERED(sniffed_tags_from_elsewhere_end_nothing),
 		REGISTERED(a_request_without_tag_touches_no_dialog),
 		REGISTERED(a_jump_of_the_sequence_shuts_nobody_out),
