@@ -147,8 +147,6 @@ struct sofia_line {
 	size_t associated_count;
 	unsigned sip_status;
 	char cause[SOFIA_CAUSE_SIZE];
-	char tls_failure
-		[SOFIA_CAUSE_SIZE]; /* of the latest handshake; "" = told since */
 	char tls_failure[SOFIA_CAUSE_SIZE]; /* of the latest handshake; "" = told since */
 	const char *known_obstacle; /* what root saw in the way of our port; NULL = nothing */
 	struct guard_bucket invites, requests; /* new ones that the guard lets pass */
