@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <sofia-sip/msg_header.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "services/sip-agent/credentials.h"
@@ -11,7 +12,9 @@
 
 void sofia_auth_reset(struct sofia_auth *auth)
 {
-	memset(auth, 0, sizeof(*auth));
+	free(auth->authorization);
+	free(auth->proxy_authorization);
+	*auth = (struct sofia_auth){0};
 }
 
 /* A parameter without its quotes, or NULL. */
@@ -70,9 +73,9 @@ static void find_body(const sip_t *request, const char **body, size_t *size)
 }
 
 static bool sign(struct sofia_line *line, su_home_t *home, const nta_outgoing_t *request,
-                 const struct digest_challenge *challenge, char answer[DIGEST_ANSWER_SIZE])
+                 const struct digest_challenge *challenge, char **answer)
 {
-	char password[CREDENTIALS_SIZE], cnonce[SOFIA_TOKEN_SIZE];
+	char password[CREDENTIALS_SIZE], cnonce[SOFIA_TOKEN_SIZE], text[DIGEST_ANSWER_SIZE];
 	msg_t *message = nta_outgoing_getrequest((nta_outgoing_t *)request);
 	struct digest_request signature = {
 		.user = line->config->user ? line->config->user : line->config->number,
@@ -86,11 +89,13 @@ static bool sign(struct sofia_line *line, su_home_t *home, const nta_outgoing_t 
 
 	sofia_random_token(line->sofia, cnonce, sizeof(cnonce));
 	find_body(message ? sip_object(message) : NULL, &signature.body, &signature.body_size);
-	is_ok = is_ok && signature.uri && digest_answer(challenge, &signature, answer);
+	is_ok = is_ok && signature.uri && digest_answer(challenge, &signature, text);
 	credentials_wipe(password);
 	if (message)
 		msg_destroy(message);
-	return is_ok;
+	free(*answer);
+	*answer = is_ok ? strdup(text) : NULL;
+	return *answer != NULL;
 }
 
 static void keep_realm(struct sofia_line *line, const char *realm)
@@ -116,10 +121,9 @@ static void explain_unusable(const struct sofia_line *line,
 		snprintf(why, why_size, "the carrier offers no authentication that we can use");
 }
 
-/* One kind of challenge: `answer` is what we sent to the last one, or "". */
+/* One kind of challenge: `answer` is what we sent to the last one, or NULL. */
 static bool respond(struct sofia_auth *auth, struct sofia_line *line, const nta_outgoing_t *request,
-                    const msg_auth_t *header, char answer[DIGEST_ANSWER_SIZE], char *why,
-                    size_t why_size)
+                    const msg_auth_t *header, char **answer, char *why, size_t why_size)
 {
 	struct digest_challenge challenges[CHALLENGES_MAXIMUM];
 	su_home_t home[1] = {SU_HOME_INIT(home)};
@@ -127,7 +131,7 @@ static bool respond(struct sofia_auth *auth, struct sofia_line *line, const nta_
 
 	size_t count = read_challenges(home, line, header, challenges);
 	int chosen = digest_choose(challenges, count, line->config->allows_md5);
-	bool is_repeated = answer[0];
+	bool is_repeated = *answer != NULL;
 	log_debug(LOG_SIP_PREAUTH, NULL, NULL,
 	          "line %s: %s challenged: %zu challenges, realm %s, algorithm %s",
 	          line->config->number, nta_outgoing_method_name(request), count,
@@ -143,7 +147,6 @@ static bool respond(struct sofia_auth *auth, struct sofia_line *line, const nta_
 		snprintf(why, why_size, "the carrier refused the password of %s",
 		         line->config->user ? line->config->user : line->config->number);
 	} else if (!sign(line, home, request, &challenges[chosen], answer)) {
-		answer[0] = '\0';
 		snprintf(why, why_size, "the challenge of the carrier cannot be answered with %s",
 		         line->config->credentials_file);
 	} else {
@@ -163,7 +166,7 @@ bool sofia_auth_challenged(struct sofia_auth *auth, struct sofia_line *line,
 {
 	if (response->sip_status->st_status == 401)
 		return respond(auth, line, request, response->sip_www_authenticate,
-		               auth->authorization, why, why_size);
+		               &auth->authorization, why, why_size);
 	return respond(auth, line, request, response->sip_proxy_authenticate,
-	               auth->proxy_authorization, why, why_size);
+	               &auth->proxy_authorization, why, why_size);
 }

@@ -100,6 +100,8 @@ void sofia_call_free(struct sofia_call *call)
 	if (call->silence_event)
 		event_free(call->silence_event);
 	sofia_reliable_forget(call);
+	sofia_auth_reset(&call->auth);
+	sofia_auth_reset(&call->later_auth);
 	free(call->parked);
 	free(call->sdp);
 	free(call->offer);

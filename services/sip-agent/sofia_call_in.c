@@ -138,6 +138,19 @@ static bool check_invite(struct sofia_line *line, nta_incoming_t *request, const
 	return true;
 }
 
+/*
+ * Acknowledged, the INVITE is answered for good. Its transaction ends by itself then; kept, it would stay in memory as long as
+ * the call, in a queue that nta goes through at each of its timers.
+ */
+static void forget_invite(struct sofia_call *call)
+{
+	if (call->incoming)
+		nta_incoming_destroy(call->incoming);
+	call->incoming = NULL;
+	free(call->invite_text);
+	call->invite_text = NULL;
+}
+
 /* ACK, CANCEL, or (without a message) no ACK within 64*T1. */
 static int on_ack_cancel(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip)
 {
@@ -150,6 +163,7 @@ static int on_ack_cancel(struct sofia_call *call, nta_incoming_t *request, const
 		call->refusal = (struct sofia_refusal){.sip_status = 504};
 		sofia_call_handle(call, CALL_EVENT_NO_ACK);
 	} else if (sip->sip_request->rq_method == sip_method_ack) {
+		forget_invite(call);
 		sofia_call_handle(call, CALL_EVENT_ACK);
 	} else {
 		/* nta answers the CANCEL and the INVITE (487). */
@@ -385,6 +399,8 @@ static enum sofia_outcome accept_call(struct sofia_call *call, uint64_t attempt,
 	snprintf(call->call.tunnel, sizeof(call->call.tunnel), "%s", tunnel);
 	sofia_attempt_note(sofia, tunnel, attempt);
 	if (store_answer(call)) {
+		free(call->offer);
+		call->offer = NULL;
 		sofia_call_handle(call, CALL_EVENT_ACCEPT);
 		sofia_loop_wake(sofia->loop);
 		return SOFIA_DONE;

@@ -92,15 +92,27 @@ static const struct guard_verdict *judge_new_call(struct sofia_line *line, const
 	return NULL;
 }
 
+/* That of the call itself has the sequence number of the dialog, and nta waits for it until the ACK. */
+static const struct guard_verdict *judge_repeated_invite(const sip_t *sip,
+                                                         const struct sofia_call *call)
+{
+	static const struct guard_verdict merged = {GUARD_NO_TO_TAG, SIP_482_LOOP_DETECTED},
+					  replay = {GUARD_REPLAY, SIP_482_LOOP_DETECTED};
+
+	if (!call->leg)
+		return NULL;
+	if (sip->sip_cseq->cs_seq != nta_leg_get_rseq(call->leg))
+		return &merged;
+	return call->is_acknowledged ? &replay : NULL;
+}
+
 /*
- * nta lets an old-style request without To tag into a dialog (RFC 2543): anybody who saw the INVITE could end the call. The
- * repetition of the INVITE itself is none, it has the sequence number of the dialog.
+ * nta lets an old-style request without To tag into a dialog (RFC 2543): anybody who saw the INVITE could end the call.
  */
 static const struct guard_verdict *judge_without_tag(struct sofia_line *line, const sip_t *sip,
                                                      const struct sofia_call *call)
 {
 	static const struct guard_verdict no_tag = {GUARD_NO_TO_TAG, SIP_481_NO_TRANSACTION},
-					  merged = {GUARD_NO_TO_TAG, SIP_482_LOOP_DETECTED},
 					  rate = {GUARD_REQUEST_RATE, 0, NULL};
 
 	switch (sip->sip_request->rq_method) {
@@ -108,10 +120,7 @@ static const struct guard_verdict *judge_without_tag(struct sofia_line *line, co
 	case sip_method_cancel:
 		return NULL;
 	case sip_method_invite:
-		if (!call)
-			return judge_new_call(line, sip);
-		return call->leg && sip->sip_cseq->cs_seq != nta_leg_get_rseq(call->leg) ? &merged
-		                                                                         : NULL;
+		return call ? judge_repeated_invite(sip, call) : judge_new_call(line, sip);
 	case sip_method_bye:
 	case sip_method_update:
 	case sip_method_prack:

@@ -100,8 +100,7 @@ struct sofia {
  * while nonces were stale.
  */
 struct sofia_auth {
-	char authorization[DIGEST_ANSWER_SIZE]; /* "" = none */
-	char proxy_authorization[DIGEST_ANSWER_SIZE];
+	char *authorization, *proxy_authorization; /* NULL = none */
 	unsigned stale_count;
 };
 
@@ -168,7 +167,7 @@ struct sofia_call {
 	nta_outgoing_t *cancel;   /* of an attempt of the last process */
 	nta_outgoing_t *refresh;  /* UPDATE or re-INVITE under way */
 	nta_incoming_t *reinvite; /* the peer's, answered and not yet acknowledged */
-	struct sofia_early_dialog early[SOFIA_EARLY_MAXIMUM];
+	struct sofia_early_dialog *early;
 	size_t early_count;
 	struct event *
 		silence_event; /* the server counts as dead when our INVITE is not heard of by then */
@@ -257,6 +256,7 @@ bool sofia_register_read(struct sofia_line *line, const sip_t *sip, unsigned *gr
 void sofia_register_forget(struct sofia_line *line);
 
 /* sofia_auth.c */
+/* To its first state, that of all zeros. */
 void sofia_auth_reset(struct sofia_auth *auth);
 /*
  * Reads a 401 or 407; true when the request is worth repeating with `auth`. Otherwise `why` says
@@ -266,10 +266,9 @@ bool sofia_auth_challenged(struct sofia_auth *auth, struct sofia_line *line,
                            const nta_outgoing_t *request, const sip_t *response, char *why,
                            size_t why_size);
 /* For the tag list of a request. */
-#define SOFIA_AUTH_TAGS(auth)                                                              \
-	SIPTAG_AUTHORIZATION_STR((auth)->authorization[0] ? (auth)->authorization : NULL), \
-		SIPTAG_PROXY_AUTHORIZATION_STR(                                            \
-			(auth)->proxy_authorization[0] ? (auth)->proxy_authorization : NULL)
+#define SOFIA_AUTH_TAGS(auth)                            \
+	SIPTAG_AUTHORIZATION_STR((auth)->authorization), \
+		SIPTAG_PROXY_AUTHORIZATION_STR((auth)->proxy_authorization)
 
 /* sofia.c */
 /* The latest attempt of the tunnel that is known; 0 = none. */

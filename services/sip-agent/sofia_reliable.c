@@ -25,6 +25,10 @@ static struct sofia_early_dialog *find_early(struct sofia_call *call, const char
 		return &call->early[i];
 	if (i == SOFIA_EARLY_MAXIMUM || strlen(tag) >= sizeof(call->early[i].tag))
 		return NULL;
+	struct sofia_early_dialog *more = realloc(call->early, (i + 1) * sizeof(*more));
+	if (!more)
+		return NULL;
+	call->early = more;
 	call->early[i] = (struct sofia_early_dialog){0};
 	snprintf(call->early[i].tag, sizeof(call->early[i].tag), "%s", tag);
 	return &call->early[call->early_count++];
@@ -87,6 +91,8 @@ void sofia_reliable_forget(struct sofia_call *call)
 {
 	for (size_t i = 0; i < call->early_count; i++)
 		free(call->early[i].answer);
+	free(call->early);
+	call->early = NULL;
 	call->early_count = 0;
 }
 
