@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from conftest import Timed
-from engine import ROOT, run
+from engine import ROOT, find_compose, run
 from project import SERVICES, Project, wait_for
 
 PORTS = {"LAN": "vct-lan", "PRIMARY": "vct-prim", "BACKUP": "vct-wan"}
@@ -64,6 +64,25 @@ def router(engine, lab_project, tmp_path):
         finally:
             project.down()
     assert project.leftovers() == []
+
+
+def test_the_leases_are_shown_to_sip_agent_alone(tmp_path):
+    """compose.yaml with compose.dhcp.yaml: the host's folder, read-only, behind the sockets' volume; nobody else gets it."""
+    write_configuration(tmp_path)
+    (tmp_path / "leases").mkdir()
+    files = ("-f", ROOT / "deploy/compose.yaml", "-f", ROOT / "deploy/compose.dhcp.yaml")
+    with (tmp_path / "env").open("a") as environment:
+        environment.write(f"VPNSIP_LEASES={tmp_path}/leases\n")
+    text = run([*find_compose(), "--env-file", tmp_path / "env", *files, "config"])
+    section = re.search(r"^services:\n((?: .*\n)+)", text, re.M)[1]
+    services = dict(re.findall(r"^  ([a-z-]+):\n((?:    .*\n)+)", section, re.M))
+    assert set(services) == {"net", *SERVICES}
+    sharing = {name for name, words in services.items() if "/run/vpnsip/dhcp" in words}
+    assert sharing == {"sip-agent"}
+    mount = re.search(rf"{tmp_path}/leases:/run/vpnsip/dhcp:ro|source: {tmp_path}/leases\n +target: /run/vpnsip/dhcp\n +read_only: true",
+                      services["sip-agent"])
+    assert mount, services["sip-agent"]
+    assert "/run/vpnsip" in services["sip-agent"].replace("/run/vpnsip/dhcp", "") and "/var/lib/vpnsip" in services["sip-agent"]
 
 
 def health(router):
