@@ -74,6 +74,7 @@ class Runner:
     def __init__(self):
         self.passed = 0
         self.failed = 0
+        self.faults = []  # what failed, for the end
         self.started = time.monotonic()
         self.lock = threading.Lock()
         self.processes = set()
@@ -124,10 +125,12 @@ class Runner:
         except Interrupted:
             return False
         passed, failed, skipped = self.count(job, status)
-        if failed and (mended := self.second_try(job, failed)):
-            passed, failed = passed + mended, failed - mended
+        mended = self.second_try(job, failed) if failed else []
+        passed, failed = passed + len(mended), failed - len(mended)
         if failed:
             self.say(f"{job.name}: the end of {job.log.relative_to(ROOT)}:\n{tail(job.log)}")
+            names = [name for name in failed_tests(job.report) if name not in mended]
+            self.faults.append(f"{job.name}: {' '.join(names) or 'status ' + str(status)}")
         with self.lock:
             self.passed += passed
             self.failed += failed
@@ -139,12 +142,12 @@ class Runner:
         return failed == 0
 
     def second_try(self, job, failed):
-        """Runs the failed tests of a job once more, alone. Returns how many passed; each is named, so that none stays unseen."""
+        """Runs the failed tests of a job once more, alone. Returns those that passed; each is named, so that none stays unseen."""
         names = failed_tests(job.report) if job.again else []
         if not 0 < len(names) == failed <= SECOND_TRIES:
-            return 0
+            return []
         self.say(f"{job.name}: the end of {job.log.relative_to(ROOT)}:\n{tail(job.log)}")
-        mended = 0
+        mended = []
         for number, name in enumerate(names):
             report = job.report.with_suffix(f".again{number}.xml")
             single = Job(f"{job.name}.again{number}", job.again([name], report), environment=job.environment)
@@ -152,8 +155,9 @@ class Runner:
                 status = self.execute(single)
             except Interrupted:
                 return mended
-            passed = status == 0 and report.exists() and count_junit(report)[1] == 0
-            mended += passed
+            passed = status == 0 and report.exists() and count_junit(report)[0] > 0
+            if passed:
+                mended.append(name)
             self.say(f"{job.name}: SECOND TRY {'passed' if passed else 'FAILED'}: {name}")
         return mended
 
@@ -307,6 +311,13 @@ def pytest_again(names, report):
     return ["/usr/bin/python3", "-B", "-m", "pytest", "-v", "-p", "no:cacheprovider", f"--junit-xml={report}", *names]
 
 
+def script_again(part):
+    """How single tests of a script's part are run again; None if that is all or nothing."""
+    if part == "fault":
+        return lambda names, report: [TESTS / "parts" / part, *(word for name in names for word in ("--case", name))]
+    return pytest_again if (TESTS / part / "conftest.py").exists() else None
+
+
 def pytest(part):
     """pytest's tests of a folder, several at a time where xdist is there."""
     job = Job(f"{part}-pytest", [], good_statuses=(0, PYTEST_NO_TESTS), again=pytest_again)
@@ -343,8 +354,7 @@ def chains_of(part, options=()):
     if part == "lint":
         return [[lint()]]
     if part in script_parts():
-        return [[Job(part, [TESTS / "parts" / part, *options], is_limited=not options,
-                     again=pytest_again if (TESTS / part / "conftest.py").exists() else None)]]
+        return [[Job(part, [TESTS / "parts" / part, *options], is_limited=not options, again=script_again(part))]]
     chains = [[ctest(part, "release")]]
     if part == "unit":
         chains.append([preset_build("asan"), ctest(part, "asan")])
@@ -411,6 +421,8 @@ def main():
     if runner.is_interrupted:
         print("interrupted")
         sys.exit(130)
+    for fault in runner.faults:
+        print(f"FAILED: {fault}")
     print(f"{runner.passed} passed, {runner.failed} failed", flush=True)
     sys.exit(0 if runner.passed and not runner.failed else 1)
 
