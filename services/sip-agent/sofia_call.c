@@ -71,6 +71,7 @@ static void drop_request(nta_outgoing_t **request)
 void sofia_call_drop_dialog(struct sofia_call *call)
 {
 	sofia_call_drop_invite(call);
+	sofia_reliable_forget(call);
 	drop_request(&call->ack);
 	drop_request(&call->bye);
 	drop_request(&call->cancel);

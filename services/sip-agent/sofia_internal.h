@@ -107,8 +107,9 @@ struct sofia_auth {
 /* A party that rang reliably (RFC 3262). */
 struct sofia_early_dialog {
 	char tag[128];
-	uint32_t sequence; /* RSeq of the last response that was acknowledged; 0 = none */
-	char *answer;      /* its SDP; NULL = none */
+	uint32_t sequence;     /* RSeq of the last response that was acknowledged; 0 = none */
+	char *answer;          /* its SDP; NULL = none */
+	nta_outgoing_t *prack; /* the last one, until it is answered; NULL = none */
 };
 
 /* A local number, its transports and its registration. */

@@ -34,11 +34,51 @@ static struct sofia_early_dialog *find_early(struct sofia_call *call, const char
 	return &call->early[call->early_count++];
 }
 
+/* Whether its reliable responses still wait for their PRACKs: a final one makes them needless. */
+static bool is_early(const struct sofia_call *call)
+{
+	return call->invite && nta_outgoing_status(call->invite) < 200;
+}
+
+/*
+ * A PRACK that is challenged is sent once more, with credentials, as any request (RFC 3261 section 22.2). Whatever else is said
+ * to it, the INVITE decides.
+ */
+static int on_prack_response(void *context, nta_outgoing_t *request, const sip_t *sip)
+{
+	struct sofia_call *call = context;
+	const int status = sip ? sip->sip_status->st_status : nta_outgoing_status(request);
+	struct sofia_auth auth = {0};
+	char why[SOFIA_CAUSE_SIZE];
+	size_t i = 0;
+
+	while (i < call->early_count && call->early[i].prack != request)
+		i++;
+	if (status < 200 || i == call->early_count)
+		return 0;
+	msg_t *message = nta_outgoing_getrequest(request);
+	const sip_t *sent = message ? sip_object(message) : NULL;
+	call->early[i].prack = NULL;
+	if (sip && sent && is_early(call) && (status == 401 || status == 407) &&
+	    !sent->sip_authorization && !sent->sip_proxy_authorization &&
+	    sofia_auth_challenged(&auth, call->line, request, sip, why, sizeof(why)))
+		call->early[i].prack = nta_outgoing_tcreate(
+			call->leg, on_prack_response, call, NULL, SIP_METHOD_PRACK,
+			(const url_string_t *)sent->sip_request->rq_url, SIPTAG_TO(sent->sip_to),
+			SIPTAG_ROUTE(sent->sip_route), SIPTAG_RACK(sent->sip_rack),
+			SOFIA_AUTH_TAGS(&auth), TAG_END());
+	sofia_auth_reset(&auth);
+	nta_outgoing_destroy(request);
+	if (message)
+		msg_destroy(message);
+	return 0;
+}
+
 /*
  * The PRACK goes where the response says, in the early dialog of its tag; the numbers are taken from the one sequence of the
  * call, so that they rise in every dialog that may come of it.
  */
-static void acknowledge(struct sofia_call *call, const sip_t *sip)
+static void acknowledge(struct sofia_call *call, struct sofia_early_dialog *early, const sip_t *sip)
 {
 	su_home_t home[1] = {SU_HOME_INIT(home)};
 	char acknowledged[64], route[SOFIA_URI_SIZE + 8];
@@ -48,15 +88,16 @@ static void acknowledge(struct sofia_call *call, const sip_t *sip)
 	sofia_transport_print_route(call, route, sizeof(route));
 	snprintf(acknowledged, sizeof(acknowledged), "%lu %lu INVITE",
 	         (unsigned long)sip->sip_rseq->rs_response, (unsigned long)sip->sip_cseq->cs_seq);
-	nta_outgoing_t *prack = nta_outgoing_tcreate(
-		call->leg, NULL, NULL, NULL, SIP_METHOD_PRACK, (const url_string_t *)target,
-		SIPTAG_TO(sip->sip_to), TAG_IF(routes, SIPTAG_ROUTE(routes)),
-		TAG_IF(!routes && !sip->sip_contact, SIPTAG_ROUTE_STR(route)),
-		SIPTAG_RACK_STR(acknowledged), TAG_END());
-	/* Given back at once, its transaction goes on by itself. */
-	if (prack)
-		nta_outgoing_destroy(prack);
-	else
+	/* Given back, the one before goes on by itself. */
+	if (early->prack)
+		nta_outgoing_destroy(early->prack);
+	early->prack =
+		nta_outgoing_tcreate(call->leg, on_prack_response, call, NULL, SIP_METHOD_PRACK,
+	                             (const url_string_t *)target, SIPTAG_TO(sip->sip_to),
+	                             TAG_IF(routes, SIPTAG_ROUTE(routes)),
+	                             TAG_IF(!routes && !sip->sip_contact, SIPTAG_ROUTE_STR(route)),
+	                             SIPTAG_RACK_STR(acknowledged), TAG_END());
+	if (!early->prack)
 		log_session(LOG_ERR, call->call.tunnel, call->call.remote_number,
 		            "PRACK cannot be sent");
 	su_home_deinit(home);
@@ -76,7 +117,7 @@ void sofia_reliable_received(struct sofia_call *call, const sip_t *sip)
 	early->sequence = sip->sip_rseq->rs_response;
 	if (sip->sip_payload && sip->sip_payload->pl_len && !early->answer)
 		early->answer = strndup(sip->sip_payload->pl_data, sip->sip_payload->pl_len);
-	acknowledge(call, sip);
+	acknowledge(call, early, sip);
 }
 
 const char *sofia_reliable_answer(const struct sofia_call *call, const char *tag)
@@ -89,8 +130,11 @@ const char *sofia_reliable_answer(const struct sofia_call *call, const char *tag
 
 void sofia_reliable_forget(struct sofia_call *call)
 {
-	for (size_t i = 0; i < call->early_count; i++)
+	for (size_t i = 0; i < call->early_count; i++) {
+		if (call->early[i].prack)
+			nta_outgoing_destroy(call->early[i].prack);
 		free(call->early[i].answer);
+	}
 	free(call->early);
 	call->early = NULL;
 	call->early_count = 0;

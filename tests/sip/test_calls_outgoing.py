@@ -164,3 +164,11 @@ def test_refresh_without_answer_ends_the_call(direct):
 def test_callee_forgets_to_refresh(direct):
     call(direct, "refresh-none", receive("INVITE"), respond(200, TIMER.format(6, "uas", ""), sdp(**ANSWER)), receive("ACK"),
          receive("BYE", timeout="7000"), respond_within(200))
+
+
+def test_challenged_prack(direct):
+    """A proxy that asks for credentials at each request gets them with the PRACK too."""
+    challenge = f"Proxy-Authenticate: {CHALLENGE % 3}\r\n"
+    call(direct, "prack", receive("INVITE"), respond(180, "Require: 100rel\r\nRSeq: 5\r\n"), receive("PRACK"), respond_within(407, challenge),
+         receive("PRACK", [("RAck", "5 [0-9]+ INVITE"), ("Proxy-Authorization", 'nonce="n3".*qop=auth')]), respond_within(200),
+         receive("CANCEL", timeout="8000"), respond_within(200), pause(100))

@@ -108,6 +108,44 @@ static void a_reliable_response_gets_its_prack(void **state)
 	hang_up_answered();
 }
 
+/* With credentials once; another challenge is none of ours, and the call goes on. */
+static void a_challenged_prack_is_sent_once_more(void **state)
+{
+	const char *const challenge =
+		"Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\", algorithm=SHA-256\r\n";
+	char rack[128], route[128];
+
+	(void)state;
+	call_out(1);
+	answer(invite, 180,
+	       "Require: 100rel\r\nRSeq: 71\r\nRecord-Route: <sip:" CARRIER ";lr;id=7>\r\n", "");
+	expect("PRACK sip:peer@" CARRIER);
+	assert_false(has("Authorization:"));
+	const unsigned first = sequence();
+	copy_header(scene.received, "RAck", rack, sizeof(rack));
+	copy_header(scene.received, "Route", route, sizeof(route));
+	answer(scene.received, 407, challenge, "");
+	expect("PRACK sip:peer@" CARRIER);
+	assert_has("Proxy-Authorization: Digest ");
+	assert_has("uri=\"sip:peer@" CARRIER);
+	assert_has(rack);
+	assert_has(route);
+	assert_has(";tag=t1");
+	assert_int_equal(sequence(), first + 1);
+	answer(scene.received, 407, challenge, "");
+	expect_nothing("PRACK ");
+	/* one that is still challenged when the call has ended */
+	answer(invite, 183, "Require: 100rel\r\nRSeq: 72\r\n", "");
+	expect("PRACK ");
+	char late[8192];
+	snprintf(late, sizeof(late), "%s", scene.received);
+	answer(invite, 200, "", ANSWER);
+	expect("ACK ");
+	hang_up_answered();
+	answer(late, 407, challenge, "");
+	expect_nothing("PRACK sip:peer@" CARRIER);
+}
+
 static void the_prack_follows_the_route_of_its_response(void **state)
 {
 	(void)state;
@@ -726,6 +764,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH(a_reliable_response_gets_its_prack, set_up_plain),
+		WITH(a_challenged_prack_is_sent_once_more, set_up_plain),
 		WITH(the_prack_follows_the_route_of_its_response, set_up_plain),
 		WITH(an_early_answer_counts_if_it_was_reliable, set_up_plain),
 		WITH(we_ring_reliably_for_who_requires_it, set_up_plain),
