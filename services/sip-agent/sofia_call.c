@@ -100,7 +100,6 @@ void sofia_call_free(struct sofia_call *call)
 		event_free(call->session_event);
 	if (call->silence_event)
 		event_free(call->silence_event);
-	sofia_reliable_forget(call);
 	sofia_auth_reset(&call->auth);
 	sofia_auth_reset(&call->later_auth);
 	free(call->parked);
