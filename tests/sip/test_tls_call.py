@@ -96,13 +96,21 @@ def test_call_over_tls(secure_lab, roots):
     assert not any(b"SIP/2.0" in packet.payload for packet in packets if packet.protocol == TCP)
 
 
-@pytest.mark.parametrize("url, begins", [("sips", f"sips:{B.number}@"), ("tel", f"tel:+81{B.number[1:]}")])
-def test_forms_of_the_request_uri(secure_lab, url, begins):
-    """url = sips and tel: what the INVITE asks for."""
-    lab = secure_lab(line=[f"url = {url}"])
+@pytest.mark.parametrize("options, begins", [
+    (["url = sips"], f"sips:{B.number}@{REALM}\n"),
+    (["url = tel"], f"tel:+81{B.number[1:]}\n"),
+    (["url = tel", 'trunk-prefix = "9"'], f"tel:{B.number};phone-context={REALM}\n"),
+], ids=["sips", "tel global", "tel local"])
+def test_forms_of_the_request_uri(secure_lab, options, begins):
+    """What the INVITE asks for; the carrier finds the number in each form, and the call is a call like any other."""
+    lab = secure_lab(line=options)
     lab.a.cli("debug", "vpn-sip", "sip", "transport")
-    lab.ping(1, wait=2)
+    assert lab.ping(2) >= 1
+    lab.wait_up()
     assert f"INVITE {begins}" in lab.a.log("sip-agent")
+    lab.hang_up()
+    (record,) = lab.carrier.call_records()
+    assert (record["caller"], record["callee"]) == (A.number, B.number)
 
 
 def test_peer_overrides_transport_and_url(secure_lab):
