@@ -320,22 +320,30 @@ static void test_recording(void **state)
 	assert_int_equal(outcome.status, CLI_DONE);
 }
 
+/* A service has half a second to answer, and on a busy machine one may miss it: what is said of those that did not is true then, too. */
+#define RUN_UNTIL(outcome, wanted, ...)                                                     \
+	for (int tries = 0; tries == 0 || (tries < 5 && !strstr((outcome)->out, (wanted))); \
+	     tries++)                                                                       \
+	RUN((outcome), __VA_ARGS__)
+
 static void test_trace(void **state)
 {
+	const char *const invite =
+		"sip-agent -> carrier 198.51.100.5:5060: INVITE sip:0388884001\n";
+	const char *const listed = "12       vsip2    0388884001      OUTGOING";
 	struct outcome outcome;
 
 	(void)state;
-	RUN(&outcome, "trace", "--list");
-	assert_non_null(strstr(outcome.out, "12       vsip2    0388884001      OUTGOING"));
+	RUN_UNTIL(&outcome, listed, "trace", "--list");
+	assert_non_null(strstr(outcome.out, listed));
 	RUN(&outcome, PLACE_CALL,
 	    "{\"attempt\": 12, \"tunnel\": \"vsip2\", \"remote_number\": \"0388884001\"}");
 	for (int i = 0; i < 2; i++) {
-		RUN(&outcome, "trace", i ? "vsip2" : "0388884001", "--narrow");
+		RUN_UNTIL(&outcome, invite, "trace", i ? "vsip2" : "0388884001", "--narrow");
 		assert_int_equal(outcome.status, CLI_PARTIAL);
 		assert_true(outcome.seconds < BOUNDED_SECONDS);
 		assert_non_null(strstr(outcome.out, "vsip2 0388884001: attempt 12, outgoing\n"));
-		assert_non_null(strstr(outcome.out, "sip-agent -> carrier 198.51.100.5:5060: "
-		                                    "INVITE sip:0388884001\n"));
+		assert_non_null(strstr(outcome.out, invite));
 	}
 }
 
