@@ -10,11 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "services/common/log.h"
 
-#define PREFIX "call-"
+#define PREFIX            "call-"
+/* Written anew from here on: a call that is refreshed for weeks. */
+#define FILE_SIZE_MAXIMUM 65536
 
 /* A call has the name of its attempt; one that was only offered to us has none yet, and takes its Call-ID's. */
 static void name_file(char path[PATH_MAX], const char *directory, const struct call *call)
@@ -87,6 +90,24 @@ static json_t *to_json(const struct dialog_record *record)
 	return json;
 }
 
+/* What changes while the dialog stays as it is. */
+static json_t *state_to_json(const struct dialog_record *record)
+{
+	const struct call *call = &record->call;
+
+	return json_pack("{s:i, s:I, s:I, s:s, s:i, s:I, s:I, s:b, s:i, s:i, s:b, s:i, s:b, s:I}",
+	                 "state", call->state, "local_sequence", (json_int_t)record->local_sequence,
+	                 "remote_sequence", (json_int_t)record->remote_sequence, "cause",
+	                 call->cause, "ended_by", call->ended_by, "answered_at_usec",
+	                 (json_int_t)call->answered_at_usec, "ended_at_usec",
+	                 (json_int_t)call->ended_at_usec, "is_end_estimated",
+	                 call->is_end_estimated, "sip_status", (int)call->sip_status,
+	                 "retry_after_sec", (int)call->retry_after_sec, "is_acknowledged",
+	                 record->is_acknowledged, "interval_sec", record->timer.interval_sec,
+	                 "is_refresher", record->timer.is_refresher, "refreshed_at_usec",
+	                 (json_int_t)record->refreshed_at_usec);
+}
+
 static bool write_whole(int fd, const char *text)
 {
 	for (size_t left = strlen(text); left;) {
@@ -112,11 +133,22 @@ static bool sync_directory(const char *directory)
 	return is_ok;
 }
 
+/* Keeps the error of what was tried over the tidying up. */
+static bool close_file(int fd, bool is_ok)
+{
+	const int error = errno;
+
+	if (close(fd) != 0 && is_ok)
+		return false;
+	errno = error;
+	return is_ok;
+}
+
 /*
- * All or nothing: a draft takes the place of the file when it is complete. Where there is a file to lose, the draft is on
- * the disk before: some file systems would have an empty one after a loss of power.
+ * All or nothing: a draft takes the place of the file when it is complete. It is on the disk before: some file systems would have
+ * an empty file after a loss of power.
  */
-static bool replace_file(const char *directory, const char *path, const char *text, bool is_lasting)
+static bool replace_file(const char *path, const char *line)
 {
 	char draft[PATH_MAX + 4];
 
@@ -124,36 +156,97 @@ static bool replace_file(const char *directory, const char *path, const char *te
 	int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return false;
-	const bool is_synced = is_lasting || access(path, F_OK) == 0;
-	bool is_ok = write_whole(fd, text) && (!is_synced || fsync(fd) == 0);
-	int error = errno;
-	if (close(fd) != 0 && is_ok) {
-		is_ok = false;
-		error = errno;
-	}
-	if (is_ok && rename(draft, path) == 0)
-		return !is_lasting || sync_directory(directory);
-	error = is_ok ? errno : error;
+	if (close_file(fd, write_whole(fd, line) && fsync(fd) == 0) && rename(draft, path) == 0)
+		return true;
+	const int error = errno;
 	unlink(draft);
 	errno = error;
 	return false;
 }
 
+/* One line more; what of it would not fit is taken back. */
+static bool append(const char *path, int fd, off_t size, const char *line, bool is_lasting)
+{
+	if (write_whole(fd, line) && (!is_lasting || fdatasync(fd) == 0))
+		return true;
+	const int error = errno;
+	if (size == 0)
+		unlink(path);
+	else if (ftruncate(fd, size) != 0)
+		log_line(LOG_ERR, "cannot shorten %s: %m", path);
+	errno = error;
+	return false;
+}
+
+static bool write_line(const char *path, const char *line, int flags, bool is_lasting)
+{
+	struct stat file;
+	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0600);
+
+	if (fd < 0)
+		return false;
+	if (fstat(fd, &file) != 0)
+		return close_file(fd, false);
+	if (file.st_size < FILE_SIZE_MAXIMUM)
+		return close_file(fd, append(path, fd, file.st_size, line, is_lasting));
+	close(fd);
+	return replace_file(path, line);
+}
+
+static char *print_line(json_t *json)
+{
+	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL, *line = NULL;
+
+	json_decref(json);
+	if (text && asprintf(&line, "%s\n", text) < 0)
+		line = NULL;
+	free(text);
+	return line;
+}
+
 bool dialog_store_write(const char *directory, const struct dialog_record *record, bool is_lasting,
                         char *why, size_t why_size)
 {
-	char path[PATH_MAX];
-	json_t *json = to_json(record);
-	char *text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
+	char path[PATH_MAX], *line = print_line(to_json(record));
 
 	name_file(path, directory, &record->call);
 	errno = ENOMEM;
-	bool is_ok = text && replace_file(directory, path, text, is_lasting);
+	bool is_ok = line && write_line(path, line, O_CREAT, is_lasting) &&
+	             (!is_lasting || sync_directory(directory));
 	if (!is_ok)
 		snprintf(why, why_size, "cannot write %s: %s", path, strerror(errno));
-	free(text);
-	json_decref(json);
+	free(line);
 	return is_ok;
+}
+
+bool dialog_store_write_state(const char *directory, const struct dialog_record *record, char *why,
+                              size_t why_size)
+{
+	char path[PATH_MAX], *line;
+	struct stat file;
+
+	name_file(path, directory, &record->call);
+	if (stat(path, &file) != 0 || file.st_size >= FILE_SIZE_MAXIMUM)
+		return dialog_store_write(directory, record, false, why, why_size);
+	line = print_line(state_to_json(record));
+	errno = ENOMEM;
+	bool is_ok = line && write_line(path, line, 0, false);
+	if (!is_ok)
+		snprintf(why, why_size, "cannot write %s: %s", path, strerror(errno));
+	free(line);
+	return is_ok;
+}
+
+void dialog_store_take_attempt(const char *directory, const struct call *call)
+{
+	char path[PATH_MAX], offer_path[PATH_MAX];
+	struct call offered = *call;
+
+	offered.attempt = 0;
+	name_file(offer_path, directory, &offered);
+	name_file(path, directory, call);
+	if (rename(offer_path, path) != 0)
+		unlink(offer_path);
 }
 
 void dialog_store_remove(const char *directory, const struct call *call)
@@ -240,6 +333,24 @@ static bool from_json(const json_t *json, struct dialog_record *record)
 	       inet_pton(AF_INET, wan_address, &record->wan_address) == 1;
 }
 
+/* The first line and what the later ones changed. The last one may have been cut off by a loss of power. */
+static json_t *load(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	json_t *record = NULL, *line;
+
+	while (file && (line = json_loadf(file, JSON_DISABLE_EOF_CHECK, NULL))) {
+		if (!record)
+			record = json_incref(line);
+		else
+			json_object_update(record, line);
+		json_decref(line);
+	}
+	if (file)
+		fclose(file);
+	return record;
+}
+
 static int is_record(const struct dirent *entry)
 {
 	return strncmp(entry->d_name, PREFIX, strlen(PREFIX)) == 0;
@@ -261,7 +372,7 @@ void dialog_store_read(const char *directory,
 		snprintf(path, sizeof(path), "%s/%s", directory, entries[i]->d_name);
 		if (strchr(entries[i]->d_name, '.')) {
 			unlink(path); /* a draft that was never finished */
-		} else if ((json = json_load_file(path, 0, NULL)) && from_json(json, &record)) {
+		} else if ((json = load(path)) && from_json(json, &record)) {
 			take(context, &record);
 		} else {
 			log_line(LOG_ERR, "%s is damaged: its call is lost", path);

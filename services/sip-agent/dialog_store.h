@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Calls on disk: what a restart needs to cancel an attempt, to refresh an established call, or to end it. One small file
- * a call in the state directory, replaced as a whole. It holds no secret.
+ * a call in the state directory, to which a line is added with each change. It holds no secret.
  */
 #ifndef VPNSIP_SIP_DIALOG_STORE_H
 #define VPNSIP_SIP_DIALOG_STORE_H
@@ -34,11 +34,21 @@ struct dialog_record {
 };
 
 /**
- * Writes or replaces the record of its call. `is_lasting`: it must outlive the machine's death too, not only ours. On
+ * Writes the record of its call, in place of what there was. `is_lasting`: it must outlive the machine's death too, not only ours. On
  * failure returns false, with the file and the error in `why`; what was there before stays.
  */
 bool dialog_store_write(const char *directory, const struct dialog_record *record, bool is_lasting,
                         char *why, size_t why_size);
+
+/**
+ * The same where only the state of the call has changed since, with its times, its cause, the sequence numbers and the session
+ * timer: cheaper, and not lasting.
+ */
+bool dialog_store_write_state(const char *directory, const struct dialog_record *record, char *why,
+                              size_t why_size);
+
+/** What was written of a call that was only offered becomes the record of its attempt, which is to be written next. */
+void dialog_store_take_attempt(const char *directory, const struct call *call);
 
 void dialog_store_remove(const char *directory, const struct call *call);
 

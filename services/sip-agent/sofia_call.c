@@ -254,7 +254,7 @@ static void act(struct sofia_call *call, unsigned actions)
 		bus_fault_point(sofia->bus, "sip-agent.before-ack");
 		sofia_call_send_ack(call);
 		call->is_acknowledged = true;
-		sofia_dialog_store(call);
+		sofia_dialog_store_state(call);
 	}
 	if (actions & CALL_SEND_CANCEL)
 		sofia_call_send_cancel(call);
@@ -327,6 +327,15 @@ static bool is_stored_ahead(enum call_event event)
 	return event == CALL_EVENT_ACCEPT || event == CALL_EVENT_GOOD_ANSWER;
 }
 
+/* A dialog becomes another one with an answer alone. */
+static void store(struct sofia_call *call, enum call_event event)
+{
+	if (event == CALL_EVENT_GOOD_ANSWER || event == CALL_EVENT_BAD_ANSWER)
+		sofia_dialog_store(call);
+	else
+		sofia_dialog_store_state(call);
+}
+
 void sofia_call_handle(struct sofia_call *call, enum call_event event)
 {
 	const enum call_state was = call->call.state;
@@ -348,7 +357,7 @@ void sofia_call_handle(struct sofia_call *call, enum call_event event)
 		sofia_session_stop(call);
 	call->is_acknowledged |= event == CALL_EVENT_ACK;
 	if (!is_stored_ahead(event) || call->call.state == CALL_STATE_LEAVING)
-		sofia_dialog_store(call);
+		store(call, event);
 	struct sofia_line *line = call->line;
 	const bool has_ended = was != CALL_STATE_ENDED && call->call.state == CALL_STATE_ENDED;
 

@@ -376,12 +376,8 @@ static bool write_answer(struct sofia_call *call, const struct sdp_tunnel *answe
 /* The record of the offer gives way to that of the attempt. */
 static bool store_answer(struct sofia_call *call)
 {
-	struct call offered = call->call;
-
-	offered.attempt = 0;
-	bool is_stored = sofia_dialog_store_ahead(call, CALL_STATE_ACCEPTED);
-	dialog_store_remove(call->line->sofia->state_directory, &offered);
-	return is_stored;
+	dialog_store_take_attempt(call->line->sofia->state_directory, &call->call);
+	return sofia_dialog_store_ahead(call, CALL_STATE_ACCEPTED);
 }
 
 static enum sofia_outcome accept_call(struct sofia_call *call, uint64_t attempt, const char *tunnel,

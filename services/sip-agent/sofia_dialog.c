@@ -108,13 +108,12 @@ static bool fill_record(const struct sofia_call *call, struct dialog_record *rec
 	return call->leg || call->parked || call->call.state == CALL_STATE_ENDED;
 }
 
-static bool write_record(struct sofia_call *call, const struct dialog_record *record,
-                         bool is_lasting)
+/* Takes the outcome of a write: `why` is NULL when it went well. */
+static bool note_written(struct sofia_call *call, const char *why)
 {
 	struct sofia *sofia = call->line->sofia;
-	char why[SOFIA_CAUSE_SIZE];
 
-	if (dialog_store_write(sofia->state_directory, record, is_lasting, why, sizeof(why))) {
+	if (!why) {
 		if (sofia->store_failure[0])
 			log_line(LOG_NOTICE, "%s can be written again", sofia->state_directory);
 		sofia->store_failure[0] = '\0';
@@ -128,18 +127,40 @@ static bool write_record(struct sofia_call *call, const struct dialog_record *re
 	log_debug(LOG_SIP_ERROR, call->call.tunnel, call->call.remote_number, "%s", why);
 	snprintf(sofia->store_failure, sizeof(sofia->store_failure), "%s", why);
 	sofia->counters.store_failures++;
+	/* An ended call is still told of after a restart; without room for that it must not look as if it were up. */
+	if (call->call.state == CALL_STATE_ENDED)
+		sofia_dialog_forget(call);
 	return false;
+}
+
+static bool write_record(struct sofia_call *call, const struct dialog_record *record,
+                         bool is_lasting)
+{
+	char why[SOFIA_CAUSE_SIZE];
+	const bool is_ok = dialog_store_write(call->line->sofia->state_directory, record,
+	                                      is_lasting, why, sizeof(why));
+
+	return note_written(call, is_ok ? NULL : why);
 }
 
 void sofia_dialog_store(struct sofia_call *call)
 {
 	struct dialog_record record = {0};
 
+	if (fill_record(call, &record))
+		write_record(call, &record, false);
+}
+
+void sofia_dialog_store_state(struct sofia_call *call)
+{
+	struct dialog_record record = {0};
+	char why[SOFIA_CAUSE_SIZE];
+
 	if (!fill_record(call, &record))
 		return;
-	/* An ended call is still told of after a restart; without room for that it must not look as if it were up. */
-	if (!write_record(call, &record, false) && call->call.state == CALL_STATE_ENDED)
-		sofia_dialog_forget(call);
+	const bool is_ok = dialog_store_write_state(call->line->sofia->state_directory, &record,
+	                                            why, sizeof(why));
+	note_written(call, is_ok ? NULL : why);
 }
 
 bool sofia_dialog_store_ahead(struct sofia_call *call, enum call_state state)

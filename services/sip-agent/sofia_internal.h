@@ -308,6 +308,8 @@ int sofia_call_request(struct sofia_call *call, nta_leg_t *leg, nta_incoming_t *
  * with the record that there is.
  */
 void sofia_dialog_store(struct sofia_call *call);
+/* The same where the dialog is as it was when it was written last. */
+void sofia_dialog_store_state(struct sofia_call *call);
 /*
  * Writes the record, for good, as it is going to be in `state`: before anything is sent that begins
  * it. False when it cannot be written: nothing may be begun then that could not be survived. The

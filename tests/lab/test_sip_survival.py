@@ -438,7 +438,7 @@ def test_an_end_that_nobody_heard_is_an_estimate(lab):
 def test_what_cannot_be_recorded_is_not_begun(lab):
     """Own calls are not placed, offered ones are refused, with the file and the error; the call that is up does not notice."""
     def in_the_way(agent, attempt):
-        path = agent.router.state_dir / "sip-agent" / f"call-{attempt}.new"
+        path = agent.router.state_dir / "sip-agent" / f"call-{attempt}"
         path.mkdir()
         return path
 

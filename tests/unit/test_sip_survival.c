@@ -32,7 +32,7 @@ static void record_path(uint64_t attempt, char path[128])
 	         (unsigned long long)attempt);
 }
 
-/* Replaces `from` in the record of the attempt, as if the process had died before it was true. */
+/* Replaces `from` wherever the record of the attempt says so, as if the process had died before it was true. */
 static void edit_record(uint64_t attempt, const char *from, const char *to)
 {
 	char path[128], text[32768];
@@ -43,10 +43,14 @@ static void edit_record(uint64_t attempt, const char *from, const char *to)
 	size_t size = fread(text, 1, sizeof(text) - 1, file);
 	fclose(file);
 	text[size] = '\0';
-	char *found = strstr(text, from);
+	const char *rest = text, *found = strstr(text, from);
 	assert_non_null(found);
 	file = fopen(path, "w");
-	fprintf(file, "%.*s%s%s", (int)(found - text), text, to, found + strlen(from));
+	for (; found; found = strstr(rest, from)) {
+		fprintf(file, "%.*s%s", (int)(found - rest), rest, to);
+		rest = found + strlen(from);
+	}
+	fputs(rest, file);
 	fclose(file);
 }
 
@@ -168,7 +172,7 @@ static void killed_between_200_and_ack(void **state)
 	memcpy(invite, scene.received, sizeof(invite));
 	answer(invite, 200, "", ANSWER);
 	expect("ACK ");
-	edit_record(4, "\"is_acknowledged\": true", "\"is_acknowledged\": false");
+	edit_record(4, "\"is_acknowledged\":true", "\"is_acknowledged\":false");
 	restart();
 	assert_non_null(only_call());
 	assert_int_equal(scene.call.state, CALL_STATE_LEAVING);
@@ -280,9 +284,9 @@ static void a_session_timer_that_ran_out_meanwhile_ends_the_call(void **state)
 	answer(scene.received, 200, "Session-Expires: 300;refresher=uas\r\n", ANSWER);
 	expect("ACK ");
 	wait_for_state(CALL_STATE_ANSWERED);
-	snprintf(stamp, sizeof(stamp), "\"refreshed_at_usec\": %llu",
+	snprintf(stamp, sizeof(stamp), "\"refreshed_at_usec\":%llu",
 	         (unsigned long long)scene.call.answered_at_usec / 1000000);
-	snprintf(old, sizeof(old), "\"refreshed_at_usec\": %llu",
+	snprintf(old, sizeof(old), "\"refreshed_at_usec\":%llu",
 	         (unsigned long long)scene.call.answered_at_usec / 1000000 - 269);
 	edit_record(9, stamp, old);
 	restart();
@@ -322,6 +326,50 @@ static void an_end_that_overtakes_its_beginning_wins(void **state)
 	order.attempt = 22;
 	assert_int_equal(sofia_place_call(scene.sofia, &order), SOFIA_DONE);
 	expect("INVITE ");
+}
+
+/* The power went while a line was written: what was written before counts. */
+static void a_line_that_was_cut_off_is_left_out(void **state)
+{
+	char path[128];
+
+	(void)state;
+	place_call(12);
+	answer(scene.received, 200, "", ANSWER);
+	expect("ACK ");
+	wait_for_state(CALL_STATE_ANSWERED);
+	record_path(12, path);
+	FILE *file = fopen(path, "a");
+	assert_non_null(file);
+	fputs("{\"state\":11,\"cau", file);
+	fclose(file);
+	restart();
+	assert_non_null(only_call());
+	assert_int_equal(scene.call.state, CALL_STATE_ANSWERED);
+}
+
+/* A line with each refresh, but not for ever. */
+static void a_record_does_not_grow_without_end(void **state)
+{
+	const off_t maximum = 65536 + 8192;
+	char tag[64], path[128];
+	struct stat file;
+
+	(void)state;
+	take_call("long", "Allow: UPDATE\r\n");
+	to_tag(tag, sizeof(tag));
+	ASK(.method = "ACK", .call_id = "long", .cseq = 1, .tag = tag);
+	wait_for_state(CALL_STATE_CONFIRMED);
+	record_path(scene.call.attempt, path);
+	for (unsigned i = 0; i < 100; i++) {
+		ASK(.method = "UPDATE", .call_id = "long", .cseq = 2 + i, .tag = tag);
+		expect("SIP/2.0 200");
+		assert_int_equal(stat(path, &file), 0);
+		assert_true(file.st_size < maximum);
+	}
+	restart();
+	assert_non_null(only_call());
+	assert_int_equal(scene.call.state, CALL_STATE_CONFIRMED);
 }
 
 /* A call, an attempt and an offer against a state directory that takes nothing; `repair` makes it take things again. */
@@ -640,6 +688,8 @@ int main(void)
 		REGISTERED(a_session_timer_that_ran_out_meanwhile_ends_the_call),
 		REGISTERED(a_session_timer_goes_on_after_a_restart),
 		REGISTERED(an_end_that_overtakes_its_beginning_wins),
+		REGISTERED(a_line_that_was_cut_off_is_left_out),
+		REGISTERED(a_record_does_not_grow_without_end),
 		REGISTERED(files_may_not_grow),
 		cmocka_unit_test_setup_teardown(the_disk_is_full, set_up_on_small_disk,
 	                                        tear_down_small_disk),
