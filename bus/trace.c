@@ -13,6 +13,7 @@
 
 #define FIRST_MAXIMUM 192
 #define LAST_MAXIMUM  64
+#define KEPT_MAXIMUM  (FIRST_MAXIMUM + LAST_MAXIMUM)
 #define ENDED_MAXIMUM 100
 #define LOOSE_MAXIMUM 1024
 /** Of all attempts together: some 12 MB of common entries. */
@@ -33,17 +34,18 @@ struct attempt_key {
 
 struct attempt {
 	struct attempt_key key;
-	UT_hash_handle hh;
-	struct attempt *prev, *next; /* oldest first */
+	UT_hash_handle hh, by_session; /* the latter of the newest of its session alone */
+	struct attempt *prev, *next;
 	bool is_ended;
-	struct entry *first[FIRST_MAXIMUM], *last[LAST_MAXIMUM]; /* `last` is a ring */
-	uint64_t count;                                          /* of all that were noted */
+	struct entry **entries; /* the first ones, then a ring of the last ones */
+	size_t capacity;
+	uint64_t count; /* of all that were noted */
 };
 
 struct trace {
 	pthread_mutex_t lock;
-	struct attempt *by_key;
-	struct attempt *attempts; /* list */
+	struct attempt *by_key, *newest; /* the latter by session */
+	struct attempt *running, *ended; /* lists, oldest first */
 	size_t ended_count, entry_count;
 	uint64_t noted;
 	struct entry *loose[LOOSE_MAXIMUM]; /* ring */
@@ -61,29 +63,38 @@ struct trace *trace_new(void)
 
 static size_t kept_count(const struct attempt *attempt)
 {
-	return attempt->count < FIRST_MAXIMUM + LAST_MAXIMUM ? (size_t)attempt->count
-	                                                     : FIRST_MAXIMUM + LAST_MAXIMUM;
+	return attempt->count < KEPT_MAXIMUM ? (size_t)attempt->count : KEPT_MAXIMUM;
 }
 
 static void drop(struct trace *trace, struct attempt *attempt)
 {
 	trace->entry_count -= kept_count(attempt);
-	trace->ended_count -= attempt->is_ended;
-	for (int i = 0; i < FIRST_MAXIMUM; i++)
-		free(attempt->first[i]);
-	for (int i = 0; i < LAST_MAXIMUM; i++)
-		free(attempt->last[i]);
+	for (size_t i = 0; i < kept_count(attempt); i++)
+		free(attempt->entries[i]);
+	free(attempt->entries);
+	if (attempt->by_session.tbl != NULL)
+		HASH_DELETE(by_session, trace->newest, attempt);
 	HASH_DEL(trace->by_key, attempt);
-	DL_DELETE(trace->attempts, attempt);
+	if (attempt->is_ended) {
+		trace->ended_count--;
+		DL_DELETE(trace->ended, attempt);
+	} else {
+		DL_DELETE(trace->running, attempt);
+	}
 	free(attempt);
+}
+
+static struct attempt *oldest(const struct trace *trace)
+{
+	return trace->ended != NULL ? trace->ended : trace->running;
 }
 
 void trace_free(struct trace *trace)
 {
 	if (trace == NULL)
 		return;
-	while (trace->attempts != NULL)
-		drop(trace, trace->attempts);
+	while (oldest(trace) != NULL)
+		drop(trace, oldest(trace));
 	for (int i = 0; i < LOOSE_MAXIMUM; i++)
 		free(trace->loose[i]);
 	pthread_mutex_destroy(&trace->lock);
@@ -138,28 +149,35 @@ static struct attempt *find(const struct trace *trace, const char *session, uint
 	return attempt;
 }
 
-/** Of a session only the newest attempt can run; of those that are over the oldest are forgotten. */
-static void end_others(struct trace *trace, const char *session)
+static void end(struct trace *trace, struct attempt *attempt)
 {
-	struct attempt *attempt, *next;
-	uint64_t newest = 0;
+	DL_DELETE(trace->running, attempt);
+	DL_APPEND(trace->ended, attempt);
+	attempt->is_ended = true;
+	trace->ended_count++;
+}
 
-	DL_FOREACH (trace->attempts, attempt)
-		if (strcmp(attempt->key.session, session) == 0 && attempt->key.attempt > newest)
-			newest = attempt->key.attempt;
-	DL_FOREACH (trace->attempts, attempt) {
-		if (attempt->is_ended || attempt->key.attempt == newest ||
-		    strcmp(attempt->key.session, session) != 0)
-			continue;
-		attempt->is_ended = true;
-		trace->ended_count++;
+/** Of a session only the newest attempt can run; of those that are over the oldest are forgotten. */
+static void place(struct trace *trace, struct attempt *attempt)
+{
+	struct attempt *newest;
+
+	DL_APPEND(trace->running, attempt);
+	HASH_FIND(by_session, trace->newest, attempt->key.session, sizeof(attempt->key.session),
+	          newest);
+	if (newest != NULL && newest->key.attempt > attempt->key.attempt) {
+		end(trace, attempt);
+	} else {
+		if (newest != NULL) {
+			HASH_DELETE(by_session, trace->newest, newest);
+			memset(&newest->by_session, 0, sizeof(newest->by_session));
+			end(trace, newest);
+		}
+		HASH_ADD(by_session, trace->newest, key.session, sizeof(attempt->key.session),
+		         attempt);
 	}
-	DL_FOREACH_SAFE (trace->attempts, attempt, next) {
-		if (trace->ended_count <= ENDED_MAXIMUM)
-			break;
-		if (attempt->is_ended)
-			drop(trace, attempt);
-	}
+	while (trace->ended_count > ENDED_MAXIMUM && trace->ended != attempt)
+		drop(trace, trace->ended);
 }
 
 static struct attempt *find_or_add(struct trace *trace, const char *session, uint64_t number)
@@ -173,25 +191,45 @@ static struct attempt *find_or_add(struct trace *trace, const char *session, uin
 		return NULL;
 	attempt->key = key_of(session, number);
 	HASH_ADD(hh, trace->by_key, key, sizeof(attempt->key), attempt);
-	DL_APPEND(trace->attempts, attempt);
-	end_others(trace, attempt->key.session);
+	place(trace, attempt);
 	return attempt;
+}
+
+static bool make_room(struct attempt *attempt)
+{
+	const size_t wanted = attempt->capacity == 0 ? 16 : 2 * attempt->capacity;
+	struct entry **more;
+
+	if (kept_count(attempt) < attempt->capacity || attempt->capacity == KEPT_MAXIMUM)
+		return true;
+	more = realloc(attempt->entries, wanted * sizeof(struct entry *));
+	if (more == NULL)
+		return false;
+	attempt->entries = more;
+	attempt->capacity = wanted;
+	return true;
 }
 
 static void keep(struct trace *trace, struct attempt *attempt, struct entry *entry)
 {
 	struct entry **place;
 
-	if (attempt->count < FIRST_MAXIMUM)
-		place = &attempt->first[attempt->count];
-	else
-		place = &attempt->last[(attempt->count - FIRST_MAXIMUM) % LAST_MAXIMUM];
-	trace->entry_count += *place == NULL;
-	free(*place);
+	if (!make_room(attempt)) {
+		free(entry);
+		return;
+	}
+	if (attempt->count < KEPT_MAXIMUM) {
+		place = &attempt->entries[attempt->count];
+		trace->entry_count++;
+	} else {
+		place = &attempt->entries[FIRST_MAXIMUM +
+		                          (attempt->count - FIRST_MAXIMUM) % LAST_MAXIMUM];
+		free(*place);
+	}
 	*place = entry;
 	attempt->count++;
-	while (trace->entry_count > ENTRY_MAXIMUM && trace->attempts != attempt)
-		drop(trace, trace->attempts);
+	while (trace->entry_count > ENTRY_MAXIMUM && oldest(trace) != attempt)
+		drop(trace, oldest(trace));
 }
 
 static void keep_loose(struct trace *trace, struct entry *entry)
@@ -243,7 +281,7 @@ uint64_t trace_attempt_of(const ProtobufCMessage *order)
 /** What a Trace is filled with; the entries stay the trace's own. */
 struct selection {
 	const Vpnsip__GetTrace *wanted;
-	Vpnsip__TraceEntry *entries[FIRST_MAXIMUM + LAST_MAXIMUM + LOOSE_MAXIMUM];
+	Vpnsip__TraceEntry *entries[KEPT_MAXIMUM + LOOSE_MAXIMUM];
 	size_t count;
 };
 
@@ -279,12 +317,12 @@ static void select_loose(const struct trace *trace, struct selection *selection)
 static void select_attempt(const struct attempt *attempt, struct selection *selection)
 {
 	for (uint64_t i = 0; i < FIRST_MAXIMUM && i < attempt->count; i++)
-		selection->entries[selection->count++] = &attempt->first[i]->told;
+		selection->entries[selection->count++] = &attempt->entries[i]->told;
 	for (uint64_t i = FIRST_MAXIMUM; i < attempt->count; i++) {
 		if (i + LAST_MAXIMUM < attempt->count)
 			i = attempt->count - LAST_MAXIMUM;
 		selection->entries[selection->count++] =
-			&attempt->last[(i - FIRST_MAXIMUM) % LAST_MAXIMUM]->told;
+			&attempt->entries[FIRST_MAXIMUM + (i - FIRST_MAXIMUM) % LAST_MAXIMUM]->told;
 	}
 }
 
