@@ -29,7 +29,7 @@ class SecureLab(Lab):
                             sections=SECTIONS)
 
         super().__init__(a=settings(), b=settings())
-        carrier_root = Authority("carrier root")
+        self.carrier_root = carrier_root = Authority("carrier root")
         own = [Authority(f"root {name}") for name in "ab"] if roots == 3 else [carrier_root] * 2
         directory = self.carrier.dir
         carrier_root.issue(directory, "carrier", [REALM, CARRIER], "carrier")
