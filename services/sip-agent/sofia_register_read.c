@@ -96,19 +96,40 @@ static unsigned granted_seconds(const struct sofia_line *line, const sip_t *sip,
 	return sip->sip_expires ? (unsigned)sip->sip_expires->ex_delta : line->core.asked_sec;
 }
 
-/* Whether the URI is the server that answered, which is the first hop anyhow. */
+/* Says something to the server that is named: a user part, or another parameter than those that only lead there. */
+static bool has_message(const url_t *url)
+{
+	const char *parameter = url->url_params;
+
+	if (url->url_user)
+		return true;
+	while (parameter && *parameter) {
+		const size_t length = strcspn(parameter, ";");
+
+		if (strncasecmp(parameter, "lr", length > 2 ? length : 2) != 0 &&
+		    strncasecmp(parameter, "transport=", strlen("transport=")) != 0)
+			return true;
+		parameter += length + (parameter[length] == ';');
+	}
+	return false;
+}
+
+/* Whether the URI is the server that answered and nothing else, which is the first hop anyhow. */
 static bool is_answering_server(const struct sofia_line *line, const url_t *url)
 {
 	char host[ADDRESS_TEXT_SIZE];
 
 	address_format(&line->asked.address, host);
-	return url->url_host &&
+	return url->url_host && !has_message(url) &&
 	       (strcasecmp(url->url_host, host) == 0 ||
 	        strcasecmp(url->url_host, line->asked.name) == 0) &&
 	       strtoul(url_port(url), NULL, 10) == address_port(&line->asked.address);
 }
 
-/* RFC 3608. A list that is too long for us is not used in part. */
+/*
+ * RFC 3608. A list that is too long for us is not used in part. The Path beside it (RFC 3327) leads from the registrar to us: it is
+ * the registrar that follows it, and nothing of ours may.
+ */
 static void read_service_route(struct sofia_line *line, su_home_t *home, const sip_t *sip)
 {
 	size_t length = 0;
