@@ -171,6 +171,43 @@ def test_replayed_invite(make_lab, monkeypatch, is_guarded):
         lab.b.wait_status("READY_TO_CONNECT", seconds=45)
 
 
+@pytest.mark.parametrize("is_kept", [True, False], ids=["guarded", "control"])
+def test_replayed_invite_after_a_restart(make_lab, is_kept):
+    """A restart of sip-agent does not make an overheard INVITE good again. The control has forgotten its calls."""
+    lab = make_lab()
+    lab.may_leak = True
+    attacker = Attacker(lab)
+    assert lab.ping(1)
+    lab.wait_up()
+    lab.hang_up()
+    recorded = [packet for packet in lab.wan["b"].packets() if packet.is_sip and packet.dst == lab.b.site.wan
+                and packet.payload.startswith(b"INVITE ")][0].payload
+    lab.b.stop(names=["sip-agent"])
+    state = lab.b.state_dir / "sip-agent"
+    for record in state.glob("call-*"):
+        record.unlink()  # as 32 s later
+    if not is_kept:
+        (state / "ended-calls").unlink()
+    lab.b.start_service("sip-agent")
+    wait_for(lambda: any(row["is_registered"] for row in lab.b.show("vpn-sip", "registration-status")["registrations"]), 10, "registered")
+    lab.b.wait_status("READY_TO_CONNECT", seconds=10)
+    since = time.time()
+    attacker.spoof(re.sub(rb"branch=[^;\r]+", b"branch=z9hG4bKreplay", recorded, count=1), CARRIER, lab.b.site.wan)
+
+    def answers():
+        return [message.status for message in sip_messages(lab.wan["b"].packets())
+                if message.method == "INVITE" and message.src == lab.b.site.wan and (message.status or 0) >= 200 and message.time > since]
+
+    wait_for(answers, 5, "an answer")
+    if is_kept:
+        assert set(answers()) == {482} and guard_classes(lab.b)["replay"] >= 1
+        assert lab.b.status() == "READY_TO_CONNECT"
+    else:
+        assert 200 in answers(), "control: the replay is answered, and billed"
+        lab.b.cli("hangup", "all", check=False)
+        lab.b.wait_status("READY_TO_CONNECT", seconds=45)
+
+
 @pytest.mark.parametrize("is_guarded", [True, False], ids=["guarded", "control"])
 def test_reflection_and_scanning(make_lab, monkeypatch, is_guarded):
     """Nothing goes to a victim named by source and Via, and a scan learns nothing."""
