@@ -25,20 +25,21 @@ enum option_kind {
 	OPTION_KILOBYTE,  /* uint64_t in bytes, written in kilobytes of 1024 */
 	OPTION_SECONDS, /* unsigned in milliseconds, written in seconds with up to three decimals */
 	OPTION_WORD,    /* int-sized enum: one of `words` */
-	OPTION_WORD_SET,      /* unsigned: 1 << value of each, written { a, b } or a */
-	OPTION_ADDRESS,       /* struct sockaddr_storage */
-	OPTION_ADDRESS_PORT,  /* struct sockaddr_storage; `minimum` is the default port */
-	OPTION_SERVER,        /* struct config_server: "dhcp", address[:port] or name[:port] */
-	OPTION_PREFIX,        /* struct config_prefix */
-	OPTION_FINGERPRINT,   /* the fingerprint members of struct config_peer */
-	OPTION_PORT_RANGE,    /* two uint16_t in a row, written { first, last } */
-	OPTION_LINE,          /* struct config_line *, by number */
-	OPTION_TRUSTPOINT,    /* struct config_trustpoint *, by name */
-	OPTION_IKE_PROFILE,   /* by name */
-	OPTION_IPSEC_PROFILE, /* by name */
-	OPTION_SLA,           /* by number */
-	OPTION_TRACK,         /* by number */
-	OPTION_TUNNEL,        /* struct config_peer *, by the name of its tunnel */
+	OPTION_WORD_SET,        /* unsigned: 1 << value of each, written { a, b } or a */
+	OPTION_ADDRESS,         /* struct sockaddr_storage */
+	OPTION_ADDRESS_PORT,    /* struct sockaddr_storage; `minimum` is the default port */
+	OPTION_SERVER,          /* struct config_server: "dhcp", address[:port] or name[:port] */
+	OPTION_PREFIX,          /* struct config_prefix */
+	OPTION_FINGERPRINT,     /* the fingerprint members of struct config_peer */
+	OPTION_PORT_RANGE,      /* two uint16_t in a row, written { first, last } */
+	OPTION_LINE,            /* struct config_line *, by number */
+	OPTION_TRUSTPOINT,      /* struct config_trustpoint *, by name */
+	OPTION_CERTIFICATE_MAP, /* by name */
+	OPTION_IKE_PROFILE,     /* by name */
+	OPTION_IPSEC_PROFILE,   /* by name */
+	OPTION_SLA,             /* by number */
+	OPTION_TRACK,           /* by number */
+	OPTION_TUNNEL,          /* struct config_peer *, by the name of its tunnel */
 };
 
 struct option_word {

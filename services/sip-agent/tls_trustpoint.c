@@ -124,9 +124,10 @@ static bool load_roots(struct trustpoint *loaded, char *cause)
 	loaded->authorities = count_authorities(store);
 	if (config->crl_file && X509_STORE_load_file(store, config->crl_file) != 1)
 		return explain(cause, "crl-file", config->crl_file);
-	if (config->revocation == REVOCATION_CRL)
-		X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 	loaded->crl_next_update = next_crl_update(store);
+	if (config->revocation == REVOCATION_STRICT ||
+	    (config->revocation == REVOCATION_CACHED && loaded->crl_next_update > time(NULL)))
+		X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 	return true;
 }
 
