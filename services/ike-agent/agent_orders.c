@@ -203,6 +203,13 @@ static void stop(struct ike_agent *agent, struct bus_request *request, const Vpn
 	bus_done(request);
 }
 
+static void probe_session(const struct ike_session *session)
+{
+	for (size_t i = 0; i < session->sa_count; i++)
+		if (session->sas[i].is_up && !session->sas[i].is_superseded)
+			engine_probe_sa(session->sas[i].sa);
+}
+
 static void probe(struct ike_agent *agent, struct bus_request *request,
                   const Vpnsip__ProbePeer *order)
 {
@@ -216,9 +223,22 @@ static void probe(struct ike_agent *agent, struct bus_request *request,
 		         order->tunnel);
 		return;
 	}
-	for (size_t i = 0; i < session->sa_count; i++)
-		if (session->sas[i].is_up && !session->sas[i].is_superseded)
-			engine_probe_sa(session->sas[i].sa);
+	probe_session(session);
+	bus_done(request);
+}
+
+/* The peer that answers still has its IKE_SA, and its own rekeying mends the rest; the one that does not is dead. */
+static void recover_spi(struct ike_agent *agent, struct bus_request *request,
+                        const Vpnsip__ReportUnknownSpi *report)
+{
+	const struct ike_session *session = session_table_find(agent->sessions, report->if_id);
+
+	if (session && session->state == IKE_STATE_UP) {
+		log_session(LOG_NOTICE, session->tunnel, session->remote_number,
+		            "ESP for the unknown SPI %08x: the peer is asked for a sign of life",
+		            report->spi);
+		probe_session(session);
+	}
 	bus_done(request);
 }
 
@@ -268,6 +288,9 @@ void agent_take_order(void *context, struct bus_request *request, const Vpnsip__
 		break;
 	case VPNSIP__ENVELOPE__BODY_DELIVER_IKE_PACKET:
 		deliver(agent, request, order->deliver_ike_packet);
+		break;
+	case VPNSIP__ENVELOPE__BODY_REPORT_UNKNOWN_SPI:
+		recover_spi(agent, request, order->report_unknown_spi);
 		break;
 	case VPNSIP__ENVELOPE__BODY_REPORT_SA_LIMIT:
 		/* An SA that is gone needs no rekeying. */

@@ -190,13 +190,15 @@ static void check_child_proposal(void *config, proposal_t *proposal)
 	enumerator_t *algorithms = proposal->create_enumerator(proposal, ENCRYPTION_ALGORITHM);
 
 	while (algorithms->enumerate(algorithms, &algorithm, &key_size))
-		*is_supported &= algorithm == ENCR_AES_GCM_ICV16 || algorithm == ENCR_AES_CBC;
+		*is_supported &= algorithm == ENCR_AES_GCM_ICV16 || algorithm == ENCR_AES_CBC ||
+		                 algorithm == ENCR_CHACHA20_POLY1305;
 	algorithms->destroy(algorithms);
 	algorithms = proposal->create_enumerator(proposal, INTEGRITY_ALGORITHM);
 	while (algorithms->enumerate(algorithms, &algorithm, &key_size))
 		*is_supported &= algorithm == AUTH_HMAC_SHA2_256_128 ||
 		                 algorithm == AUTH_HMAC_SHA2_384_192 ||
-		                 algorithm == AUTH_HMAC_SHA2_512_256;
+		                 algorithm == AUTH_HMAC_SHA2_512_256 ||
+		                 algorithm == AUTH_HMAC_SHA1_96;
 	algorithms->destroy(algorithms);
 	proposal->destroy(proposal);
 }
@@ -229,8 +231,8 @@ bool charon_config_check(const struct config *config, char *why, size_t why_size
 		    !is_supported) {
 			snprintf(why, why_size, "%s:%d: %s", config->file, profile->line_number,
 			         is_supported ? fault
-			                      : "ESP proposals must be AES-GCM-16, or AES-CBC with "
-			                        "HMAC-SHA-2");
+			                      : "ESP proposals must be AES-GCM-16, ChaCha20-Poly1305, "
+			                        "or AES-CBC with HMAC-SHA-2 or HMAC-SHA-1");
 			return false;
 		}
 	}

@@ -206,6 +206,9 @@ static bool translate_encryption(uint16_t algorithm, enum engine_encryption *enc
 	case ENCR_AES_CBC:
 		*encryption = ENGINE_AES_CBC;
 		return true;
+	case ENCR_CHACHA20_POLY1305:
+		*encryption = ENGINE_CHACHA20_POLY1305;
+		return true;
 	default:
 		return false;
 	}
@@ -225,6 +228,9 @@ static bool translate_integrity(uint16_t algorithm, enum engine_integrity *integ
 		return true;
 	case AUTH_HMAC_SHA2_512_256:
 		*integrity = ENGINE_HMAC_SHA2_512_256;
+		return true;
+	case AUTH_HMAC_SHA1_96:
+		*integrity = ENGINE_HMAC_SHA1_96;
 		return true;
 	default:
 		return false;

@@ -24,13 +24,14 @@
  */
 #define ENGINE_LIFE_OF(spi) ((uint32_t)((spi) >> 32))
 
-enum engine_encryption { ENGINE_AES_GCM_16 = 1, ENGINE_AES_CBC };
+enum engine_encryption { ENGINE_AES_GCM_16 = 1, ENGINE_AES_CBC, ENGINE_CHACHA20_POLY1305 };
 
 enum engine_integrity {
 	ENGINE_INTEGRITY_NONE = 1, /* the encryption algorithm is an AEAD */
 	ENGINE_HMAC_SHA2_256_128,
 	ENGINE_HMAC_SHA2_384_192,
 	ENGINE_HMAC_SHA2_512_256,
+	ENGINE_HMAC_SHA1_96, /* for old peers, with allow-weak */
 };
 
 /** One direction of a child SA, as it is to be installed. Keys are the engine's, valid during the call. */

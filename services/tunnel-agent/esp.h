@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * ESP in tunnel mode (RFC 4303) for one direction of one SA: AES-GCM-16 (RFC 4106) and AES-CBC (RFC 3602) with
- * HMAC-SHA-2 (RFC 4868). Packets are sealed and opened in place; the OpenSSL contexts live as long as the SA.
+ * ESP in tunnel mode (RFC 4303) for one direction of one SA: AES-GCM-16 (RFC 4106), ChaCha20-Poly1305 (RFC 7634), and
+ * AES-CBC (RFC 3602) with HMAC-SHA-2 (RFC 4868) or HMAC-SHA-1 (RFC 2404). Packets are sealed and opened in place; the OpenSSL contexts live as long as the SA.
  * Pure: knows neither sockets nor time. Sequence numbers are the caller's (see replay.h).
  */
 #ifndef VPNSIP_ESP_H
@@ -24,9 +24,9 @@ struct esp;
 
 struct esp_options {
 	Vpnsip__EncryptionAlgorithm encryption;
-	const uint8_t *encryption_key; /* AES-GCM: followed by 4 octets of salt */
+	const uint8_t *encryption_key; /* of an AEAD: followed by 4 octets of salt */
 	size_t encryption_key_size;
-	Vpnsip__IntegrityAlgorithm integrity; /* NONE with AES-GCM */
+	Vpnsip__IntegrityAlgorithm integrity; /* NONE with an AEAD */
 	const uint8_t *integrity_key;
 	size_t integrity_key_size;
 	bool has_extended_sequence;
