@@ -183,8 +183,12 @@ void config_complete_ike_profile(struct config_reading *reading, struct config *
 {
 	struct config_ike_profile *profile = item;
 
-	(void)config;
 	check_authentication(reading, profile);
+	config_check_ike_proposals(reading, config, profile);
+	if (profile->authentication != AUTHENTICATION_PSK && !profile->uses_fragmentation)
+		config_error(reading, profile->line_number,
+		             "fragmentation = false: authentication by certificate needs it, its "
+		             "messages are larger than a packet");
 	if (profile->dpd_interval_sec == 0)
 		config_warning(reading, profile->line_number,
 		               "dpd-interval = 0: a dead peer is noticed by idle-time alone");
@@ -195,7 +199,7 @@ void config_complete_ipsec_profile(struct config_reading *reading, struct config
 {
 	struct config_ipsec_profile *profile = item;
 
-	(void)config;
+	config_check_ipsec_proposals(reading, config, profile);
 	if (profile->replay_window != 0 && profile->replay_window < 64)
 		config_error(reading, profile->line_number,
 		             "replay-window = %u: expected 0 (off) or 64 to 1024",

@@ -133,6 +133,12 @@ bool config_set_option(struct config_reading *reading, const struct config *conf
 /** Frees what an item's options own. */
 void config_clear_options(const struct config_option *options, void *item);
 
+/** What a profile proposes is understood, and weak only where that is allowed. */
+void config_check_ike_proposals(struct config_reading *reading, const struct config *config,
+                                const struct config_ike_profile *profile);
+void config_check_ipsec_proposals(struct config_reading *reading, const struct config *config,
+                                  const struct config_ipsec_profile *profile);
+
 /** Checks that look at several sections. */
 void config_check_sections(struct config_reading *reading, const struct config *config);
 
@@ -140,6 +146,10 @@ void config_complete_trustpoint(struct config_reading *reading, struct config *c
 void config_complete_crypto_signaling(struct config_reading *reading, struct config *config,
                                       void *item);
 void config_complete_line(struct config_reading *reading, struct config *config, void *item);
+void config_complete_ike_proposal(struct config_reading *reading, struct config *config,
+                                  void *item);
+void config_complete_transform_set(struct config_reading *reading, struct config *config,
+                                   void *item);
 void config_complete_ike_profile(struct config_reading *reading, struct config *config, void *item);
 void config_complete_ipsec_profile(struct config_reading *reading, struct config *config,
                                    void *item);
