@@ -16,25 +16,40 @@
 
 #define PKI_FINGERPRINT_SIZE 96 /* "AA:BB:..." of SHA-256 */
 #define PKI_PASSPHRASE_SIZE  256
+#define PKI_SUBJECT_SIZE     320
+
+/** What certificates are for: --for. */
+struct pki_purpose {
+	const char *name;  /* "sip" */
+	const char *owner; /* system user of the service that reads the files */
+	/** Whether the configuration uses it so. */
+	bool (*uses)(const struct config *config, const struct config_trustpoint *trustpoint);
+};
 
 /** The files of one trustpoint, and who reads them. Texts point into the configuration. */
 struct pki_store {
 	const char *name;
 	const char *certificate_file, *key_file, *ca_file, *crl_file; /* NULL = not configured */
-	const char *owner; /* system user of the service that reads them */
-};
-
-/** What certificates are for: --for. */
-struct pki_purpose {
-	const char *name; /* "sip" */
-	/** The trustpoint with this number, from 0; false when there is none. */
-	bool (*store)(const struct config *config, size_t index, struct pki_store *store);
+	const struct pki_purpose *purpose;
+	const struct config_trustpoint *trustpoint;
+	char subject[PKI_SUBJECT_SIZE]; /* of certificates and requests, unless --subject says another: "CN=..." */
 };
 
 /* pki_store.c */
 
 /** The purpose of --for. */
 const struct pki_purpose *pki_purpose(const struct cli *cli);
+
+/** What the configuration uses a trustpoint for: the first purpose, or that of SIP when there is none yet. */
+const struct pki_purpose *pki_purpose_of(const struct config *config,
+                                         const struct config_trustpoint *trustpoint);
+
+/**
+ * The trustpoint with this number, from 0. False without a complaint when there is none, or when it serves another purpose
+ * and not this one.
+ */
+bool pki_store_at(const struct config *config, const struct pki_purpose *purpose, size_t index,
+                  struct pki_store *store);
 
 /** The configuration that the command works on: -c, or the default. Free with config_free(). */
 struct config *pki_config(const struct cli *cli);
@@ -86,9 +101,9 @@ char *pki_name_text(const X509_NAME *name);
 const char *pki_time_text(const ASN1_TIME *time, char text[32]);
 
 /** Subject and subjectAltName as the options say: --subject, --name. */
-bool pki_self_sign(const struct cli *cli, EVP_PKEY *key, const char *default_name, unsigned days,
+bool pki_self_sign(const struct cli *cli, EVP_PKEY *key, const char *default_subject, unsigned days,
                    X509 **certificate);
-bool pki_request(const struct cli *cli, EVP_PKEY *key, const char *default_name,
+bool pki_request(const struct cli *cli, EVP_PKEY *key, const char *default_subject,
                  X509_REQ **request);
 
 /** Whether `issuer` signed it. */

@@ -250,16 +250,16 @@ static STACK_OF(X509_EXTENSION) * make_extensions(const struct cli *cli)
 	return NULL;
 }
 
-static bool fill_subject(const struct cli *cli, X509_NAME *name, const char *default_name)
+static bool fill_subject(const struct cli *cli, X509_NAME *name, const char *default_subject)
 {
 	const char *subject = options_get(cli, "subject");
-	char otherwise[300];
 
-	snprintf(otherwise, sizeof(otherwise), "CN=%s", default_name);
-	if (set_subject(name, subject ? subject : otherwise))
+	if (!subject)
+		subject = default_subject;
+	if (set_subject(name, subject))
 		return true;
-	command_complain("--subject \"%s\": expected \"CN=sip.example.ne.jp,O=Example\"",
-	                 subject ? subject : otherwise);
+	command_complain("the subject \"%s\": expected \"CN=sip.example.ne.jp,O=Example\"",
+	                 subject);
 	ERR_clear_error();
 	return false;
 }
@@ -291,12 +291,12 @@ static bool add_extensions(const struct cli *cli, X509 *certificate)
 	return is_good;
 }
 
-bool pki_self_sign(const struct cli *cli, EVP_PKEY *key, const char *default_name, unsigned days,
+bool pki_self_sign(const struct cli *cli, EVP_PKEY *key, const char *default_subject, unsigned days,
                    X509 **certificate)
 {
 	X509 *made = X509_new();
 
-	if (!made || !fill_subject(cli, X509_get_subject_name(made), default_name)) {
+	if (!made || !fill_subject(cli, X509_get_subject_name(made), default_subject)) {
 		X509_free(made);
 		return false;
 	}
@@ -314,11 +314,12 @@ bool pki_self_sign(const struct cli *cli, EVP_PKEY *key, const char *default_nam
 	return false;
 }
 
-bool pki_request(const struct cli *cli, EVP_PKEY *key, const char *default_name, X509_REQ **request)
+bool pki_request(const struct cli *cli, EVP_PKEY *key, const char *default_subject,
+                 X509_REQ **request)
 {
 	X509_REQ *made = X509_REQ_new();
 	STACK_OF(X509_EXTENSION) *extensions = NULL;
-	bool is_good = made && fill_subject(cli, X509_REQ_get_subject_name(made), default_name);
+	bool is_good = made && fill_subject(cli, X509_REQ_get_subject_name(made), default_subject);
 
 	if (!is_good) {
 		X509_REQ_free(made);

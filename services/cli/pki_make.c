@@ -8,6 +8,7 @@
 #include "services/cli/pki.h"
 
 #define DEFAULT_KEY  "ec:p256"
+#define SCEP_KEY     "rsa:2048" /* the key also decrypts (RFC 8894 section 3.1) */
 #define DEFAULT_DAYS 1825
 
 static bool has_key_file(const struct pki_store *store)
@@ -23,8 +24,8 @@ static EVP_PKEY *key_of(const struct pki_store *store)
 	EVP_PKEY *key = has_key_file(store) ? pki_read_key(store->key_file) : NULL;
 
 	if (!key && store->key_file && errno == ENOENT)
-		command_complain("%s does not exist: vpnsip pki key %s --for sip makes a key",
-		                 store->key_file, store->name);
+		command_complain("%s does not exist: vpnsip pki key %s --for %s makes a key",
+		                 store->key_file, store->name, store->purpose->name);
 	else if (!key && store->key_file)
 		command_complain("%s cannot be read: %s", store->key_file, strerror(errno));
 	return key;
@@ -46,7 +47,9 @@ static int make_key(const struct cli *cli, const struct pki_store *store)
 		command_complain("nothing was done");
 		goto out;
 	}
-	key = pki_new_key(type ? type : DEFAULT_KEY);
+	if (!type)
+		type = store->trustpoint->enrollment == ENROLLMENT_SCEP ? SCEP_KEY : DEFAULT_KEY;
+	key = pki_new_key(type);
 	if (!key)
 		goto out;
 	if (!PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL)) {
@@ -89,7 +92,7 @@ static int self_sign(const struct cli *cli, const struct pki_store *store)
 		command_complain("nothing was done");
 		goto out;
 	}
-	if (!pki_self_sign(cli, key, store->name, (unsigned)days, &certificate))
+	if (!pki_self_sign(cli, key, store->subject, (unsigned)days, &certificate))
 		goto out;
 	if (!PEM_write_bio_X509(bio, certificate) ||
 	    !pki_write(store, store->certificate_file, false, bio))
@@ -110,7 +113,7 @@ static int request(const struct cli *cli, const struct pki_store *store)
 	X509_REQ *request = NULL;
 	int status = CLI_FAILED;
 
-	if (key && pki_request(cli, key, store->name, &request) &&
+	if (key && pki_request(cli, key, store->subject, &request) &&
 	    PEM_write_X509_REQ(stdout, request) && fflush(stdout) == 0)
 		status = CLI_DONE;
 	X509_REQ_free(request);
