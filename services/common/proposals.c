@@ -152,6 +152,16 @@ const struct transform *proposal_weakness(const struct proposal *proposal)
 	return NULL;
 }
 
+unsigned proposal_icv_size(const struct proposal *proposal)
+{
+	unsigned size = 0;
+
+	for (size_t i = 0; i < proposal->count; i++)
+		if (proposal->transforms[i]->icv_size > size)
+			size = proposal->transforms[i]->icv_size;
+	return size;
+}
+
 char *proposal_write(const struct proposal *proposal, char text[PROPOSAL_NOTATION_SIZE])
 {
 	size_t used = 0;

@@ -71,6 +71,9 @@ const struct transform *proposal_weakness(const struct proposal *proposal);
 /** The first transform of the type, or NULL. */
 const struct transform *proposal_first(const struct proposal *proposal, enum transform_type type);
 
+/** Octets of the largest integrity check value that may be agreed on for ESP. */
+unsigned proposal_icv_size(const struct proposal *proposal);
+
 /** Writes strongSwan's notation, cut to PROPOSAL_NOTATION_SIZE. Returns `text`. */
 char *proposal_write(const struct proposal *proposal, char text[PROPOSAL_NOTATION_SIZE]);
 

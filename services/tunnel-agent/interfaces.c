@@ -115,11 +115,16 @@ static unsigned wanted_mtu(struct agent *agent, const struct config_peer *peer)
 {
 	struct rtnl_interface wan;
 	unsigned wan_mtu = DEFAULT_WAN_MTU, mtu = peer->mtu;
+	struct proposal_list proposals;
+	char why[128];
 
 	if (!mtu) {
 		if (rtnl_find_interface(agent->rtnl, peer->line->wan_interface, &wan))
 			wan_mtu = wan.mtu;
-		mtu = mtu_of_proposals(wan_mtu, peer->ipsec_profile->proposals);
+		/* The check of the configuration has read them before. */
+		proposals_of_ipsec_profile(agent->service->config, peer->ipsec_profile, &proposals,
+		                           why, sizeof(why));
+		mtu = mtu_of_proposals(wan_mtu, &proposals);
 	}
 	return mtu < AGENT_PACKET_MAXIMUM ? mtu : AGENT_PACKET_MAXIMUM;
 }
