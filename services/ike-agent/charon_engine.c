@@ -36,6 +36,8 @@ static const struct setting settings[] = {
 	{"ikesa_table_segments", "16"},
 	{"dos_protection", "no"},
 	{"reuse_ikesa", "no"},
+	/* The initiator's order decides (the guide's "the initiator's choice is preferred"). */
+	{"prefer_configured_proposals", "no"},
 	{"retransmit_timeout", "1.0"},
 	{"retransmit_base", "1.8"},
 	{"retransmit_limit", "9"},

@@ -52,7 +52,7 @@ void charon_sessions_free(void);
 /** The IKE and child configuration of the session. False with a sentence in `why`. */
 bool charon_config_build(struct charon_session *session, const struct sockaddr_storage *remote,
                          char *why, size_t why_size);
-/** True if every profile's proposals are understood by libcharon and by tunnel-agent. */
+/** True if every profile's proposals are understood by libcharon. */
 bool charon_config_check(const struct config *config, char *why, size_t why_size);
 /** Writes an identity for people: a key-id's digits, else strongSwan's notation. */
 void charon_identity_text(identification_t *identity, char *text, size_t size);
