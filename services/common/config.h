@@ -257,10 +257,12 @@ struct config_peer {
 	int line_number;
 };
 
+#define CONFIG_KEY_ANY "*"
+
 /** One entry of the keyring file. The key itself is only loaded by config_load_keyring(). */
 struct config_key {
 	char *name;
-	char *key_id; /* SIP number */
+	char *key_id; /* SIP number; CONFIG_KEY_ANY: all numbers without an entry */
 	uint8_t *key; /* raw octets as configured, no NUL */
 	size_t key_size;
 	int line_number;
@@ -381,6 +383,9 @@ void config_free(struct config *config);
 struct config_keyring *config_load_keyring(const char *file, config_report_fn *report,
                                            void *context);
 
+/** The key of this number: its own, else the one of all numbers; NULL if there is neither. */
+const struct config_key *config_key_for(const struct config_keyring *keyring, const char *number);
+
 /** Wipes the keys and frees. */
 void config_free_keyring(struct config_keyring *keyring);
 
@@ -389,6 +394,9 @@ unsigned config_estimate_key_bits(const uint8_t *key, size_t size);
 
 /** Prints the whole configuration in its canonical form, defaults included: parsing it again gives the same. */
 void config_print(const struct config *config, FILE *stream);
+
+/** True if whoever carries the calls could put himself in between: a self-signed certificate without a pin, called without TLS. */
+bool config_peer_trusts_carrier(const struct config_peer *peer);
 
 struct config_peer *config_peer_by_number(const struct config *config, const char *number);
 struct config_peer *config_peer_by_tunnel(const struct config *config, const char *tunnel);

@@ -461,9 +461,7 @@ void config_check_sections(struct config_reading *reading, const struct config *
 		config_error(reading, 0,
 		             "tunnel-source is missing: an unused, non-routable address such as "
 		             "10.255.0.1");
-	if (config->peer_count && !config->keyring_file)
-		config_warning(reading, 0,
-		               "keyring-file is missing: no peer has a key, every call will fail");
+	config_check_trust(reading, config);
 	if (config->timer_msec[TIMER_HOLDDOWN] > config->timer_msec[TIMER_HOLDDOWN_MAXIMUM])
 		config_error(reading, 0, "timer holddown is above holddown-maximum");
 }

@@ -142,7 +142,15 @@ void config_check_ipsec_proposals(struct config_reading *reading, const struct c
 /** Checks that look at several sections. */
 void config_check_sections(struct config_reading *reading, const struct config *config);
 
+/** Peers that have no key, or none but what the carrier says. */
+void config_check_trust(struct config_reading *reading, const struct config *config);
+
+/** The files of the trustpoints that IKE uses: owner, mode, key, validity. */
+void config_check_certificates(struct config_reading *reading, const struct config *config);
+
 void config_complete_trustpoint(struct config_reading *reading, struct config *config, void *item);
+void config_complete_certificate_map(struct config_reading *reading, struct config *config,
+                                     void *item);
 void config_complete_crypto_signaling(struct config_reading *reading, struct config *config,
                                       void *item);
 void config_complete_line(struct config_reading *reading, struct config *config, void *item);
