@@ -265,7 +265,7 @@ static const struct {
 	{"ike-profile \"default\" {",
          "trustpoint \"t\" { certificate-file = \"/c\" key-file = \"/k\" }\n"
          "ike-profile \"default\" { authentication = self-signed trustpoint = \"t\"",
-         "warning: peer \"0388882001\" trusts the carrier"},
+         "peer \"0388882001\" trusts the carrier"},
 	{"route {", "timers { failback = 2 }\nroute {",
          "16 other: timer failback = 2: recommended are 10 to 3600 seconds"},
 	{"keyring-file = \"/nonexistent/ike.keyring\"", "", "keyring-file is missing"},
