@@ -9,6 +9,7 @@
 
 #include "services/common/config.h"
 #include "services/common/service.h"
+#include "services/tunnel-agent/backend.h"
 #include "services/tunnel-agent/rtnl.h"
 #include "services/tunnel-agent/tun_device.h"
 #include "services/tunnel-agent/tunnel_core.h"
@@ -40,6 +41,7 @@ struct agent_tunnel {
 struct agent {
 	struct service_context *service;
 	struct bus *bus;
+	const struct backend *backend;
 	struct tun_pool pool;
 	int udp; /* the UDP 4500 socket */
 	struct rtnl *rtnl;
@@ -76,13 +78,18 @@ void agent_settle(struct agent_tunnel *tunnel);
 void agent_note(struct agent_tunnel *tunnel, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* data_path.c: packets between interfaces and the UDP socket */
+/* data_path.c: packets between interfaces and the UDP socket; userspace.c calls what is the user-space back end's */
 int data_path_start(struct agent *agent);
 void data_path_stop(struct agent *agent);
 
 /** Reads from the tunnel's (new) descriptor from now on. -1 when there is no memory. */
 int data_path_attach(struct agent_tunnel *tunnel);
 void data_path_detach(struct agent_tunnel *tunnel);
+
+/* Of the user-space back end: see struct backend. */
+void data_path_send(struct agent_tunnel *tunnel, uint8_t *packet, size_t size, uint64_t now_usec);
+void data_path_take_esp(struct agent_tunnel *tunnel, const struct udp_packet *packet,
+                        uint64_t now_usec);
 
 /** An inbound SA was installed: serves the packets that came before it. */
 void data_path_take_early(struct agent_tunnel *tunnel, uint32_t spi);

@@ -15,13 +15,13 @@
 
 static const uint8_t non_esp_marker[NON_ESP_MARKER_SIZE];
 
-static void count_refused(void *context, uint32_t mark, int error)
+static void count_refused(void *context, uint32_t mark, unsigned packets, int error)
 {
 	struct agent_tunnel *tunnel = agent_find_mark(context, mark);
 	bool is_full = error == EAGAIN || error == ENOBUFS;
 
 	if (tunnel)
-		tunnel->core.drops[is_full ? DROP_SEND_FULL : DROP_SEND_REFUSED]++;
+		tunnel->core.drops[is_full ? DROP_SEND_FULL : DROP_SEND_REFUSED] += packets;
 }
 
 static void flush(struct agent *agent)
@@ -30,17 +30,21 @@ static void flush(struct agent *agent)
 }
 
 /* Seals the packet that stands in the next slot and adds it to the batch. The outer DSCP is the inner one's. */
-static void send_packet(struct agent_tunnel *tunnel, uint8_t *inner, size_t inner_size,
-                        uint64_t now_usec)
+void data_path_send(struct agent_tunnel *tunnel, uint8_t *inner, size_t inner_size,
+                    uint64_t now_usec)
 {
 	struct agent *agent = tunnel->agent;
+	struct udp_target target = {
+		.remote = &tunnel->core.remote,
+		.mark = tunnel->core.options.if_id,
+	};
 	uint8_t tos = inner[1] & DSCP_MASK, *packet;
 	size_t packet_size;
 
 	if (!tunnel_seal(&tunnel->core, inner, inner_size, now_usec, &packet, &packet_size))
 		return;
-	if (udp_add(agent->outbound, packet, packet_size, &tunnel->core.remote,
-	            tunnel->core.options.if_id, tos))
+	target.outer.tos = tos;
+	if (udp_add(agent->outbound, packet, packet_size, &target))
 		flush(agent);
 }
 
@@ -62,7 +66,7 @@ static void take_packets(evutil_socket_t descriptor, short what, void *context)
 			break;
 		}
 		if (tunnel_take(&tunnel->core, slot, (size_t)size, now_usec) == TUNNEL_SEND)
-			send_packet(tunnel, slot, (size_t)size, now_usec);
+			data_path_send(tunnel, slot, (size_t)size, now_usec);
 	}
 	flush(agent);
 	if (is_gone) {
@@ -94,6 +98,14 @@ void data_path_take_early(struct agent_tunnel *tunnel, uint32_t spi)
 		deliver_inner(tunnel, packet, size, now_usec);
 }
 
+void data_path_take_esp(struct agent_tunnel *tunnel, const struct udp_packet *packet,
+                        uint64_t now_usec)
+{
+	if (!tunnel_keep_early(&tunnel->core, packet->remote, packet->octets, packet->size,
+	                       now_usec))
+		deliver_inner(tunnel, packet->octets, packet->size, now_usec);
+}
+
 static void take_datagram(struct agent *agent, const struct udp_packet *packet, uint64_t now_usec)
 {
 	struct agent_tunnel *tunnel = agent_find_mark(agent, packet->mark);
@@ -111,9 +123,8 @@ static void take_datagram(struct agent *agent, const struct udp_packet *packet, 
 	} else if (memcmp(packet->octets, non_esp_marker, NON_ESP_MARKER_SIZE) == 0) {
 		tunnel_note_received(&tunnel->core, now_usec);
 		ike_relay_deliver(tunnel, packet);
-	} else if (!tunnel_keep_early(&tunnel->core, packet->remote, packet->octets, packet->size,
-	                              now_usec)) {
-		deliver_inner(tunnel, packet->octets, packet->size, now_usec);
+	} else {
+		agent->backend->take_esp(tunnel, packet, now_usec);
 	}
 	agent_settle(tunnel);
 }
@@ -175,7 +186,7 @@ static void release_held(evutil_socket_t descriptor, short what, void *context)
 		if (tunnel->core.state != TUNNEL_DRAINING)
 			continue;
 		while ((size = tunnel_release(&tunnel->core, slot, now_usec)) > 0) {
-			send_packet(tunnel, slot, size, now_usec);
+			agent->backend->send_held(tunnel, slot, size, now_usec);
 			slot = udp_next_slot(agent->outbound);
 		}
 		agent_settle(tunnel);
@@ -189,7 +200,7 @@ void data_path_send_keepalive(struct agent_tunnel *tunnel, uint64_t now_usec)
 
 	if (udp_send(tunnel->agent->udp, &tunnel->core.remote, tunnel->core.options.if_id, &octet,
 	             sizeof(octet), NULL, 0) != 0)
-		count_refused(tunnel->agent, tunnel->core.options.if_id, errno);
+		count_refused(tunnel->agent, tunnel->core.options.if_id, 1, errno);
 	tunnel_note_sent(&tunnel->core, now_usec);
 }
 
@@ -226,8 +237,6 @@ int data_path_start(struct agent *agent)
 
 void data_path_stop(struct agent *agent)
 {
-	for (size_t i = 0; i < agent->tunnel_count; i++)
-		data_path_detach(&agent->tunnels[i]);
 	if (agent->udp_readable)
 		event_free(agent->udp_readable);
 	if (agent->drain)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The tunnel interfaces and the tunnel source are as configured: made at start, and restored whenever somebody deletes or
- * changes them. Nothing is removed on leaving: interfaces vanish with the process, the tunnel source stays.
+ * changes them. Nothing is removed on leaving: interfaces vanish with the process or outlive it, as their back end has it; the
+ * tunnel source stays.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -66,47 +67,16 @@ static void disable_ipv6(const char *name)
 	close(descriptor);
 }
 
-static bool needs_interface(struct agent *agent, struct agent_tunnel *tunnel)
-{
-	struct rtnl_interface interface;
-	char name[IF_NAMESIZE];
-
-	/* A descriptor whose interface was deleted can make it again. */
-	if (tunnel->descriptor < 0 || !tun_get_name(tunnel->descriptor, name))
-		return true;
-	if (strcmp(name, tunnel->peer->tunnel) == 0 &&
-	    rtnl_find_interface(agent->rtnl, name, &interface))
-		return false;
-	/* It was renamed or moved away and the descriptor still holds it: closing removes it. */
-	data_path_detach(tunnel);
-	close(tunnel->descriptor);
-	tunnel->descriptor = -1;
-	return true;
-}
-
 static bool create_interface(struct agent *agent, struct agent_tunnel *tunnel)
 {
 	const char *name = tunnel->peer->tunnel;
+	char why[sizeof(tunnel->fault)];
 
-	if (tunnel->descriptor < 0)
-		tunnel->descriptor = tun_pool_take(&agent->pool);
-	if (tunnel->descriptor < 0) {
-		set_fault(agent, tunnel, "cannot open /dev/net/tun: %s", strerror(errno));
-		return false;
-	}
-	if (tun_create(tunnel->descriptor, name) != 0) {
-		set_fault(agent, tunnel, "cannot make the interface %s: %s%s", name,
-		          strerror(errno),
-		          errno == EBUSY || errno == EINVAL
-		                  ? " (another program has an interface of this name)"
-		                  : "");
+	if (agent->backend->make_interface(tunnel, why, sizeof(why)) != 0) {
+		set_fault(agent, tunnel, "%s", why);
 		return false;
 	}
 	disable_ipv6(name);
-	if (data_path_attach(tunnel) != 0) {
-		set_fault(agent, tunnel, "out of memory");
-		return false;
-	}
 	log_session(LOG_NOTICE, name, tunnel->peer->number, "interface made");
 	return true;
 }
@@ -268,7 +238,7 @@ void interfaces_repair(struct agent *agent)
 		return;
 	}
 	for (size_t i = 0; i < agent->tunnel_count; i++)
-		if (needs_interface(agent, &agent->tunnels[i]))
+		if (!agent->backend->has_interface(&agent->tunnels[i]))
 			has_changed |= create_interface(agent, &agent->tunnels[i]);
 	if (has_changed && rtnl_refresh(agent->rtnl) != 0)
 		return;
@@ -294,10 +264,7 @@ int interfaces_purge(struct agent *agent, const char **why)
 	for (size_t i = 0; i < agent->tunnel_count; i++) {
 		struct agent_tunnel *tunnel = &agent->tunnels[i];
 
-		data_path_detach(tunnel);
-		if (tunnel->descriptor >= 0)
-			close(tunnel->descriptor);
-		tunnel->descriptor = -1;
+		agent->backend->purge(tunnel);
 		note_interface(tunnel, 0, false, 0, &none);
 		agent_settle(tunnel);
 	}
@@ -342,13 +309,10 @@ void interfaces_stop(struct agent *agent)
 {
 	const char *why;
 
-	if (agent->rtnl && rtnl_delete_links(agent->rtnl, &why) != 0)
+	if (agent->rtnl && !agent->backend->outlives_process &&
+	    rtnl_delete_links(agent->rtnl, &why) != 0)
 		log_line(LOG_DEBUG, "the interfaces go one by one: %s", why);
 	rtnl_close(agent->rtnl);
 	if (agent->repair)
 		event_free(agent->repair);
-	for (size_t i = 0; i < agent->tunnel_count; i++)
-		if (agent->tunnels[i].descriptor >= 0)
-			close(agent->tunnels[i].descriptor);
-	tun_pool_close(&agent->pool);
 }

@@ -39,7 +39,7 @@ static void fill_sa(const struct sa *sa, uint64_t now_usec, Vpnsip__SaStatus *st
 	status->direction = sa->is_inbound ? VPNSIP__SA_DIRECTION__SA_INBOUND
 	                                   : VPNSIP__SA_DIRECTION__SA_OUTBOUND;
 	status->spi = sa->spi;
-	status->algorithms = (char *)esp_algorithms(sa->esp);
+	status->algorithms = (char *)sa->algorithms;
 	status->packets = sa->packets;
 	status->bytes = sa->bytes;
 	status->installed_at_mono_usec = sa->installed_usec;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "services/tunnel-agent/tunnel_agent.h"
 
-#include <errno.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,10 +12,8 @@
 #include "services/common/log.h"
 #include "services/tunnel-agent/agent.h"
 
-/* For interfaces that somebody renamed or moved away; a deleted one is made again with its own descriptor. */
-#define SPARE_DESCRIPTORS 8
-#define HOLD_SECONDS      2
-#define SECOND_USEC       1000000u
+#define HOLD_SECONDS 2
+#define SECOND_USEC  1000000u
 
 /* A dead peer is given up after this many retries (see the IKE profile's dpd-interval and dpd-retry). */
 #define DPD_RETRIES 5
@@ -84,6 +81,8 @@ void agent_settle(struct agent_tunnel *tunnel)
 
 	note_changes(tunnel);
 
+	if (tunnel->agent->backend->settle)
+		tunnel->agent->backend->settle(tunnel);
 	while ((sa = tunnel_next_sa_report(&tunnel->core, &is_hard)) != NULL)
 		ike_relay_report_limit(tunnel, sa->spi, is_hard);
 	if (tunnel->core.state == TUNNEL_DRAINING)
@@ -138,6 +137,9 @@ static void tick(evutil_socket_t descriptor, short what, void *context)
 	uint64_t now_usec = bus_mono_usec(agent->bus);
 	bool is_new_second = now_usec >= agent->next_second_usec;
 	bool has_fault = agent->fault[0];
+
+	if (is_new_second && agent->backend->measure)
+		agent->backend->measure(agent, now_usec);
 
 	(void)descriptor;
 	(void)what;
@@ -229,8 +231,9 @@ int tunnel_agent_prepare(struct service_context *service)
 	service->state = agent;
 	agent->udp = -1;
 	agent->service = service;
-	if (tun_pool_open(&agent->pool, config->peer_count + SPARE_DESCRIPTORS) != 0) {
-		log_line(LOG_ERR, "cannot open /dev/net/tun: %s", strerror(errno));
+	agent->backend = &backend_userspace;
+	if (agent->backend->prepare(agent, why, sizeof(why)) != 0) {
+		log_line(LOG_ERR, "%s", why);
 		return -1;
 	}
 	address_set_port(&local, UDP_IKE_PORT);
@@ -253,7 +256,7 @@ int tunnel_agent_start(struct service_context *service)
 		log_line(LOG_ERR, "out of memory");
 		return -1;
 	}
-	if (interfaces_start(agent) != 0)
+	if (agent->backend->start(agent) != 0 || interfaces_start(agent) != 0)
 		return -1;
 	tick(-1, EV_TIMEOUT, agent);
 	return 0;
@@ -265,6 +268,7 @@ void tunnel_agent_stop(struct service_context *service)
 
 	data_path_stop(agent);
 	interfaces_stop(agent);
+	agent->backend->stop(agent);
 	for (size_t i = 0; i < agent->tunnel_count; i++)
 		tunnel_destroy(&agent->tunnels[i].core);
 	event_free(agent->tick);

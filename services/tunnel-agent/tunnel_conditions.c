@@ -140,6 +140,21 @@ static void expire_sas(struct tunnel *tunnel, struct sa **list, unsigned count, 
 	}
 }
 
+void tunnel_note_limit(struct tunnel *tunnel, bool is_inbound, uint32_t spi, bool is_hard)
+{
+	struct sa **list = is_inbound ? tunnel->sas.inbound : tunnel->sas.outbound;
+	unsigned count = is_inbound ? tunnel->sas.inbound_count : tunnel->sas.outbound_count;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (list[i]->spi != spi)
+			continue;
+		list[i]->is_soft_reached = true;
+		list[i]->is_hard_reached |= is_hard;
+		tunnel->has_sa_reports = true;
+		tunnel->revision++;
+	}
+}
+
 static bool is_over(const struct sa *sa, uint64_t now_usec)
 {
 	return sa->is_hard_reported ||

@@ -248,6 +248,16 @@ int tunnel_install_sa(struct tunnel *tunnel, uint32_t spi, const struct esp_opti
 	return 0;
 }
 
+int tunnel_enter_sa(struct tunnel *tunnel, uint32_t spi, bool is_inbound, const char *algorithms,
+                    const struct sa_terms *terms, uint64_t now_usec, const char **why)
+{
+	if (sa_enter(&tunnel->sas, spi, is_inbound, algorithms, terms, now_usec, why) != 0)
+		return -1;
+	tunnel_settle_orphans(tunnel, now_usec);
+	tunnel->revision++;
+	return 0;
+}
+
 void tunnel_remove_sa(struct tunnel *tunnel, bool is_inbound, uint32_t spi, uint64_t now_usec)
 {
 	if (!sa_remove(&tunnel->sas, is_inbound, spi))

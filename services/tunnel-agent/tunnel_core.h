@@ -115,6 +115,14 @@ enum tunnel_order_result tunnel_clear_peer(struct tunnel *tunnel, uint64_t attem
 /** An SA for this tunnel; see sa_install() and sa_remove(). */
 int tunnel_install_sa(struct tunnel *tunnel, uint32_t spi, const struct esp_options *options,
                       const struct sa_terms *terms, uint64_t now_usec, const char **why);
+
+/** The same for an SA that the kernel carries; see sa_enter(). */
+int tunnel_enter_sa(struct tunnel *tunnel, uint32_t spi, bool is_inbound, const char *algorithms,
+                    const struct sa_terms *terms, uint64_t now_usec, const char **why);
+
+/** The kernel says that an SA of its own reached a limit. */
+void tunnel_note_limit(struct tunnel *tunnel, bool is_inbound, uint32_t spi, bool is_hard);
+
 void tunnel_remove_sa(struct tunnel *tunnel, bool is_inbound, uint32_t spi, uint64_t now_usec);
 
 /** Whether ike-agent, as far as is known, has a session that answers for the tunnel's SAs. */
