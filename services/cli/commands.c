@@ -177,6 +177,8 @@ const struct command commands[] = {
             "for passphrase-file", import),
 	PKI("export TRUSTPOINT [root]", "our chain, or the root that signed it, as PEM",
             "for pkcs12 passphrase-file", export),
+	PKI("refresh [TRUSTPOINT]", "fetch revocation lists, at most each 30 minutes from an issuer",
+            "force", refresh),
 	PKI("show [TRUSTPOINT]", "what the files hold, and whether it fits together", "for", show),
 	ORDER("help", "this list", command_help),
 };

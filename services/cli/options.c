@@ -49,6 +49,7 @@ const struct option_of_command command_options[] = {
 	{"days", "N", "valid for so long; default 1825", '\0'},
 	{"fingerprint", "HEX", "do not ask: it must be this, SHA-256 or SHA-1", '\0'},
 	{"passphrase-file", "FILE", "its first line; else it is asked for on the terminal", '\0'},
+	{"force", NULL, "also when it is not due", '\0'},
 	{"pkcs12", "FILE", "write key and certificates to FILE", '\0'},
 };
 
