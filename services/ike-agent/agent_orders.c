@@ -8,7 +8,7 @@
 #include "services/common/address.h"
 #include "services/common/log.h"
 #include "services/ike-agent/agent.h"
-#include "services/ike-agent/psk_fingerprint.h"
+#include "services/ike-agent/fingerprint.h"
 
 static const struct config_key *find_key(const struct ike_agent *agent, const char *number)
 {
@@ -38,8 +38,8 @@ static const struct config_peer *find_peer(struct ike_agent *agent, struct bus_r
 		return NULL;
 	}
 	if (peer->has_fingerprint &&
-	    !psk_has_fingerprint((*key)->key, (*key)->key_size, peer->fingerprint_hash,
-	                         peer->fingerprint, peer->fingerprint_size)) {
+	    !fingerprint_fits((*key)->key, (*key)->key_size, peer->fingerprint_hash,
+	                      peer->fingerprint, peer->fingerprint_size)) {
 		bus_fail(request, VPNSIP__FAILURE_KIND__CONFIG,
 		         "the key for %s has not the fingerprint that %s:%d wants", number,
 		         config->file, peer->line_number);
@@ -51,7 +51,7 @@ static const struct config_peer *find_peer(struct ike_agent *agent, struct bus_r
 /** SHA-256 for whoever can; beside it SHA-1 where the other side may know nothing else. */
 static size_t show_fingerprints(const struct config_peer *peer, const struct config_key *key,
                                 Vpnsip__Fingerprint fingerprints[2],
-                                uint8_t values[2][PSK_FINGERPRINT_MAX])
+                                uint8_t values[2][FINGERPRINT_MAX])
 {
 	static const char *const hashes[] = {"SHA-256", "SHA-1"};
 	const size_t count = !peer->ike_profile->sends_psk_fingerprint ? 0
@@ -63,8 +63,8 @@ static size_t show_fingerprints(const struct config_peer *peer, const struct con
 		fingerprints[i].subject = VPNSIP__FINGERPRINT_SUBJECT__PRE_SHARED_KEY;
 		fingerprints[i].hash = (char *)hashes[i];
 		fingerprints[i].value.data = values[i];
-		fingerprints[i].value.len = psk_fingerprint(hashes[i], key->key, key->key_size,
-		                                            values[i]);
+		fingerprints[i].value.len = fingerprint_compute(hashes[i], key->key, key->key_size,
+		                                                values[i]);
 	}
 	return count;
 }
@@ -74,7 +74,7 @@ static void prepare(struct ike_agent *agent, struct bus_request *request,
 {
 	Vpnsip__IkePrepared reply = VPNSIP__IKE_PREPARED__INIT;
 	Vpnsip__Fingerprint fingerprints[2], *list[] = {&fingerprints[0], &fingerprints[1]};
-	uint8_t values[2][PSK_FINGERPRINT_MAX];
+	uint8_t values[2][FINGERPRINT_MAX];
 	const struct config_key *key;
 	const struct config_peer *peer = find_peer(agent, request, order->tunnel,
 	                                           order->remote_number, &key);

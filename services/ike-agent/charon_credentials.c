@@ -5,7 +5,7 @@
  */
 #include "services/ike-agent/charon_internal.h"
 
-#include "services/ike-agent/psk_fingerprint.h"
+#include "services/ike-agent/fingerprint.h"
 
 /** Enumerates one key, which it owns. */
 struct key_enumerator {
@@ -59,7 +59,7 @@ static bool is_key_pinned(const struct charon_session *session)
 	for (size_t i = 0; i < session->pin_count; i++) {
 		const struct engine_pin *pin = &session->pins[i];
 
-		if (pin->is_pre_shared_key && psk_has_fingerprint(session->key, session->key_size,
+		if (pin->is_pre_shared_key && fingerprint_fits(session->key, session->key_size,
 		                                                  pin->hash, pin->value, pin->size))
 			return true;
 	}

@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #include "services/ike-agent/ike_core.h"
-#include "services/ike-agent/psk_fingerprint.h"
+#include "services/ike-agent/fingerprint.h"
 
 #define IF_ID   7
 #define ATTEMPT 12
@@ -223,7 +223,7 @@ static inline void pin(struct engine_pin *pin, const struct variant *variant)
 	memset(pin, 0, sizeof(*pin));
 	pin->is_pre_shared_key = !variant->has_certificate_pin_only;
 	snprintf(pin->hash, sizeof(pin->hash), "SHA-256");
-	pin->size = psk_fingerprint("SHA-256", (const uint8_t *)variant->pinned_key,
+	pin->size = fingerprint_compute("SHA-256", (const uint8_t *)variant->pinned_key,
 	                            strlen(variant->pinned_key), pin->value);
 }
 
