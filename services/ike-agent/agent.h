@@ -48,8 +48,8 @@ void agent_init_host(struct ike_agent *agent);
 int agent_open_rekeys(struct ike_agent *agent);
 void agent_close_rekeys(struct ike_agent *agent);
 
-/** Publishes the session's state and tells the log of a change. */
-void agent_publish(struct ike_agent *agent, const struct ike_session *session);
+/** Publishes the session's state and, if it is noteworthy, tells the log. */
+void agent_publish(struct ike_agent *agent, const struct ike_session *session, bool is_noteworthy);
 /** Applies a fact of the engine. */
 void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact);
 /** Ends the session's IKE_SAs with a DELETE each and forgets it. */

@@ -169,6 +169,8 @@ static void start(struct ike_agent *agent, struct bus_request *request,
 		return;
 	ike_session_init(session, peer->tunnel, order->attempt, peer->if_id, order->local_number,
 	                 order->remote_number, order->initiate);
+	session->local = engine_session.local;
+	session->ike.remote = engine_session.remote;
 	engine_session.if_id = peer->if_id;
 	engine_session.attempt = order->attempt;
 	engine_session.local_number = order->local_number;
@@ -184,7 +186,7 @@ static void start(struct ike_agent *agent, struct bus_request *request,
 	if (order->initiate)
 		engine_initiate(peer->if_id, order->attempt);
 	bus_done(request);
-	agent_publish(agent, session);
+	agent_publish(agent, session, true);
 }
 
 static void stop(struct ike_agent *agent, struct bus_request *request, const Vpnsip__StopIke *order)

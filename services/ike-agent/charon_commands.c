@@ -114,6 +114,12 @@ void charon_end_lifetime(uint32_t sa)
 	charon_drop_deadlines(meet_lifetime, sa);
 }
 
+void charon_read_lifetime(uint32_t sa, uint64_t *rekeys_usec, uint64_t *ends_usec)
+{
+	*rekeys_usec = charon_deadline_usec(meet_lifetime, sa, false);
+	*ends_usec = charon_deadline_usec(meet_lifetime, sa, true);
+}
+
 static job_requeue_t drop_sa(void *sa)
 {
 	ike_sa_t *ike_sa = charon->ike_sa_manager->checkout_by_id(charon->ike_sa_manager,

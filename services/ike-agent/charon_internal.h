@@ -59,6 +59,10 @@ void charon_identity_text(identification_t *identity, char *text, size_t size);
 /** True if the identity is what the session's profile wants of the peer. */
 bool charon_identity_is_peer(const struct charon_session *session, identification_t *identity);
 
+/** What was agreed on with an IKE_SA, or with a child. */
+void charon_describe_ike(ike_sa_t *ike_sa, struct engine_ike *ike);
+void charon_describe_child(child_sa_t *child_sa, struct engine_child *child);
+
 /** Reports a cause about the IKE_SA that the calling thread works on. */
 void charon_report_cause(enum engine_cause_rank rank, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -75,6 +79,8 @@ void charon_responses_free(void);
 typedef void charon_meet_fn(uint64_t owner, bool is_hard);
 /** Has `meet` called after so many seconds (0 = never), unless that is set already or dropped before. */
 void charon_set_deadline(charon_meet_fn *meet, uint64_t owner, bool is_hard, uint64_t delay_sec);
+/** When the deadline is due (monotonic clock), or 0. */
+uint64_t charon_deadline_usec(charon_meet_fn *meet, uint64_t owner, bool is_hard);
 /** Drops both deadlines of the owner, as far as they are set. */
 void charon_drop_deadlines(charon_meet_fn *meet, uint64_t owner);
 void charon_deadlines_free(void);
@@ -82,6 +88,8 @@ void charon_deadlines_free(void);
 /** Sets the clock for an IKE_SA: rekeying, and the end if that fails. `sa` is its unique id. */
 void charon_begin_lifetime(uint32_t sa, const struct charon_session *session);
 void charon_end_lifetime(uint32_t sa);
+/** When it will be rekeyed, and when it would end without that (monotonic clock); 0 = never. */
+void charon_read_lifetime(uint32_t sa, uint64_t *rekeys_usec, uint64_t *ends_usec);
 
 /** Seconds, bytes or packets before the end of a lifetime at which rekeying begins, or up to half of that earlier. */
 uint64_t charon_rekey_margin(uint64_t lifetime);

@@ -164,6 +164,7 @@ static bool ike_rekey(listener_t *this, ike_sa_t *old, ike_sa_t *new)
 
 	fact.successor = new->get_unique_id(new);
 	add_spis(&fact, new);
+	charon_describe_ike(new, &fact.ike);
 	report(&fact);
 	return TRUE;
 }
@@ -185,6 +186,8 @@ static bool child_updown(listener_t *this, ike_sa_t *ike_sa, child_sa_t *child_s
 	add_spis(&fact, ike_sa);
 	write_proposal(ike_sa->get_proposal(ike_sa), fact.ike_proposal);
 	write_proposal(child_sa->get_proposal(child_sa), fact.esp_proposal);
+	charon_describe_ike(ike_sa, &fact.ike);
+	charon_describe_child(child_sa, &fact.child);
 	charon_identity_text(ike_sa->get_other_id(ike_sa), fact.remote_identity,
 	                     sizeof(fact.remote_identity));
 	/* Who is told sends ESP at once: not before the peer can know the SA it belongs to. */
@@ -200,6 +203,17 @@ static bool child_rekey(listener_t *this, ike_sa_t *ike_sa, child_sa_t *old, chi
 	struct engine_fact fact = fact_of(ike_sa, ENGINE_CHILD_REKEYED);
 
 	write_proposal(new->get_proposal(new), fact.esp_proposal);
+	charon_describe_child(new, &fact.child);
+	report(&fact);
+	return TRUE;
+}
+
+/* libcharon follows a peer that is behind a translation, once a message of it was verified. */
+static bool ike_update(listener_t *this, ike_sa_t *ike_sa, host_t *local, host_t *remote)
+{
+	struct engine_fact fact = fact_of(ike_sa, ENGINE_PEER_MOVED);
+
+	memcpy(&fact.ike.remote, remote->get_sockaddr(remote), *remote->get_sockaddr_len(remote));
 	report(&fact);
 	return TRUE;
 }
@@ -236,6 +250,7 @@ listener_t charon_listener = {
 	.ike_state_change = ike_state_change,
 	.message = message,
 	.ike_rekey = ike_rekey,
+	.ike_update = ike_update,
 	.child_updown = child_updown,
 	.child_rekey = child_rekey,
 	.authorize = authorize,

@@ -14,9 +14,12 @@
 
 #include "services/common/config.h"
 
-#define ENGINE_CAUSE_SIZE    192
-#define ENGINE_PROPOSAL_SIZE 128
-#define ENGINE_PINS_MAX      4
+#define ENGINE_CAUSE_SIZE     192
+#define ENGINE_PROPOSAL_SIZE  128
+#define ENGINE_PINS_MAX       4
+#define ENGINE_ALGORITHM_SIZE 24
+#define ENGINE_SELECTORS_MAX  4
+#define ENGINE_SELECTOR_SIZE  48
 
 /**
  * The upper half of an IKE SPI, which all SPIs chosen by one engine share: it tells two lives of the other side's process
@@ -83,6 +86,34 @@ struct engine_session {
 	size_t pin_count;
 };
 
+/** What was agreed on, by the names of the show commands; "" is none. */
+struct engine_suite {
+	char encryption[ENGINE_ALGORITHM_SIZE]; /* "AES-CBC" */
+	unsigned key_bits;                      /* 0 = the algorithm has one size only */
+	char integrity[ENGINE_ALGORITHM_SIZE];  /* "SHA256"; with an AEAD none */
+	char prf[ENGINE_ALGORITHM_SIZE];        /* of a child none */
+	unsigned group;                         /* IANA's number; 0 = none */
+	bool has_extended_sequence;
+};
+
+/** An IKE_SA that is up. Times are of the monotonic clock, 0 = never. */
+struct engine_ike {
+	struct engine_suite suite;
+	struct sockaddr_storage remote;
+	uint64_t established_mono_usec, rekeys_mono_usec, ends_mono_usec;
+	bool is_nat_local, is_nat_remote; /* a translation stands before us, or before the peer */
+	bool has_fragmentation;           /* both sides can (RFC 7383) */
+};
+
+/** A child SA, both directions. */
+struct engine_child {
+	uint32_t inbound_spi, outbound_spi; /* host order */
+	struct engine_suite suite;
+	char local_selectors[ENGINE_SELECTORS_MAX][ENGINE_SELECTOR_SIZE];
+	char remote_selectors[ENGINE_SELECTORS_MAX][ENGINE_SELECTOR_SIZE];
+	uint64_t installed_mono_usec;
+};
+
 enum engine_fact_kind {
 	ENGINE_SA_BEGUN = 1, /* an IKE_SA exists */
 	ENGINE_SA_REPLACED,  /* IKE rekey: `successor` took over from `sa` */
@@ -90,6 +121,7 @@ enum engine_fact_kind {
 	ENGINE_CHILD_UP,     /* authenticated, and its first child SA is installed */
 	ENGINE_CHILD_REKEYED,
 	ENGINE_CHILD_GONE,       /* without a successor */
+	ENGINE_PEER_MOVED,       /* an authenticated message came from another address or port */
 	ENGINE_CAUSE,            /* something went wrong with the IKE_SA */
 	ENGINE_INITIATION_FAILED /* no IKE_SA came of engine_initiate() */
 };
@@ -118,6 +150,8 @@ struct engine_fact {
 	char esp_proposal[ENGINE_PROPOSAL_SIZE];
 	char remote_identity[64];
 	uint64_t initiator_spi, responder_spi;
+	struct engine_ike ike; /* with CHILD_UP, SA_REPLACED; only its `remote` with PEER_MOVED */
+	struct engine_child child; /* with CHILD_UP, CHILD_REKEYED */
 };
 
 /** What the engine needs of the world. Called from the engine's threads, `context` first. */
