@@ -82,7 +82,7 @@ static ike_cfg_t *build_ike(const struct charon_session *session,
 		.local = local_text,
 		.local_port = session->local_port,
 		.remote = remote_text,
-		.no_certreq = TRUE,
+		.no_certreq = !session->certificates,
 		.force_encap = TRUE,
 		.fragmentation = session->peer->ike_profile->uses_fragmentation ? FRAGMENTATION_YES
 	                                                                        : FRAGMENTATION_NO,
@@ -116,13 +116,17 @@ static identification_t *key_id(const char *number)
 	return identification_create_from_encoding(ID_KEY_ID, chunk_from_str((char *)number));
 }
 
-static void add_authentication(peer_cfg_t *peer_cfg, bool is_local, identification_t *identity)
+static void add_authentication(const struct charon_session *session, peer_cfg_t *peer_cfg,
+                               bool is_local, identification_t *identity)
 {
 	auth_cfg_t *auth = auth_cfg_create();
 
 	/* The class in the remote rules is what keeps a peer from choosing another kind of authentication. */
-	auth->add(auth, AUTH_RULE_AUTH_CLASS, AUTH_CLASS_PSK);
+	auth->add(auth, AUTH_RULE_AUTH_CLASS,
+	          session->certificates ? AUTH_CLASS_PUBKEY : AUTH_CLASS_PSK);
 	auth->add(auth, AUTH_RULE_IDENTITY, identity);
+	if (is_local && session->certificates)
+		charon_own_certificate_add(session, auth);
 	peer_cfg->add_auth_cfg(peer_cfg, auth, is_local);
 }
 
@@ -131,21 +135,22 @@ static peer_cfg_t *build_peer(const struct charon_session *session, ike_cfg_t *i
 	const struct config_ike_profile *profile = session->peer->ike_profile;
 	/* Without times: charon_begin_lifetime() sets the clock. */
 	peer_cfg_create_t create = {
-		.cert_policy = CERT_NEVER_SEND,
+		.cert_policy = session->certificates ? CERT_ALWAYS_SEND : CERT_NEVER_SEND,
 		.unique = UNIQUE_NEVER,
 		.keyingtries = 1,
 		.no_mobike = TRUE,
-		.dpd = profile->dpd_interval_sec,
+		/* libcharon counts whole seconds and may be one early; the peer has all of its time (tunnel-agent's deadline). */
+		.dpd = profile->dpd_interval_sec ? profile->dpd_interval_sec + 1 : 0,
 		.if_id_in = session->if_id,
 		.if_id_out = session->if_id,
 	};
 	peer_cfg_t *peer_cfg = peer_cfg_create(session->peer->tunnel, ike, &create);
 
-	add_authentication(peer_cfg, true, key_id(session->local_number));
-	add_authentication(peer_cfg, false,
-	                   profile->match_identity == MATCH_ANY
-	                           ? identification_create_from_string("%any")
-	                           : key_id(session->remote_number));
+	add_authentication(session, peer_cfg, true, key_id(session->local_number));
+	add_authentication(session, peer_cfg, false,
+	                   profile->match_identity == MATCH_KEY_ID
+	                           ? key_id(session->remote_number)
+	                           : identification_create_from_string("%any"));
 	return peer_cfg;
 }
 
@@ -244,7 +249,7 @@ void charon_identity_text(identification_t *identity, char *text, size_t size)
 
 bool charon_identity_is_peer(const struct charon_session *session, identification_t *identity)
 {
-	if (session->peer->ike_profile->match_identity == MATCH_ANY)
+	if (session->peer->ike_profile->match_identity != MATCH_KEY_ID)
 		return true;
 	return identity->get_type(identity) == ID_KEY_ID &&
 	       chunk_equals(identity->get_encoding(identity),
@@ -278,20 +283,16 @@ static enumerator_t *create_ike_cfg_enumerator(backend_t *this, host_t *me, host
 /** Tells why an identity is not the session's, for the one of the keyring and the one of nobody. */
 static void report_identity(const struct charon_session *session, identification_t *identity)
 {
-	const struct config_keyring *keyring = charon_engine.keyring;
-	chunk_t encoding = identity->get_encoding(identity);
 	char text[64];
 
 	charon_identity_text(identity, text, sizeof(text));
-	for (size_t i = 0; i < keyring->key_count; i++) {
-		if (!chunk_equals(encoding, chunk_from_str(keyring->keys[i].key_id)))
-			continue;
+	if (session->certificates || charon_keyring_has(identity->get_encoding(identity)))
 		charon_report_cause(ENGINE_CAUSE_VERDICT,
 		                    "peer key-id %s is not the number of the call, %s", text,
 		                    session->remote_number);
-		return;
-	}
-	charon_report_cause(ENGINE_CAUSE_VERDICT, "peer key-id %s matches no keyring entry", text);
+	else
+		charon_report_cause(ENGINE_CAUSE_VERDICT,
+		                    "peer key-id %s matches no keyring entry", text);
 }
 
 static enumerator_t *create_peer_cfg_enumerator(backend_t *this, identification_t *me,
