@@ -21,7 +21,8 @@ struct drop_counter {
 
 struct ike_agent {
 	struct service_context *service;
-	struct config_keyring *keyring;
+	struct agent_authentication *authentication; /* keys and certificates */
+	bool is_engine_open;
 	struct session_table *sessions; /* NULL once the agent is leaving */
 	struct engine_host host;
 	unsigned packets_in_flight; /* SendIkePacket called, not answered */

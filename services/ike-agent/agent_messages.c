@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "services/common/address.h"
+#include "services/ike-agent/agent_authentication.h"
 
 static const Vpnsip__IkeStatus statuses[IKE_STATE_COUNT] = {
 	[IKE_STATE_WAITING] = VPNSIP__IKE_STATUS__IKE_WAITING,
@@ -120,6 +121,7 @@ void agent_describe_session(const struct ike_agent *agent, const struct ike_sess
 	changed->reauthentications = session->reauthentications;
 	if (session->state != IKE_STATE_UP)
 		return;
+	agent_describe_authentication(session, changed);
 	describe_sa(session, peer, message);
 	if (session->child.inbound_spi)
 		describe_child(&session->child, peer, message);

@@ -311,17 +311,10 @@ static struct certificate_verdict judge_each(STACK_OF(X509) * chain,
                                              const struct config_ike_profile *profile)
 {
 	struct certificate_verdict verdict = good();
-	time_t valid_until = 0;
 
-	for (int i = 0; verdict.fault == CERTIFICATE_GOOD && i < sk_X509_num(chain); i++) {
-		const X509 *one = sk_X509_value(chain, i);
-		const time_t end = certificate_time(X509_get0_notAfter(one));
-
-		verdict = judge_strength(one, i == 0 || i + 1 < sk_X509_num(chain), profile);
-		if (!valid_until || end < valid_until)
-			valid_until = end;
-	}
-	verdict.valid_until = valid_until;
+	for (int i = 0; verdict.fault == CERTIFICATE_GOOD && i < sk_X509_num(chain); i++)
+		verdict = judge_strength(sk_X509_value(chain, i),
+		                         i == 0 || i + 1 < sk_X509_num(chain), profile);
 	return verdict;
 }
 
@@ -351,12 +344,8 @@ struct certificate_verdict certificate_verify(const struct certificate_store *st
 	if (verdict.fault == CERTIFICATE_GOOD && !may_sign(certificate))
 		verdict = fail(CERTIFICATE_NOT_FOR_SIGNING,
 		               "peer's certificate may not be used for signatures (keyUsage)");
-	if (verdict.fault == CERTIFICATE_GOOD && profile->certificate_map) {
-		const time_t valid_until = verdict.valid_until;
-
+	if (verdict.fault == CERTIFICATE_GOOD && profile->certificate_map)
 		verdict = judge_map(profile->certificate_map, certificate);
-		verdict.valid_until = valid_until;
-	}
 	sk_X509_pop_free(chain, X509_free);
 	return verdict;
 }

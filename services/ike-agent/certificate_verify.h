@@ -25,7 +25,6 @@ enum certificate_fault {
 struct certificate_verdict {
 	enum certificate_fault fault;
 	char cause[ENGINE_CAUSE_SIZE]; /* a sentence; names serial and issuer where that matters */
-	time_t valid_until;            /* when good: the first of the chain that expires */
 };
 
 /** What is expected of the peer. */

@@ -176,11 +176,10 @@ bool charon_keyring_has(chunk_t identity)
 	return is_found;
 }
 
-bool engine_open(const struct config *config, const struct config_keyring *keyring,
-                 const struct engine_host *host, char *why, size_t why_size)
+bool engine_open(const struct config *config, const struct engine_host *host, char *why,
+                 size_t why_size)
 {
 	charon_engine.config = config;
-	engine_use_keyring(keyring);
 	charon_engine.host = host;
 	charon_engine.is_leaving = false;
 	/* Memory of a peak is given back rather than kept once per thread. */

@@ -15,7 +15,6 @@
 /** Set once by engine_open(), before any thread of libcharon runs. */
 struct charon_engine {
 	const struct config *config;
-	const struct config_keyring *keyring;
 	const struct engine_host *host;
 	atomic_bool is_leaving; /* nothing is sent or removed any more */
 };
@@ -33,8 +32,13 @@ struct charon_session {
 	struct sockaddr_storage local;
 	const struct config_peer *peer;
 	char *local_number, *remote_number;
-	const uint8_t *key;
+	uint8_t *key; /* a copy; NULL with certificates */
 	size_t key_size;
+	struct certificate_source *certificates; /* by which the peer is judged; NULL with PSK */
+	struct certificate_store *store;         /* ours, as of the session's begin, as the next three */
+	certificate_t *certificate;
+	certificate_t *anchor; /* the root that a CERTREQ names when ours is self-signed, else NULL */
+	private_key_t *private_key;
 	struct engine_pin pins[ENGINE_PINS_MAX];
 	size_t pin_count;
 	peer_cfg_t *peer_cfg;
@@ -62,6 +66,30 @@ bool charon_identity_is_peer(const struct charon_session *session, identificatio
 /** What was agreed on with an IKE_SA, or with a child. */
 void charon_describe_ike(ike_sa_t *ike_sa, struct engine_ike *ike);
 void charon_describe_child(child_sa_t *child_sa, struct engine_child *child);
+
+/** Fetches the session's certificate and key from its trustpoint; without effect with PSK. False with a sentence in `why`. */
+bool charon_own_certificate_load(struct charon_session *session, char *why, size_t why_size);
+void charon_own_certificate_release(struct charon_session *session);
+/** What the peer is to be shown. */
+void charon_own_certificate_add(const struct charon_session *session, auth_cfg_t *local);
+
+enumerator_t *charon_certificates_enumerate(const struct charon_session *session,
+                                            identification_t *identity, bool is_trusted);
+enumerator_t *charon_private_keys_enumerate(const struct charon_session *session,
+                                            identification_t *key_id);
+/** The certificate that authenticated the peer is the one that it had to be; always true with PSK. Reports why not. */
+bool charon_certificate_is_good(const struct charon_session *session, ike_sa_t *ike_sa);
+/** Reports an IKE_AUTH that cannot do: another method than configured, no certificate. */
+void charon_check_method(ike_sa_t *ike_sa, message_t *message);
+void charon_describe_authentication(const struct charon_session *session, ike_sa_t *ike_sa,
+                                    struct engine_authentication *authentication);
+/** Seconds, at most `limit`, until the first certificate of both sides expires; `limit` (0 = none) if none does. At least 1. */
+uint64_t charon_limit_by_certificates(ike_sa_t *ike_sa, uint64_t limit);
+/** Has the IKE_SA `sa`, whose certificates `ike_sa` knows, end with them; and no more. */
+void charon_watch_certificates(ike_sa_t *ike_sa, uint32_t sa);
+void charon_unwatch_certificates(uint32_t sa);
+/** True if somebody's key is known under this identity. */
+bool charon_keyring_has(chunk_t identity);
 
 /** Reports a cause about the IKE_SA that the calling thread works on. */
 void charon_report_cause(enum engine_cause_rank rank, const char *format, ...)

@@ -267,7 +267,8 @@ METHOD(kernel_ipsec_t, add_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_sa_i
 		.integrity_key_size = data->int_key.len,
 		.has_extended_sequence = data->esn,
 		.replay_window = data->replay_window,
-		.hard_lifetime_sec = data->lifetime->time.life,
+		.hard_lifetime_sec = (uint32_t)charon_limit_by_certificates(
+			charon->bus->get_sa(charon->bus), data->lifetime->time.life),
 		.soft_byte_limit = data->lifetime->bytes.rekey,
 		.hard_byte_limit = data->lifetime->bytes.life,
 		.soft_packet_limit = data->lifetime->packets.rekey,

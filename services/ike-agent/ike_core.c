@@ -192,6 +192,7 @@ static void child_up(struct ike_session *session, const struct engine_fact *fact
 	session->initiator_spi = fact->initiator_spi;
 	session->responder_spi = fact->responder_spi;
 	session->sa_in_force = fact->sa;
+	session->authentication = fact->authentication;
 	session->ike = fact->ike;
 	session->child = fact->child;
 	outcome->is_changed = outcome->is_noteworthy = true;

@@ -62,6 +62,7 @@ struct ike_session {
 	char esp_proposal[ENGINE_PROPOSAL_SIZE];
 	uint64_t initiator_spi, responder_spi;
 	uint64_t up_since_usec;
+	struct engine_authentication authentication; /* of the IKE_SA in force */
 	/* Of the IKE_SA in force and its child; a child with inbound_spi 0 is none. */
 	uint32_t sa_in_force;
 	struct engine_ike ike;

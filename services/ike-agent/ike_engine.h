@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "services/common/config.h"
+#include "services/ike-agent/certificate_source.h"
 
 #define ENGINE_CAUSE_SIZE     192
 #define ENGINE_PROPOSAL_SIZE  128
@@ -80,8 +81,9 @@ struct engine_session {
 		local; /* tunnel source and the session port, which names the session */
 	struct sockaddr_storage remote; /* from the other side's SDP */
 	const struct config_peer *peer;
-	const uint8_t *key; /* the PSK for remote_number */
+	const uint8_t *key; /* the PSK for remote_number; NULL with certificates */
 	size_t key_size;
+	struct certificate_source *certificates; /* of the profile's trustpoint; must outlive the engine; NULL with PSK */
 	const struct engine_pin *pins; /* empty: any fingerprint will do */
 	size_t pin_count;
 };
@@ -112,6 +114,17 @@ struct engine_child {
 	char local_selectors[ENGINE_SELECTORS_MAX][ENGINE_SELECTOR_SIZE];
 	char remote_selectors[ENGINE_SELECTORS_MAX][ENGINE_SELECTOR_SIZE];
 	uint64_t installed_mono_usec;
+};
+
+/** How the two sides proved who they are. */
+struct engine_authentication {
+	char local[8], remote[8]; /* "PSK", "RSA", "ECDSA" */
+	/* Of the peer's certificate; empty with PSK. */
+	char subject[CERTIFICATE_NAME_SIZE], issuer[CERTIFICATE_NAME_SIZE];
+	char serial[64];
+	char fingerprint[112]; /* "SHA-256 AB:CD..." */
+	time_t not_after;
+	time_t valid_until; /* the first of both chains that expires; the IKE_SA ends then; 0 = never */
 };
 
 enum engine_fact_kind {
@@ -150,6 +163,7 @@ struct engine_fact {
 	char esp_proposal[ENGINE_PROPOSAL_SIZE];
 	char remote_identity[64];
 	uint64_t initiator_spi, responder_spi;
+	struct engine_authentication authentication; /* with CHILD_UP */
 	struct engine_ike ike; /* with CHILD_UP, SA_REPLACED; only its `remote` with PEER_MOVED */
 	struct engine_child child; /* with CHILD_UP, CHILD_REKEYED */
 };
@@ -177,14 +191,23 @@ struct engine_host {
  * Starts libcharon and its threads. Block all signals before. False with a sentence in `why` if the library, its
  * plugins or a proposal of the configuration's profiles do not fit. All that is given must outlive the engine.
  */
-bool engine_open(const struct config *config, const struct config_keyring *keyring,
-                 const struct engine_host *host, char *why, size_t why_size);
+bool engine_open(const struct config *config, const struct engine_host *host, char *why,
+                 size_t why_size);
 
 /**
  * Stops the threads. Tells the peers nothing and leaves the installed SAs alone. Should a thread not come back in time (it may
  * wait for tunnel-agent), the process ends here and now: there is nothing left to be saved.
  */
 void engine_close(void);
+
+/**
+ * The keys that are known now; only their identities are looked at, for a better cause. May be called before engine_open(). The old
+ * keyring may be freed after that.
+ */
+void engine_use_keyring(const struct config_keyring *keyring);
+
+/** Judges the peers of this trustpoint anew, after its files have changed: the IKE_SAs of the revoked ones end, with the cause. */
+void engine_judge_peers(struct certificate_source *certificates);
 
 /** The session may exist: IKE packets for it are answered. False with a sentence in `why`. */
 bool engine_add_session(const struct engine_session *session, char *why, size_t why_size);
@@ -206,6 +229,9 @@ void engine_supersede_sa(uint32_t sa);
 
 /** Makes a child SA on an established IKE_SA that has none and makes none. */
 void engine_make_child(uint32_t sa);
+
+/** Rekeys the children of an established IKE_SA. */
+void engine_renew_children(uint32_t sa);
 
 /** Sends an empty INFORMATIONAL request on an established IKE_SA (RFC 7296 section 2.4); others are left alone. */
 void engine_probe_sa(uint32_t sa);

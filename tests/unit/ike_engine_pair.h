@@ -279,9 +279,10 @@ static inline void run_engine(int index, const struct variant *variant)
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	refuses_sa = variant->refuses_sa;
 	config.tunnel_source = session.local;
+	engine_use_keyring(&keyring);
 	if (variant->pinned_key)
 		pin(&pins[0], variant);
-	if (!engine_open(&config, &keyring, &host, why, sizeof(why)) ||
+	if (!engine_open(&config, &host, why, sizeof(why)) ||
 	    !engine_add_session(&session, why, sizeof(why))) {
 		fprintf(stderr, "engine %d: %s\n", index, why);
 		_exit(1);
