@@ -19,6 +19,7 @@
 #define AGENT_PACKET_MAXIMUM 9216
 
 struct agent;
+struct esp_path;
 
 /** One configured tunnel: its core, and the interface that belongs to it. */
 struct agent_tunnel {
@@ -29,7 +30,7 @@ struct agent_tunnel {
 	struct event *readable;
 	unsigned interface_index; /* 0 = missing */
 	bool is_up;
-	unsigned mtu;
+	unsigned mtu, path_mtu; /* of the interface, of its WAN */
 	struct rtnl_address address; /* own or borrowed; 0.0.0.0 = none */
 	char fault[160];             /* why the interface is not as configured; "" = it is */
 	unsigned published_revision;
@@ -55,6 +56,8 @@ struct agent {
 	char fault[160];        /* of the tunnel source; "" = in order */
 	bool is_purged;         /* by order: nothing is restored until the next start */
 	struct udp_batch *outbound, *inbound;
+	struct event *flush;       /* sends `outbound` */
+	struct esp_path *esp_path; /* of the user-space back end; else NULL */
 	uint32_t *probe_targets;
 	size_t probe_target_count;
 	struct agent_tunnel *tunnels;
@@ -78,21 +81,13 @@ void agent_settle(struct agent_tunnel *tunnel);
 void agent_note(struct agent_tunnel *tunnel, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* data_path.c: packets between interfaces and the UDP socket; userspace.c calls what is the user-space back end's */
+/* data_path.c: the UDP socket */
 int data_path_start(struct agent *agent);
 void data_path_stop(struct agent *agent);
 
-/** Reads from the tunnel's (new) descriptor from now on. -1 when there is no memory. */
-int data_path_attach(struct agent_tunnel *tunnel);
-void data_path_detach(struct agent_tunnel *tunnel);
-
-/* Of the user-space back end: see struct backend. */
-void data_path_send(struct agent_tunnel *tunnel, uint8_t *packet, size_t size, uint64_t now_usec);
-void data_path_take_esp(struct agent_tunnel *tunnel, const struct udp_packet *packet,
-                        uint64_t now_usec);
-
-/** An inbound SA was installed: serves the packets that came before it. */
-void data_path_take_early(struct agent_tunnel *tunnel, uint32_t spi);
+/** Sends what stands in agent->outbound: now, or when the events that are active now were served. */
+void data_path_flush(struct agent *agent);
+void data_path_flush_soon(struct agent *agent);
 
 /** Arranges that held packets leave when they are due. */
 void data_path_schedule_drain(struct agent_tunnel *tunnel);
@@ -111,6 +106,7 @@ int interfaces_purge(struct agent *agent, const char **why);
 /* ike_relay.c: IKE messages between the UDP socket and ike-agent */
 void ike_relay_deliver(struct agent_tunnel *tunnel, const struct udp_packet *packet);
 void ike_relay_report_limit(struct agent_tunnel *tunnel, uint32_t spi, bool is_hard);
+void ike_relay_report_unknown_spi(struct agent_tunnel *tunnel, uint32_t spi);
 
 /* ike_cover.c: handlers of the bus that follow ike-agent's sessions */
 void ike_cover_take_event(void *context, const Vpnsip__Envelope *event);

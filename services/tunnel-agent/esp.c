@@ -283,7 +283,8 @@ static bool draw_iv(struct esp *esp, uint8_t *iv)
 }
 
 /* Padding 1, 2, 3 ..., its length, and the next header (RFC 4303 section 2.4). Returns the size of all. */
-static size_t append_trailer(const struct esp *esp, uint8_t *inner, size_t inner_size)
+static size_t append_trailer(const struct esp *esp, uint8_t *inner, size_t inner_size,
+                             uint8_t next_header)
 {
 	size_t padding = (0 - (inner_size + TRAILER_SIZE)) & (esp->alignment - 1);
 	uint8_t *end = inner + inner_size;
@@ -291,15 +292,16 @@ static size_t append_trailer(const struct esp *esp, uint8_t *inner, size_t inner
 	for (size_t i = 0; i < padding; i++)
 		*end++ = (uint8_t)(i + 1);
 	*end++ = (uint8_t)padding;
-	*end++ = ESP_NEXT_IPV4;
+	*end++ = next_header;
 	return (size_t)(end - inner);
 }
 
-enum esp_result esp_seal(struct esp *esp, uint32_t spi, uint64_t sequence, uint8_t *inner,
-                         size_t inner_size, uint8_t **packet, size_t *packet_size)
+static enum esp_result seal(struct esp *esp, uint32_t spi, uint64_t sequence, uint8_t next_header,
+                            uint8_t *inner, size_t inner_size, uint8_t **packet,
+                            size_t *packet_size)
 {
 	uint8_t *iv = inner - esp->iv_size, *header = iv - HEADER_SIZE;
-	size_t text_size = append_trailer(esp, inner, inner_size);
+	size_t text_size = append_trailer(esp, inner, inner_size, next_header);
 	uint8_t *icv = inner + text_size, mac[MAC_MAXIMUM];
 
 	put_32(header, spi);
@@ -318,6 +320,20 @@ enum esp_result esp_seal(struct esp *esp, uint32_t spi, uint64_t sequence, uint8
 	*packet = header;
 	*packet_size = (size_t)(icv - header) + esp->icv_size;
 	return ESP_OK;
+}
+
+enum esp_result esp_seal(struct esp *esp, uint32_t spi, uint64_t sequence, uint8_t *inner,
+                         size_t inner_size, uint8_t **packet, size_t *packet_size)
+{
+	uint8_t next_header = inner[0] >> 4 == 6 ? ESP_NEXT_IPV6 : ESP_NEXT_IPV4;
+
+	return seal(esp, spi, sequence, next_header, inner, inner_size, packet, packet_size);
+}
+
+enum esp_result esp_seal_dummy(struct esp *esp, uint32_t spi, uint64_t sequence, uint8_t *inner,
+                               size_t inner_size, uint8_t **packet, size_t *packet_size)
+{
+	return seal(esp, spi, sequence, ESP_NEXT_DUMMY, inner, inner_size, packet, packet_size);
 }
 
 enum esp_result esp_open(struct esp *esp, uint64_t sequence, uint8_t *packet, size_t packet_size,

@@ -18,6 +18,7 @@
 #define ESP_TAILROOM 56
 
 #define ESP_NEXT_IPV4  4
+#define ESP_NEXT_IPV6  41
 #define ESP_NEXT_DUMMY 59 /* traffic-flow confidentiality: to be discarded (RFC 4303 section 2.6) */
 
 struct esp;
@@ -51,11 +52,15 @@ void esp_free(struct esp *esp);
 const char *esp_algorithms(const struct esp *esp);
 
 /**
- * Seals the IPv4 packet at `inner` in place, with ESP_HEADROOM octets before and ESP_TAILROOM after it. `sequence` must
+ * Seals the IPv4 or IPv6 packet at `inner` in place, with ESP_HEADROOM octets before and ESP_TAILROOM after it. `sequence` must
  * never repeat for this SA (the AES-GCM nonce is made from it). On ESP_OK `*packet` points into the headroom.
  */
 enum esp_result esp_seal(struct esp *esp, uint32_t spi, uint64_t sequence, uint8_t *inner,
                          size_t inner_size, uint8_t **packet, size_t *packet_size);
+
+/** The same for a dummy packet: what stands at `inner` means nothing. */
+enum esp_result esp_seal_dummy(struct esp *esp, uint32_t spi, uint64_t sequence, uint8_t *inner,
+                               size_t inner_size, uint8_t **packet, size_t *packet_size);
 
 /**
  * Checks and decrypts the ESP packet in place. `sequence` is the full number, found with replay_infer(). On ESP_OK

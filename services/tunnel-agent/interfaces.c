@@ -53,7 +53,7 @@ static void set_fault(struct agent *agent, struct agent_tunnel *tunnel, const ch
 }
 
 /* Belt and braces beside the address generation mode; where /proc/sys is read-only the mode alone does it. */
-static void disable_ipv6(const char *name)
+static void switch_ipv6(const char *name, bool is_on)
 {
 	char path[64];
 	int descriptor;
@@ -62,7 +62,7 @@ static void disable_ipv6(const char *name)
 	descriptor = open(path, O_WRONLY | O_CLOEXEC);
 	if (descriptor < 0)
 		return;
-	if (write(descriptor, "1", 1) != 1)
+	if (write(descriptor, is_on ? "0" : "1", 1) != 1)
 		log_line(LOG_DEBUG, "%s: %s", path, strerror(errno));
 	close(descriptor);
 }
@@ -76,26 +76,29 @@ static bool create_interface(struct agent *agent, struct agent_tunnel *tunnel)
 		set_fault(agent, tunnel, "%s", why);
 		return false;
 	}
-	disable_ipv6(name);
+	switch_ipv6(name, tunnel->peer->is_dual_overlay);
 	log_session(LOG_NOTICE, name, tunnel->peer->number, "interface made");
 	return true;
 }
 
-static unsigned wanted_mtu(struct agent *agent, const struct config_peer *peer)
+/* What the interface takes: what fits after encapsulation, or, where ESP packets are fragmented, what the WAN takes. */
+static unsigned wanted_mtu(struct agent *agent, struct agent_tunnel *tunnel)
 {
-	struct rtnl_interface wan;
-	unsigned wan_mtu = DEFAULT_WAN_MTU, mtu = peer->mtu;
+	const struct config_peer *peer = tunnel->peer;
+	struct rtnl_interface wan = {.mtu = DEFAULT_WAN_MTU};
 	struct proposal_list proposals;
 	char why[128];
+	unsigned mtu = peer->mtu;
 
-	if (!mtu) {
-		if (rtnl_find_interface(agent->rtnl, peer->line->wan_interface, &wan))
-			wan_mtu = wan.mtu;
-		/* The check of the configuration has read them before. */
-		proposals_of_ipsec_profile(agent->service->config, peer->ipsec_profile, &proposals,
-		                           why, sizeof(why));
-		mtu = mtu_of_proposals(wan_mtu, &proposals);
-	}
+	rtnl_find_interface(agent->rtnl, peer->line->wan_interface, &wan);
+	/* The check of the configuration has read them before. */
+	proposals_of_ipsec_profile(agent->service->config, peer->ipsec_profile, &proposals, why,
+	                           sizeof(why));
+	tunnel->path_mtu = wan.mtu;
+	tunnel->core.plain_mtu = mtu_of_proposals(wan.mtu, &proposals);
+	if (!mtu)
+		mtu = tunnel->core.options.fragments_after ? wan.mtu
+		                                           : (unsigned)tunnel->core.plain_mtu;
 	return mtu < AGENT_PACKET_MAXIMUM ? mtu : AGENT_PACKET_MAXIMUM;
 }
 
@@ -174,7 +177,7 @@ static bool repair_tunnel(struct agent *agent, struct agent_tunnel *tunnel)
 	const struct config_peer *peer = tunnel->peer;
 	struct rtnl_interface interface = {0};
 	struct rtnl_address wanted = {0};
-	unsigned mtu = wanted_mtu(agent, peer);
+	unsigned mtu = wanted_mtu(agent, tunnel);
 	bool has_address, has_changed = false, is_up = true;
 	const char *why;
 

@@ -77,6 +77,7 @@ static void note_changes(struct agent_tunnel *tunnel)
 void agent_settle(struct agent_tunnel *tunnel)
 {
 	const struct sa *sa;
+	uint32_t spi;
 	bool is_hard;
 
 	note_changes(tunnel);
@@ -85,6 +86,8 @@ void agent_settle(struct agent_tunnel *tunnel)
 		tunnel->agent->backend->settle(tunnel);
 	while ((sa = tunnel_next_sa_report(&tunnel->core, &is_hard)) != NULL)
 		ike_relay_report_limit(tunnel, sa->spi, is_hard);
+	if (tunnel_next_unknown_spi(&tunnel->core, &spi))
+		ike_relay_report_unknown_spi(tunnel, spi);
 	if (tunnel->core.state == TUNNEL_DRAINING)
 		data_path_schedule_drain(tunnel);
 	if (tunnel->core.revision != tunnel->published_revision)
@@ -173,12 +176,13 @@ static int make_tunnel(struct agent *agent, const struct config *config,
                        const struct config_peer *peer)
 {
 	const struct config_ike_profile *ike = peer->ike_profile;
+	const struct config_ipsec_profile *ipsec = peer->ipsec_profile;
 	unsigned dead_sec = ike->dpd_interval_sec + DPD_RETRIES * ike->dpd_retry_sec;
 	struct agent_tunnel *tunnel = &agent->tunnels[agent->tunnel_count];
 	struct tunnel_options options = {
 		.name = peer->tunnel,
 		.if_id = peer->if_id,
-		.idle_usec = (uint64_t)peer->ipsec_profile->idle_msec * 1000,
+		.idle_usec = (uint64_t)ipsec->idle_msec * 1000,
 		.dead_usec = ike->dpd_interval_sec ? (uint64_t)dead_sec * SECOND_USEC : 0,
 		.keepalive_usec = (uint64_t)config->timer_msec[TIMER_KEEPALIVE] * 1000,
 		.hold_usec = (uint64_t)config->timer_msec[TIMER_HOLD] * 1000,
@@ -187,6 +191,12 @@ static int make_tunnel(struct agent *agent, const struct config *config,
 		.load_interval_sec = peer->load_interval_sec,
 		.probe_targets = agent->probe_targets,
 		.probe_target_count = agent->probe_target_count,
+		.outer = {ipsec->df_bit, ipsec->ecn, ipsec->copies_dscp},
+		.is_dual_overlay = peer->is_dual_overlay,
+		.fragments_after = ipsec->fragmentation == FRAGMENT_AFTER,
+		.dummy_rate = ipsec->dummy_rate,
+		.dummy_usec = (uint64_t)ipsec->dummy_interval_sec * SECOND_USEC,
+		.recovers_unknown_spi = ipsec->recovers_invalid_spi,
 	};
 	size_t slot;
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The user-space back end: one TUN device a tunnel, ESP in this process (data_path.c). All of it vanishes with the process. */
+/* The user-space back end: one TUN device a tunnel, ESP in this process (esp_path.c). All of it vanishes with the process. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "services/common/log.h"
 #include "services/tunnel-agent/agent.h"
+#include "services/tunnel-agent/esp_path.h"
 
 /* For interfaces that somebody renamed or moved away; a deleted one is made again with its own descriptor. */
 #define SPARE_DESCRIPTORS 8
@@ -21,13 +23,15 @@ static int prepare(struct agent *agent, char *why, size_t why_size)
 
 static int start(struct agent *agent)
 {
-	(void)agent;
-	return 0;
+	if (esp_path_start(agent) == 0)
+		return 0;
+	log_line(LOG_ERR, "out of memory");
+	return -1;
 }
 
 static void close_descriptor(struct agent_tunnel *tunnel)
 {
-	data_path_detach(tunnel);
+	esp_path_detach(tunnel);
 	if (tunnel->descriptor >= 0)
 		close(tunnel->descriptor);
 	tunnel->descriptor = -1;
@@ -38,6 +42,7 @@ static void stop(struct agent *agent)
 	for (size_t i = 0; i < agent->tunnel_count; i++)
 		close_descriptor(&agent->tunnels[i]);
 	tun_pool_close(&agent->pool);
+	esp_path_stop(agent);
 }
 
 static bool has_interface(struct agent_tunnel *tunnel)
@@ -54,6 +59,19 @@ static bool has_interface(struct agent_tunnel *tunnel)
 	/* It was renamed or moved away and the descriptor still holds it: closing removes it. */
 	close_descriptor(tunnel);
 	return false;
+}
+
+/* A large packet passes the shaper as one: on a slow line it would be seconds of it. */
+static void limit_bursts(struct agent_tunnel *tunnel)
+{
+	const char *why;
+
+	if (esp_path_takes_large(tunnel->peer) ||
+	    rtnl_limit_segments(tunnel->agent->rtnl, if_nametoindex(tunnel->peer->tunnel), 1,
+	                        &why) == 0)
+		return;
+	log_session(LOG_WARNING, tunnel->peer->tunnel, tunnel->peer->number,
+	            "TCP of this router leaves in bursts: %s", why);
 }
 
 static int make_interface(struct agent_tunnel *tunnel, char *why, size_t why_size)
@@ -73,10 +91,11 @@ static int make_interface(struct agent_tunnel *tunnel, char *why, size_t why_siz
 		                 : "");
 		return -1;
 	}
-	if (data_path_attach(tunnel) != 0) {
+	if (esp_path_attach(tunnel) != 0) {
 		snprintf(why, why_size, "out of memory");
 		return -1;
 	}
+	limit_bursts(tunnel);
 	return 0;
 }
 
@@ -98,7 +117,7 @@ static int install_sas(struct agent_tunnel *tunnel, const struct sa_order *order
 	}
 	for (size_t i = 0; i < count; i++)
 		if (orders[i].options.is_inbound)
-			data_path_take_early(tunnel, orders[i].spi);
+			esp_path_take_early(tunnel, orders[i].spi);
 	return 0;
 }
 
@@ -111,6 +130,7 @@ const struct backend backend_userspace = {
 	.make_interface = make_interface,
 	.purge = close_descriptor,
 	.install_sas = install_sas,
-	.send_held = data_path_send,
-	.take_esp = data_path_take_esp,
+	.settle = esp_path_settle,
+	.send_held = esp_path_send,
+	.take_esp = esp_path_take_esp,
 };

@@ -34,12 +34,14 @@ line "{own}" {{ wan-interface = "wan0"  registrar = "100.64.0.9:5060" }}
 peer "{other}" {{
     tunnel = "vsip7"
     {address}
-    bandwidth = 1000
+    bandwidth = {bandwidth}
+    any-bandwidth = true
+    {peer}
     ike-profile = "default"
     ipsec-profile = "default"
 }}
 ike-profile "default" {{ authentication = pre-share }}
-ipsec-profile "default" {{ idle-time = {idle} }}
+ipsec-profile "default" {{ idle-time = {idle}  {profile} }}
 sla 1 {{ icmp-echo = "192.0.2.20"  interface = "wan0" }}
 timers {{ hold = {hold} }}
 """
@@ -150,7 +152,8 @@ class Side:
         address = self.options.get("address", f'address = "{self.address}/32"')
         (self.directory / "vpnsip.conf").write_text(CONFIGURATION.format(
             source=self.source, own=own, other=other, address=address, idle=self.options.get("idle", 120),
-            hold=self.options.get("hold", 10)))
+            hold=self.options.get("hold", 10), bandwidth=self.options.get("bandwidth", 1000),
+            peer=self.options.get("peer", ""), profile=self.options.get("profile", "")))
         self.space.batch(f"link set lo up\naddr add {self.wan}/24 dev wan0\nlink set wan0 up\n"
                          f"route add default via 100.64.0.{3 - self.number}\n")
         self.space.sysctl(net_ipv4_ip__forward=1)
@@ -188,7 +191,7 @@ class Side:
 
 
 class Pair:
-    """Both routers. Options of Side: address, idle, hold."""
+    """Both routers. Options of Side: address, idle, hold, bandwidth, peer and profile (more options of these sections)."""
 
     def __init__(self, **options):
         self.workspace = Workspace()
