@@ -67,6 +67,8 @@ int command_pki_request(const struct cli *cli, const struct words *words);
 int command_pki_authenticate(const struct cli *cli, const struct words *words);
 int command_pki_import(const struct cli *cli, const struct words *words);
 int command_pki_export(const struct cli *cli, const struct words *words);
+int command_pki_enroll(const struct cli *cli, const struct words *words);
+int command_pki_renew(const struct cli *cli, const struct words *words);
 int command_pki_refresh(const struct cli *cli, const struct words *words);
 int command_pki_show(const struct cli *cli, const struct words *words);
 int command_show_admission(const struct cli *cli, const struct words *words);

@@ -49,6 +49,13 @@ const struct option_of_command command_options[] = {
 	{"days", "N", "valid for so long; default 1825", '\0'},
 	{"fingerprint", "HEX", "do not ask: it must be this, SHA-256 or SHA-1", '\0'},
 	{"passphrase-file", "FILE", "its first line; else it is asked for on the terminal", '\0'},
+	{"retries", "N", "attempts after the first when the server is not reached; default 3",
+         '\0'},
+	{"interval", "S",
+         "seconds between attempts, and between questions whether the CA has decided; default 10",
+         '\0'},
+	{"wait", "S", "so long for a CA to decide; default 300", '\0'},
+	{"all", NULL, "every trustpoint with an enrollment", '\0'},
 	{"force", NULL, "also when it is not due", '\0'},
 	{"pkcs12", "FILE", "write key and certificates to FILE", '\0'},
 };
