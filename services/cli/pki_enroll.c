@@ -66,7 +66,7 @@ unsigned char *pki_enrolment_request(const struct pki_enrolment *enrolment, size
 	const struct pki_wish wish = {
 		.subject = store->subject,
 		.previous = enrolment->previous,
-		.challenge = is_scep && !enrolment->previous ? enrolment->challenge : NULL,
+		.challenge = is_scep ? enrolment->challenge : NULL,
 	};
 	X509_REQ *request = NULL;
 	unsigned char *octets = NULL;
@@ -111,6 +111,13 @@ bool pki_read_challenge(const struct pki_store *store, char **challenge)
 	free(*challenge);
 	*challenge = NULL;
 	return false;
+}
+
+void pki_forget_challenge(char *challenge)
+{
+	if (challenge)
+		OPENSSL_cleanse(challenge, strlen(challenge));
+	free(challenge);
 }
 
 /* Only what a root that we believe has signed speaks for the CA. */
@@ -321,9 +328,7 @@ static int enroll_store(const struct cli *cli, const struct config *config,
 	if (status == CLI_DONE)
 		print_issued(store, sk_X509_value(chain, 0));
 out:
-	if (challenge)
-		OPENSSL_cleanse(challenge, strlen(challenge));
-	free(challenge);
+	pki_forget_challenge(challenge);
 	sk_X509_pop_free(chain, X509_free);
 	EVP_PKEY_free(enrolment.key);
 	return status;

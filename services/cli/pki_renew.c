@@ -79,11 +79,13 @@ static int obtain(const struct cli *cli, const struct config *config, const stru
 		.previous_key = pki_own_key(store),
 	};
 	STACK_OF(X509) *chain = NULL;
-	char path[PATH_MAX], until[32];
+	char path[PATH_MAX], until[32], *challenge = NULL;
 	int status = CLI_FAILED;
 
-	if (enrolment.previous_key)
+	/* Not needed by RFC 8894, but some servers want it again. */
+	if (enrolment.previous_key && pki_read_challenge(store, &challenge))
 		enrolment.key = next_key(store, enrolment.previous_key);
+	enrolment.challenge = challenge;
 	if (enrolment.key)
 		status = pki_enroll(&enrolment, &chain);
 	if (status == CLI_DONE &&
@@ -93,6 +95,7 @@ static int obtain(const struct cli *cli, const struct config *config, const stru
 	if (status == CLI_DONE)
 		printf("%s: renewed, until %s\n", store->name,
 		       pki_time_text(X509_get0_notAfter(sk_X509_value(chain, 0)), until));
+	pki_forget_challenge(challenge);
 	sk_X509_pop_free(chain, X509_free);
 	EVP_PKEY_free(enrolment.key);
 	EVP_PKEY_free(enrolment.previous_key);
