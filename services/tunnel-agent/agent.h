@@ -20,6 +20,7 @@
 
 struct agent;
 struct esp_path;
+struct xfrm_backend;
 
 /** One configured tunnel: its core, and the interface that belongs to it. */
 struct agent_tunnel {
@@ -30,7 +31,8 @@ struct agent_tunnel {
 	struct event *readable;
 	unsigned interface_index; /* 0 = missing */
 	bool is_up;
-	unsigned mtu, path_mtu; /* of the interface, of its WAN */
+	unsigned mtu, path_mtu;      /* of the interface, of its WAN */
+	bool joins_packets;          /* several may leave in one message: see interfaces.c */
 	struct rtnl_address address; /* own or borrowed; 0.0.0.0 = none */
 	char fault[160];             /* why the interface is not as configured; "" = it is */
 	unsigned published_revision;
@@ -43,6 +45,7 @@ struct agent {
 	struct service_context *service;
 	struct bus *bus;
 	const struct backend *backend;
+	struct xfrm_backend *xfrm; /* of the kernel back end; else NULL */
 	struct tun_pool pool;
 	int udp; /* the UDP 4500 socket */
 	struct rtnl *rtnl;

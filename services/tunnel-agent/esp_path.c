@@ -96,7 +96,7 @@ static void send_sealed(struct agent_tunnel *tunnel, const uint8_t *packet, size
 		.remote = &tunnel->core.remote,
 		.mark = tunnel->core.options.if_id,
 		.outer = outer,
-		.path_mtu = tunnel->path_mtu,
+		.path_mtu = tunnel->joins_packets ? tunnel->path_mtu : 0,
 	};
 
 	if (udp_add(tunnel->agent->outbound, packet, size, &target))

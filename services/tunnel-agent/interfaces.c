@@ -15,6 +15,7 @@
 #include "services/common/address.h"
 #include "services/common/log.h"
 #include "services/tunnel-agent/agent.h"
+#include "services/tunnel-agent/ethtool.h"
 #include "services/tunnel-agent/mtu.h"
 
 #define DEFAULT_WAN_MTU         1500
@@ -95,6 +96,11 @@ static unsigned wanted_mtu(struct agent *agent, struct agent_tunnel *tunnel)
 	proposals_of_ipsec_profile(agent->service->config, peer->ipsec_profile, &proposals, why,
 	                           sizeof(why));
 	tunnel->path_mtu = wan.mtu;
+	/*
+	 * Packets that leave in one message have checksums. The kernel carries the translation of their ports into them if
+	 * the network card is to compute them, but not if it has computed them itself.
+	 */
+	tunnel->joins_packets = ethtool_has_checksums(peer->line->wan_interface);
 	tunnel->core.plain_mtu = mtu_of_proposals(wan.mtu, &proposals);
 	if (!mtu)
 		mtu = tunnel->core.options.fragments_after ? wan.mtu

@@ -35,7 +35,7 @@ struct udp_target {
 	const struct sockaddr_storage *remote;
 	uint32_t mark;
 	struct outer_fields outer;
-	size_t path_mtu; /* packets that fit into it may leave joined, to be cut apart by the network card */
+	size_t path_mtu; /* packets that fit into it may leave joined, to be cut apart by the network card; 0 = none may */
 };
 
 /** Told of packets that could not be sent: the mark they had, how many, errno, and `context`. */

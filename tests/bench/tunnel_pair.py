@@ -64,7 +64,8 @@ table ip vpnsip {{
   oifname "wan0" ip saddr {source} notrack
  }}
  chain out {{ type filter hook postrouting priority srcnat
-  oifname "wan0" ip saddr {source} udp sport 4500 udp sport set meta mark map @source-ports ip saddr set meta mark map @source-addresses udp checksum set 0
+  oifname "wan0" ip saddr {source} udp sport 4500 udp checksum 0 udp sport set meta mark map @source-ports ip saddr set meta mark map @source-addresses udp checksum set 0
+  oifname "wan0" ip saddr {source} udp sport 4500 udp sport set meta mark map @source-ports ip saddr set meta mark map @source-addresses{spoil}
   oifname "wan0" ip saddr {source} counter drop
  }}
 }}
@@ -157,7 +158,8 @@ class Side:
         self.space.batch(f"link set lo up\naddr add {self.wan}/24 dev wan0\nlink set wan0 up\n"
                          f"route add default via 100.64.0.{3 - self.number}\n")
         self.space.sysctl(net_ipv4_ip__forward=1)
-        self.space.nft(TRANSLATION.format(wan=self.wan, port=self.port, source=self.source))
+        self.space.nft(TRANSLATION.format(wan=self.wan, port=self.port, source=self.source,
+                                           spoil=self.options.get("spoil", "")))
 
     def start_agent(self):
         log = self.workspace.dir / f"{self.role}.log"
@@ -191,7 +193,8 @@ class Side:
 
 
 class Pair:
-    """Both routers. Options of Side: address, idle, hold, bandwidth, peer and profile (more options of these sections)."""
+    """Both routers. Options of Side: address, idle, hold, bandwidth, peer and profile (more options of these sections),
+    spoil (what the translation does to a checksum)."""
 
     def __init__(self, **options):
         self.workspace = Workspace()
