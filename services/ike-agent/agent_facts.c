@@ -93,6 +93,9 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 		return;
 	}
 	note_fact(agent, session, fact);
+	agent->begun_by_us += fact->kind == ENGINE_SA_BEGUN && fact->is_initiator;
+	agent->up_by_us += fact->kind == ENGINE_CHILD_UP && fact->is_initiator &&
+	                   fact->sa != session->sa_in_force;
 	ike_session_apply(session, fact, bus_mono_usec(agent->service->bus), &outcome);
 	if (outcome.stray[0])
 		log_session(LOG_WARNING, session->tunnel, session->remote_number,

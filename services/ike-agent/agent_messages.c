@@ -5,6 +5,7 @@
 
 #include "services/common/address.h"
 #include "services/ike-agent/agent_authentication.h"
+#include "services/ike-agent/agent_proposals.h"
 
 static const Vpnsip__IkeStatus statuses[IKE_STATE_COUNT] = {
 	[IKE_STATE_WAITING] = VPNSIP__IKE_STATUS__IKE_WAITING,
@@ -152,16 +153,22 @@ void agent_give_snapshot(void *context, struct bus_request *request)
 		.messages = calloc(count + 1, sizeof(*filling.messages)),
 		.pointers = calloc(count + 1, sizeof(*filling.pointers)),
 	};
+	struct proposal_messages *proposals = proposal_messages_new(agent->service->config);
 	Vpnsip__IkeSnapshot snapshot = VPNSIP__IKE_SNAPSHOT__INIT;
+	Vpnsip__IkeAdmission admission = VPNSIP__IKE_ADMISSION__INIT;
 
-	if (filling.messages && filling.pointers) {
+	if (filling.messages && filling.pointers && proposals) {
 		session_table_each(agent->sessions, add_to_snapshot, &filling);
 		snapshot.sessions = filling.pointers;
 		snapshot.n_sessions = filling.count;
+		agent_describe_admission(agent, &admission);
+		snapshot.admission = &admission;
+		proposal_messages_add(proposals, &snapshot);
 		bus_reply(request, &snapshot.base);
 	} else {
 		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "out of memory");
 	}
+	proposal_messages_free(proposals);
 	free(filling.messages);
 	free(filling.pointers);
 }

@@ -14,8 +14,8 @@ static void prepare(struct ike_agent *agent, struct bus_request *request,
 	Vpnsip__IkePrepared reply = VPNSIP__IKE_PREPARED__INIT;
 	struct agent_credentials credentials;
 	struct agent_fingerprints shown;
-	const struct config_peer *peer = agent_find_credentials(
-		agent, request, order->tunnel, order->remote_number, &credentials);
+	const struct config_peer *peer = agent_find_credentials(agent, request, order->tunnel,
+	                                                        order->remote_number, &credentials);
 
 	if (!peer)
 		return;
@@ -58,8 +58,8 @@ static void start(struct ike_agent *agent, struct bus_request *request,
 	struct engine_pin pins[ENGINE_PINS_MAX];
 	struct engine_session engine_session = {.pins = pins};
 	struct agent_credentials credentials;
-	const struct config_peer *peer = agent_find_credentials(
-		agent, request, order->tunnel, order->remote_number, &credentials);
+	const struct config_peer *peer = agent_find_credentials(agent, request, order->tunnel,
+	                                                        order->remote_number, &credentials);
 	struct ike_session *session;
 	const char *refusal;
 	char why[ENGINE_CAUSE_SIZE];
@@ -190,8 +190,16 @@ static void deliver(struct ike_agent *agent, struct bus_request *request,
 		         session->attempt, order->attempt);
 		return;
 	}
-	if (address_from_proto(order->remote, &remote) &&
-	    engine_deliver(order->if_id, &remote, order->packet.data, order->packet.len)) {
+	if (!address_from_proto(order->remote, &remote)) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "DeliverIkePacket without address");
+		return;
+	}
+	if (session &&
+	    !agent_admit_packet(agent, session, &remote, order->packet.data, order->packet.len)) {
+		bus_done(request);
+		return;
+	}
+	if (engine_deliver(order->if_id, &remote, order->packet.data, order->packet.len)) {
 		agent->packets_delivered++;
 		agent_note_packet(agent, order->if_id, true, &remote, order->packet.data,
 		                  order->packet.len);
@@ -200,6 +208,8 @@ static void deliver(struct ike_agent *agent, struct bus_request *request,
 	}
 	if (session)
 		agent_count_drop(agent, order->if_id, session->attempt, &agent->crowded, NULL);
+	else
+		agent_refuse_packet(agent, NULL, &remote, order->packet.data, order->packet.len);
 	bus_fail(request, VPNSIP__FAILURE_KIND__REALITY, "no IKE session takes packets of if_id %u",
 	         order->if_id);
 }

@@ -17,6 +17,7 @@ struct charon_engine {
 	const struct config *config;
 	const struct engine_host *host;
 	atomic_bool is_leaving; /* nothing is sent or removed any more */
+	atomic_uint_fast64_t refused_proposals;
 };
 
 extern struct charon_engine charon_engine;

@@ -443,12 +443,18 @@ void engine_rekey_missing(uint32_t if_id)
 	pthread_mutex_unlock(&mutex);
 }
 
+unsigned engine_half_open(void)
+{
+	return charon->ike_sa_manager->get_half_open_count(charon->ike_sa_manager, NULL, TRUE);
+}
+
 struct engine_counts engine_count(void)
 {
 	ike_sa_manager_t *manager = charon->ike_sa_manager;
 	struct engine_counts counts = {
 		.ike_sas = manager->get_count(manager),
 		.half_open = manager->get_half_open_count(manager, NULL, FALSE),
+		.refused_proposals = charon_engine.refused_proposals,
 	};
 
 	pthread_mutex_lock(&mutex);

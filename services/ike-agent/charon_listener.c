@@ -122,6 +122,8 @@ static bool alert(listener_t *this, ike_sa_t *ike_sa, alert_t alert, va_list arg
 		             "peer began IKE and fell silent for 30 s");
 		break;
 	case ALERT_PROPOSAL_MISMATCH_IKE:
+		charon_engine.refused_proposals += !ike_sa->has_condition(ike_sa,
+		                                                          COND_ORIGINAL_INITIATOR);
 		report_alert(ike_sa, ENGINE_CAUSE_FAULT, false, "no IKE proposal chosen");
 		break;
 	case ALERT_PROPOSAL_MISMATCH_CHILD:

@@ -254,9 +254,13 @@ void engine_rekey_missing(uint32_t if_id);
 struct engine_counts {
 	unsigned ike_sas, half_open;
 	unsigned inbound_sas, outbound_sas; /* believed to be installed in tunnel-agent */
+	uint64_t refused_proposals;         /* NO_PROPOSAL_CHOSEN to those who begin */
 };
 
 struct engine_counts engine_count(void);
+
+/** IKE_SAs that others began and that are not authenticated yet. Cheap. */
+unsigned engine_half_open(void);
 
 /** The inbound or outbound SA reached its soft (rekey) or hard (delete) limit. False if it is not known. */
 bool engine_expire(uint32_t if_id, uint32_t spi, bool is_hard);
