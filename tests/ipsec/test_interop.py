@@ -4,11 +4,12 @@
 import re
 
 import pytest
+from ike_certificates import LongChain, SelfSigned, settings, stock_options
 from stock_lab import StockLab
 from traffic import SteadyPing
 from vpnlab.namespaces import wait_for
 from vpnlab.router import Settings
-from vpnlab.topology import B
+from vpnlab.topology import A, B
 
 REKEYED_PACKETS = 400  # our SAs live so many packets where a test wants us to rekey
 
@@ -51,6 +52,20 @@ def test_session(stock, we_call, is_translated):
         lab.router.cli("hangup", B.number)
     else:
         lab.charon.control("--terminate", "--ike", "lab")
+    lab.finish_call()
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa", pytest.param("ecdsa-384", marks=pytest.mark.long)])
+@pytest.mark.parametrize("make", [SelfSigned, LongChain], ids=["self-signed", "authority"])
+@pytest.mark.parametrize("we_call", [True, False], ids=["we-call", "it-calls"])
+def test_certificates(stock, make, kind, we_call):
+    made = make(kind)
+    lab = stock(settings=settings(A, made), **stock_options(made))
+    bring_up(lab, we_call)
+    lab.data_both_ways()
+    lab.charon.control("--rekey", "--ike", "lab")
+    lab.data_both_ways()
+    lab.charon.control("--terminate", "--ike", "lab")
     lab.finish_call()
 
 
