@@ -5,7 +5,7 @@
 #   PkgConfig::SOFIA    PkgConfig::OPENSSL      PkgConfig::LIBCONFUSE      PkgConfig::JANSSON
 #   PkgConfig::NFTABLES PkgConfig::NL_ROUTE     PkgConfig::MNL             PkgConfig::CAP_NG
 #   PkgConfig::EDIT     PkgConfig::SQLITE       PkgConfig::CONNTRACK       PkgConfig::SYSTEMD
-#   PkgConfig::ZLIB     PkgConfig::CARES
+#   PkgConfig::ZLIB     PkgConfig::CARES        PkgConfig::CURL
 #   PkgConfig::CMOCKA   (unit tests)
 
 find_package(PkgConfig REQUIRED)
@@ -18,7 +18,7 @@ foreach(dependency
 	SOFIA=sofia-sip-ua OPENSSL=openssl LIBCONFUSE=libconfuse JANSSON=jansson
 	NFTABLES=libnftables NL_ROUTE=libnl-route-3.0 MNL=libmnl CAP_NG=libcap-ng
 	EDIT=libedit SQLITE=sqlite3 CONNTRACK=libnetfilter_conntrack SYSTEMD=libsystemd
-	ZLIB=zlib CARES=libcares CMOCKA=cmocka)
+	ZLIB=zlib CARES=libcares CURL=libcurl CMOCKA=cmocka)
 	string(REPLACE "=" ";" dependency ${dependency})
 	list(GET dependency 0 name)
 	list(GET dependency 1 module)

@@ -16,25 +16,40 @@
 
 #define PKI_FINGERPRINT_SIZE 96 /* "AA:BB:..." of SHA-256 */
 #define PKI_PASSPHRASE_SIZE  256
+#define PKI_SUBJECT_SIZE     320
+
+/** What certificates are for: --for. */
+struct pki_purpose {
+	const char *name;  /* "sip" */
+	const char *owner; /* system user of the service that reads the files */
+	/** Whether the configuration uses it so. */
+	bool (*uses)(const struct config *config, const struct config_trustpoint *trustpoint);
+};
 
 /** The files of one trustpoint, and who reads them. Texts point into the configuration. */
 struct pki_store {
 	const char *name;
 	const char *certificate_file, *key_file, *ca_file, *crl_file; /* NULL = not configured */
-	const char *owner; /* system user of the service that reads them */
-};
-
-/** What certificates are for: --for. */
-struct pki_purpose {
-	const char *name; /* "sip" */
-	/** The trustpoint with this number, from 0; false when there is none. */
-	bool (*store)(const struct config *config, size_t index, struct pki_store *store);
+	const struct pki_purpose *purpose;
+	const struct config_trustpoint *trustpoint;
+	char subject[PKI_SUBJECT_SIZE]; /* of certificates and requests, unless --subject says another: "CN=..." */
 };
 
 /* pki_store.c */
 
 /** The purpose of --for. */
 const struct pki_purpose *pki_purpose(const struct cli *cli);
+
+/** What the configuration uses a trustpoint for: the first purpose, or that of SIP when there is none yet. */
+const struct pki_purpose *pki_purpose_of(const struct config *config,
+                                         const struct config_trustpoint *trustpoint);
+
+/**
+ * The trustpoint with this number, from 0. False without a complaint when there is none, or when it serves another purpose
+ * and not this one.
+ */
+bool pki_store_at(const struct config *config, const struct pki_purpose *purpose, size_t index,
+                  struct pki_store *store);
 
 /** The configuration that the command works on: -c, or the default. Free with config_free(). */
 struct config *pki_config(const struct cli *cli);
@@ -85,13 +100,44 @@ char *pki_name_text(const X509_NAME *name);
 /** "2026-01-31 14:00:00 UTC". */
 const char *pki_time_text(const ASN1_TIME *time, char text[32]);
 
+/** What a request asks for, where the options (--subject, --name) do not say it. */
+struct pki_wish {
+	const char *subject;   /* "CN=..." */
+	const X509 *previous;  /* the certificate that is renewed: its names again; NULL = none */
+	const char *challenge; /* password that the CA knows; NULL = none */
+};
+
 /** Subject and subjectAltName as the options say: --subject, --name. */
-bool pki_self_sign(const struct cli *cli, EVP_PKEY *key, const char *default_name, unsigned days,
+bool pki_self_sign(const struct cli *cli, EVP_PKEY *key, const char *default_subject, unsigned days,
                    X509 **certificate);
-bool pki_request(const struct cli *cli, EVP_PKEY *key, const char *default_name,
+bool pki_request(const struct cli *cli, EVP_PKEY *key, const struct pki_wish *wish,
                  X509_REQ **request);
 
 /** Whether `issuer` signed it. */
 bool pki_is_issued_by(X509 *certificate, X509 *issuer);
+
+/**
+ * From the certificate up to a root that is believed, by way of `others` (NULL = none): the chain, root included, free it with
+ * its members. NULL, without a complaint, and the reason in `cause` when there is none that is valid now.
+ */
+STACK_OF(X509) * pki_chain(X509 *certificate, STACK_OF(X509) * believed, STACK_OF(X509) * others,
+                           const char **cause);
+
+/** Writes our certificate with those above it, without the root, to the file. */
+bool pki_write_chain(const struct pki_store *store, const char *file, STACK_OF(X509) * chain);
+
+/* pki_make.c */
+
+/** The store's private key. */
+EVP_PKEY *pki_own_key(const struct pki_store *store);
+
+/** Writes the key, unencrypted, 0600, for the store's owner. */
+bool pki_write_key(const struct pki_store *store, const char *file, EVP_PKEY *key);
+
+/* pki_take.c */
+
+/** Shows a root, asks for consent or compares --fingerprint, and adds it to the store's. `origin` is a file or an address. */
+bool pki_believe(const struct cli *cli, const struct pki_store *store, X509 *root,
+                 const char *origin);
 
 #endif

@@ -220,25 +220,26 @@ static bool collect_names(const struct cli *cli, GENERAL_NAMES **names)
 }
 
 /* What both a certificate and a request carry. */
-static STACK_OF(X509_EXTENSION) * make_extensions(const struct cli *cli)
+static STACK_OF(X509_EXTENSION) * make_extensions(const struct cli *cli, const X509 *previous)
 {
 	STACK_OF(X509_EXTENSION) *extensions = NULL;
-	GENERAL_NAMES *names = NULL;
+	GENERAL_NAMES *names =
+		previous ? X509_get_ext_d2i(previous, NID_subject_alt_name, NULL, NULL) : NULL;
 	BASIC_CONSTRAINTS *constraints = BASIC_CONSTRAINTS_new();
 	ASN1_BIT_STRING *usage = ASN1_BIT_STRING_new();
 	EXTENDED_KEY_USAGE *purposes = sk_ASN1_OBJECT_new_null();
-	bool is_good = constraints && usage && purposes && collect_names(cli, &names) &&
-	               ASN1_BIT_STRING_set_bit(usage, 0, 1) && /* digitalSignature */
-	               sk_ASN1_OBJECT_push(purposes, OBJ_nid2obj(NID_server_auth)) &&
-	               sk_ASN1_OBJECT_push(purposes, OBJ_nid2obj(NID_client_auth)) &&
-	               X509V3_add1_i2d(&extensions, NID_basic_constraints, constraints, 1,
-	                               X509V3_ADD_APPEND) == 1 &&
-	               X509V3_add1_i2d(&extensions, NID_key_usage, usage, 1, X509V3_ADD_APPEND) ==
-	                       1 &&
-	               X509V3_add1_i2d(&extensions, NID_ext_key_usage, purposes, 0,
-	                               X509V3_ADD_APPEND) == 1 &&
-	               (!names || X509V3_add1_i2d(&extensions, NID_subject_alt_name, names, 0,
-	                                          X509V3_ADD_APPEND) == 1);
+	bool is_good =
+		constraints && usage && purposes && (previous || collect_names(cli, &names)) &&
+		ASN1_BIT_STRING_set_bit(usage, 0, 1) && /* digitalSignature */
+		sk_ASN1_OBJECT_push(purposes, OBJ_nid2obj(NID_server_auth)) &&
+		sk_ASN1_OBJECT_push(purposes, OBJ_nid2obj(NID_client_auth)) &&
+		X509V3_add1_i2d(&extensions, NID_basic_constraints, constraints, 1,
+	                        X509V3_ADD_APPEND) == 1 &&
+		X509V3_add1_i2d(&extensions, NID_key_usage, usage, 1, X509V3_ADD_APPEND) == 1 &&
+		X509V3_add1_i2d(&extensions, NID_ext_key_usage, purposes, 0, X509V3_ADD_APPEND) ==
+			1 &&
+		(!names || X509V3_add1_i2d(&extensions, NID_subject_alt_name, names, 0,
+	                                   X509V3_ADD_APPEND) == 1);
 
 	BASIC_CONSTRAINTS_free(constraints);
 	ASN1_BIT_STRING_free(usage);
@@ -250,16 +251,16 @@ static STACK_OF(X509_EXTENSION) * make_extensions(const struct cli *cli)
 	return NULL;
 }
 
-static bool fill_subject(const struct cli *cli, X509_NAME *name, const char *default_name)
+static bool fill_subject(const struct cli *cli, X509_NAME *name, const char *default_subject)
 {
 	const char *subject = options_get(cli, "subject");
-	char otherwise[300];
 
-	snprintf(otherwise, sizeof(otherwise), "CN=%s", default_name);
-	if (set_subject(name, subject ? subject : otherwise))
+	if (!subject)
+		subject = default_subject;
+	if (set_subject(name, subject))
 		return true;
-	command_complain("--subject \"%s\": expected \"CN=sip.example.ne.jp,O=Example\"",
-	                 subject ? subject : otherwise);
+	command_complain("the subject \"%s\": expected \"CN=sip.example.ne.jp,O=Example\"",
+	                 subject);
 	ERR_clear_error();
 	return false;
 }
@@ -282,7 +283,7 @@ static bool set_serial(X509 *certificate)
 
 static bool add_extensions(const struct cli *cli, X509 *certificate)
 {
-	STACK_OF(X509_EXTENSION) *extensions = make_extensions(cli);
+	STACK_OF(X509_EXTENSION) *extensions = make_extensions(cli, NULL);
 	bool is_good = extensions != NULL;
 
 	for (int i = 0; is_good && i < sk_X509_EXTENSION_num(extensions); i++)
@@ -291,12 +292,12 @@ static bool add_extensions(const struct cli *cli, X509 *certificate)
 	return is_good;
 }
 
-bool pki_self_sign(const struct cli *cli, EVP_PKEY *key, const char *default_name, unsigned days,
+bool pki_self_sign(const struct cli *cli, EVP_PKEY *key, const char *default_subject, unsigned days,
                    X509 **certificate)
 {
 	X509 *made = X509_new();
 
-	if (!made || !fill_subject(cli, X509_get_subject_name(made), default_name)) {
+	if (!made || !fill_subject(cli, X509_get_subject_name(made), default_subject)) {
 		X509_free(made);
 		return false;
 	}
@@ -314,17 +315,29 @@ bool pki_self_sign(const struct cli *cli, EVP_PKEY *key, const char *default_nam
 	return false;
 }
 
-bool pki_request(const struct cli *cli, EVP_PKEY *key, const char *default_name, X509_REQ **request)
+static bool fill_request(const struct cli *cli, const struct pki_wish *wish, X509_REQ *request)
+{
+	if (wish->challenge &&
+	    !X509_REQ_add1_attr_by_NID(request, NID_pkcs9_challengePassword, MBSTRING_UTF8,
+	                               (const unsigned char *)wish->challenge, -1))
+		return false;
+	if (wish->previous)
+		return X509_REQ_set_subject_name(request, X509_get_subject_name(wish->previous));
+	return fill_subject(cli, X509_REQ_get_subject_name(request), wish->subject);
+}
+
+bool pki_request(const struct cli *cli, EVP_PKEY *key, const struct pki_wish *wish,
+                 X509_REQ **request)
 {
 	X509_REQ *made = X509_REQ_new();
 	STACK_OF(X509_EXTENSION) *extensions = NULL;
-	bool is_good = made && fill_subject(cli, X509_REQ_get_subject_name(made), default_name);
+	bool is_good = made && fill_request(cli, wish, made);
 
 	if (!is_good) {
 		X509_REQ_free(made);
 		return false;
 	}
-	extensions = make_extensions(cli);
+	extensions = make_extensions(cli, wish->previous);
 	is_good = extensions && X509_REQ_set_version(made, X509_REQ_VERSION_1) &&
 	          X509_REQ_set_pubkey(made, key) && X509_REQ_add_extensions(made, extensions) &&
 	          X509_REQ_sign(made, key, hash_for(key));
@@ -348,4 +361,43 @@ bool pki_is_issued_by(X509 *certificate, X509 *issuer)
 		is_issued = X509_verify(certificate, X509_get0_pubkey(issuer)) == 1;
 	ERR_clear_error();
 	return is_issued;
+}
+
+STACK_OF(X509) * pki_chain(X509 *certificate, STACK_OF(X509) * believed, STACK_OF(X509) * others,
+                           const char **cause)
+{
+	X509_STORE *roots = X509_STORE_new();
+	X509_STORE_CTX *check = X509_STORE_CTX_new();
+	STACK_OF(X509) *chain = NULL;
+	bool is_ready = roots && check;
+
+	for (int i = 0; is_ready && believed && i < sk_X509_num(believed); i++)
+		is_ready = X509_STORE_add_cert(roots, sk_X509_value(believed, i));
+	*cause = "out of memory";
+	if (is_ready && X509_STORE_CTX_init(check, roots, certificate, others)) {
+		if (X509_verify_cert(check) == 1)
+			chain = X509_STORE_CTX_get1_chain(check);
+		else
+			*cause = X509_verify_cert_error_string(X509_STORE_CTX_get_error(check));
+	}
+	ERR_clear_error();
+	X509_STORE_CTX_free(check);
+	X509_STORE_free(roots);
+	return chain;
+}
+
+bool pki_write_chain(const struct pki_store *store, const char *file, STACK_OF(X509) * chain)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	bool is_good = bio != NULL;
+
+	/* Whoever checks us has the root, or does not believe it; ours goes with the chain even if it is one. */
+	for (int i = 0; is_good && i < sk_X509_num(chain); i++)
+		if (i == 0 || i + 1 < sk_X509_num(chain))
+			is_good = PEM_write_bio_X509(bio, sk_X509_value(chain, i));
+	if (!is_good)
+		pki_complain_openssl(file);
+	is_good = is_good && pki_write(store, file, false, bio);
+	BIO_free(bio);
+	return is_good;
 }

@@ -8,6 +8,7 @@
 #include "services/cli/pki.h"
 
 #define DEFAULT_KEY  "ec:p256"
+#define SCEP_KEY     "rsa:2048" /* the key also decrypts (RFC 8894 section 3.1) */
 #define DEFAULT_DAYS 1825
 
 static bool has_key_file(const struct pki_store *store)
@@ -18,27 +19,38 @@ static bool has_key_file(const struct pki_store *store)
 	return false;
 }
 
-static EVP_PKEY *key_of(const struct pki_store *store)
+EVP_PKEY *pki_own_key(const struct pki_store *store)
 {
 	EVP_PKEY *key = has_key_file(store) ? pki_read_key(store->key_file) : NULL;
 
 	if (!key && store->key_file && errno == ENOENT)
-		command_complain("%s does not exist: vpnsip pki key %s --for sip makes a key",
-		                 store->key_file, store->name);
+		command_complain("%s does not exist: vpnsip pki key %s --for %s makes a key",
+		                 store->key_file, store->name, store->purpose->name);
 	else if (!key && store->key_file)
 		command_complain("%s cannot be read: %s", store->key_file, strerror(errno));
 	return key;
+}
+
+bool pki_write_key(const struct pki_store *store, const char *file, EVP_PKEY *key)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	bool is_good = bio && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL);
+
+	if (!is_good)
+		pki_complain_openssl("the key could not be written");
+	is_good = is_good && pki_write(store, file, true, bio);
+	BIO_free(bio); /* memory of a BIO is wiped when it is freed */
+	return is_good;
 }
 
 static int make_key(const struct cli *cli, const struct pki_store *store)
 {
 	const char *type = options_get(cli, "type");
 	EVP_PKEY *key = NULL;
-	BIO *bio = BIO_new(BIO_s_mem());
 	int status = CLI_FAILED;
 	char name[32];
 
-	if (!bio || !has_key_file(store))
+	if (!has_key_file(store))
 		goto out;
 	if (access(store->key_file, F_OK) == 0 &&
 	    !pki_ask(cli, "There is a key already, and a certificate of it is worth nothing "
@@ -46,19 +58,14 @@ static int make_key(const struct cli *cli, const struct pki_store *store)
 		command_complain("nothing was done");
 		goto out;
 	}
-	key = pki_new_key(type ? type : DEFAULT_KEY);
-	if (!key)
-		goto out;
-	if (!PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL)) {
-		pki_complain_openssl("the key could not be written");
-		goto out;
-	}
-	if (!pki_write(store, store->key_file, true, bio))
+	if (!type)
+		type = store->trustpoint->enrollment == ENROLLMENT_SCEP ? SCEP_KEY : DEFAULT_KEY;
+	key = pki_new_key(type);
+	if (!key || !pki_write_key(store, store->key_file, key))
 		goto out;
 	printf("%s: a new key, %s\n", store->key_file, pki_key_name(key, name));
 	status = CLI_DONE;
 out:
-	BIO_free(bio); /* memory of a BIO is wiped when it is freed */
 	EVP_PKEY_free(key);
 	return status;
 }
@@ -74,7 +81,7 @@ static void print_fingerprints(const X509 *certificate)
 static int self_sign(const struct cli *cli, const struct pki_store *store)
 {
 	unsigned long long days;
-	EVP_PKEY *key = key_of(store);
+	EVP_PKEY *key = pki_own_key(store);
 	X509 *certificate = NULL;
 	BIO *bio = BIO_new(BIO_s_mem());
 	int status = CLI_FAILED;
@@ -89,7 +96,7 @@ static int self_sign(const struct cli *cli, const struct pki_store *store)
 		command_complain("nothing was done");
 		goto out;
 	}
-	if (!pki_self_sign(cli, key, store->name, (unsigned)days, &certificate))
+	if (!pki_self_sign(cli, key, store->subject, (unsigned)days, &certificate))
 		goto out;
 	if (!PEM_write_bio_X509(bio, certificate) ||
 	    !pki_write(store, store->certificate_file, false, bio))
@@ -106,12 +113,13 @@ out:
 
 static int request(const struct cli *cli, const struct pki_store *store)
 {
-	EVP_PKEY *key = key_of(store);
+	const struct pki_wish wish = {.subject = store->subject};
+	EVP_PKEY *key = pki_own_key(store);
 	X509_REQ *request = NULL;
 	int status = CLI_FAILED;
 
-	if (key && pki_request(cli, key, store->name, &request) &&
-	    PEM_write_X509_REQ(stdout, request) && fflush(stdout) == 0)
+	if (key && pki_request(cli, key, &wish, &request) && PEM_write_X509_REQ(stdout, request) &&
+	    fflush(stdout) == 0)
 		status = CLI_DONE;
 	X509_REQ_free(request);
 	EVP_PKEY_free(key);

@@ -193,8 +193,9 @@ int command_pki_show(const struct cli *cli, const struct words *words)
 	int status = CLI_FAILED;
 
 	if (config && (!name || pki_find(cli, config, name, &store))) {
-		for (size_t i = 0; purpose->store(config, i, &store); i++)
-			if (!name || !strcmp(store.name, name))
+		for (size_t i = 0; i < config->trustpoint_count; i++)
+			if (pki_store_at(config, purpose, i, &store) &&
+			    (!name || !strcmp(store.name, name)))
 				json_array_append_new(stores, store_model(&store));
 		status = CLI_DONE;
 	}

@@ -11,40 +11,98 @@
 
 #include "services/cli/pki.h"
 
-#define LARGEST_FILE (1 << 20)
+#define LARGEST_FILE (16 << 20) /* a revocation list of a large CA */
 
-static bool sip_store(const struct config *config, size_t index, struct pki_store *store)
+static bool is_for_sip(const struct config *config, const struct config_trustpoint *trustpoint)
+{
+	for (size_t i = 0; i < config->crypto_signaling_count; i++)
+		if (config->crypto_signalings[i].trustpoint == trustpoint)
+			return true;
+	return false;
+}
+
+static bool is_for_ike(const struct config *config, const struct config_trustpoint *trustpoint)
+{
+	for (size_t i = 0; i < config->ike_profile_count; i++)
+		if (config->ike_profiles[i].trustpoint == trustpoint)
+			return true;
+	return false;
+}
+
+static const struct pki_purpose purposes[] = {
+	{"sip", "vpnsip-sip", is_for_sip},
+	{"ike", "vpnsip-ike", is_for_ike},
+};
+
+#define PURPOSES (sizeof(purposes) / sizeof(purposes[0]))
+
+const struct pki_purpose *pki_purpose(const struct cli *cli)
+{
+	const char *name = options_get(cli, "for");
+
+	for (size_t i = 0; name && i < PURPOSES; i++)
+		if (!strcmp(purposes[i].name, name))
+			return &purposes[i];
+	if (name)
+		command_complain("--for %s: certificates are for: sip, ike", name);
+	else
+		command_complain("--for is missing: certificates are for: sip, ike");
+	return NULL;
+}
+
+const struct pki_purpose *pki_purpose_of(const struct config *config,
+                                         const struct config_trustpoint *trustpoint)
+{
+	for (size_t i = 0; i < PURPOSES; i++)
+		if (purposes[i].uses(config, trustpoint))
+			return &purposes[i];
+	return &purposes[0];
+}
+
+/* One that nothing uses yet is anybody's. */
+static bool serves_others_alone(const struct config *config, const struct pki_purpose *purpose,
+                                const struct config_trustpoint *trustpoint)
+{
+	return !purpose->uses(config, trustpoint) &&
+	       pki_purpose_of(config, trustpoint)->uses(config, trustpoint);
+}
+
+/* As configured, else the number of the first peer that uses it for IKE: his identity. */
+static void set_default_subject(const struct config *config, struct pki_store *store)
+{
+	const struct config_trustpoint *trustpoint = store->trustpoint;
+	const char *name = trustpoint->name;
+
+	for (size_t i = config->peer_count; i-- > 0;)
+		if (config->peers[i].ike_profile->trustpoint == trustpoint)
+			name = config->peers[i].line->number;
+	if (trustpoint->subject)
+		snprintf(store->subject, sizeof(store->subject), "%s", trustpoint->subject);
+	else
+		snprintf(store->subject, sizeof(store->subject), "CN=%s", name);
+}
+
+bool pki_store_at(const struct config *config, const struct pki_purpose *purpose, size_t index,
+                  struct pki_store *store)
 {
 	const struct config_trustpoint *trustpoint;
 
 	if (index >= config->trustpoint_count)
 		return false;
 	trustpoint = &config->trustpoints[index];
+	if (serves_others_alone(config, purpose, trustpoint))
+		return false;
 	*store = (struct pki_store){
 		.name = trustpoint->name,
 		.certificate_file = trustpoint->certificate_file,
 		.key_file = trustpoint->key_file,
 		.ca_file = trustpoint->ca_file,
 		.crl_file = trustpoint->crl_file,
-		.owner = "vpnsip-sip",
+		.purpose = purpose,
+		.trustpoint = trustpoint,
 	};
+	set_default_subject(config, store);
 	return true;
-}
-
-static const struct pki_purpose purposes[] = {{"sip", sip_store}};
-
-const struct pki_purpose *pki_purpose(const struct cli *cli)
-{
-	const char *name = options_get(cli, "for");
-
-	for (size_t i = 0; name && i < sizeof(purposes) / sizeof(purposes[0]); i++)
-		if (!strcmp(purposes[i].name, name))
-			return &purposes[i];
-	if (name)
-		command_complain("--for %s: certificates are for: sip", name);
-	else
-		command_complain("--for is missing: certificates are for: sip");
-	return NULL;
 }
 
 struct config *pki_config(const struct cli *cli)
@@ -60,9 +118,15 @@ bool pki_find(const struct cli *cli, const struct config *config, const char *na
 
 	if (!purpose)
 		return false;
-	for (size_t i = 0; purpose->store(config, i, store); i++)
-		if (!strcmp(store->name, name))
+	for (size_t i = 0; i < config->trustpoint_count; i++) {
+		if (strcmp(config->trustpoints[i].name, name) != 0)
+			continue;
+		if (pki_store_at(config, purpose, i, store))
 			return true;
+		command_complain("trustpoint \"%s\" is not used so: --for %s", name,
+		                 pki_purpose_of(config, &config->trustpoints[i])->name);
+		return false;
+	}
 	command_complain("%s has no trustpoint \"%s\"", config->file, name);
 	return false;
 }
@@ -95,7 +159,7 @@ static bool hand_over(int descriptor, const struct pki_store *store)
 
 	if (geteuid() != 0 || !store)
 		return true;
-	user = getpwnam(store->owner);
+	user = getpwnam(store->purpose->owner);
 	return !user || fchown(descriptor, user->pw_uid, user->pw_gid) == 0;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "services/cli/pki.h"
+#include "services/cli/pki_enroll.h"
 
 static void print_authority(const X509 *certificate)
 {
@@ -106,11 +107,29 @@ static bool add_authority(const struct pki_store *store, X509 *certificate)
 	return is_good;
 }
 
-static int authenticate(const struct cli *cli, const struct pki_store *store, const char *file)
+bool pki_believe(const struct cli *cli, const struct pki_store *store, X509 *root,
+                 const char *origin)
 {
 	const char *expected = options_get(cli, "fingerprint");
+
+	if (!store->ca_file) {
+		command_complain("trustpoint \"%s\" has no ca-file", store->name);
+		return false;
+	}
+	print_authority(root);
+	if (!can_be_root(root, origin))
+		return false;
+	if (expected ? !is_expected(root, expected)
+	             : !pki_ask(NULL, "Do you accept this certificate?")) {
+		command_complain("nothing was done");
+		return false;
+	}
+	return add_authority(store, root);
+}
+
+static int authenticate(const struct cli *cli, const struct pki_store *store, const char *file)
+{
 	STACK_OF(X509) * offered;
-	X509 *certificate;
 	int status = CLI_FAILED;
 	size_t size;
 	char *content = pki_read(file, &size);
@@ -121,34 +140,25 @@ static int authenticate(const struct cli *cli, const struct pki_store *store, co
 	}
 	offered = pki_parse_certificates(content, size);
 	free(content);
-	if (!offered || sk_X509_num(offered) != 1) {
+	if (!offered || sk_X509_num(offered) != 1)
 		command_complain("%s: expected one certificate, that of the root, and nothing else",
 		                 file);
-		goto out;
-	}
-	certificate = sk_X509_value(offered, 0);
-	print_authority(certificate);
-	if (!can_be_root(certificate, file))
-		goto out;
-	if (expected ? !is_expected(certificate, expected)
-	             : !pki_ask(NULL, "Do you accept this certificate?")) {
-		command_complain("nothing was done");
-		goto out;
-	}
-	status = add_authority(store, certificate) ? CLI_DONE : CLI_FAILED;
-out:
+	else if (pki_believe(cli, store, sk_X509_value(offered, 0), file))
+		status = CLI_DONE;
 	sk_X509_pop_free(offered, X509_free);
 	return status;
 }
 
 int command_pki_authenticate(const struct cli *cli, const struct words *words)
 {
+	const char *file = words_get(words, "FILE");
 	struct config *config = pki_config(cli);
 	struct pki_store store;
 	int status = CLI_FAILED;
 
 	if (config && pki_find(cli, config, words_get(words, "TRUSTPOINT"), &store))
-		status = authenticate(cli, &store, words_get(words, "FILE"));
+		status = file ? authenticate(cli, &store, file)
+		              : pki_authenticate_server(cli, config, &store);
 	config_free(config);
 	return status;
 }

@@ -55,7 +55,10 @@ static void add_tls(json_t *list, const struct config *config, const struct conf
 		    "%s ciphers",
 		    crypto->trustpoint->name, crypto->checks_subject ? "checked" : "NOT checked",
 		    crypto->asks_client ? "required" : "not asked for",
-		    crypto->trustpoint->revocation == REVOCATION_CRL ? "checked" : "not checked",
+		    crypto->trustpoint->revocation == REVOCATION_STRICT ? "checked"
+		    : crypto->trustpoint->revocation == REVOCATION_CACHED
+		            ? "checked where a list is there"
+		            : "not checked",
 		    crypto->is_strict_cipher ? "strict" : "TLS 1.2 and 1.3");
 	}
 }

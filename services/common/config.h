@@ -98,16 +98,29 @@ struct config_line {
 	int line_number;            /* in the file, as in all structs below */
 };
 
-enum config_revocation { REVOCATION_NONE = 1, REVOCATION_CRL };
+enum config_revocation {
+	REVOCATION_NONE = 1, /* lists are not looked at */
+	REVOCATION_CACHED, /* a list that is there and valid counts; without one a certificate is believed */
+	REVOCATION_STRICT, /* without a valid list nobody is believed */
+};
+
+/** How a trustpoint's certificate is had (vpnsip pki). */
+enum config_enrollment { ENROLLMENT_NONE = 1, ENROLLMENT_SCEP, ENROLLMENT_EST };
 
 /** trustpoint "NAME" { ... }: a certificate of ours, its key, and who signs the other side's. */
 struct config_trustpoint {
 	char *name;
 	char *certificate_file; /* PEM: ours first, then the intermediate ones; NULL = we show none */
 	char *key_file;         /* PEM, 0600 */
-	char *ca_file;          /* PEM: the roots that we believe */
-	char *crl_file;         /* PEM; NULL = none */
+	char *ca_file;          /* PEM: the roots that we believe; NULL = ours is self-signed */
+	char *crl_file;         /* PEM or DER; written by vpnsip pki refresh; NULL = none */
+	char *crl_url;          /* where it is fetched; NULL = as the CA's certificate says */
 	enum config_revocation revocation;
+	enum config_enrollment enrollment;
+	char *enrollment_url;
+	char *challenge_file; /* holds the challenge password; NULL = none */
+	char *subject; /* of the request: "CN=branch1, O=Bank"; NULL = CN is the line's number */
+	unsigned renewal_percent; /* of its life, after which vpnsip pki renews the certificate */
 	int line_number;
 };
 
@@ -121,16 +134,53 @@ struct config_crypto_signaling {
 	int line_number;
 };
 
-enum config_authentication { AUTHENTICATION_PSK = 1 };
+/** certificate-map "NAME" { ... }: who of those that a CA signed is the peer. All rules that are written must hold. */
+struct config_certificate_map {
+	char *name;
+	char *issuer_name; /* "OPERATOR TEXT" with co, nc, eq or ne, on the distinguished name; NULL = any */
+	char *subject_name;     /* the same */
+	char *alternative_name; /* the same, one of the subjectAltNames */
+	int line_number;
+};
 
-enum config_match_identity { MATCH_KEY_ID = 1, MATCH_ANY };
+/** ike-proposal "NAME" { ... }: lists of names, best first, parted by blanks. */
+struct config_ike_proposal {
+	char *name;
+	char *encryption; /* "aes-cbc-128 aes-gcm-256" */
+	char *integrity;  /* "sha256 sha384"; NULL with an AEAD alone */
+	char *prf;        /* NULL = as integrity */
+	char *group;      /* "14 19" */
+	int line_number;
+};
+
+/** transform-set "NAME" { ... }: one ESP proposal. */
+struct config_transform_set {
+	char *name;
+	char *encryption; /* "esp-gcm 128", "esp-aes 256", "esp-chacha20-poly1305" */
+	char *integrity;  /* "esp-sha256-hmac"; NULL with an AEAD */
+	int line_number;
+};
+
+enum config_authentication {
+	AUTHENTICATION_PSK = 1,
+	AUTHENTICATION_SELF_SIGNED, /* the certificate's fingerprint is all that is believed */
+	AUTHENTICATION_CERTIFICATE, /* signed by a CA of the trustpoint */
+};
+
+enum config_match_identity { MATCH_KEY_ID = 1, MATCH_ANY, MATCH_CERTIFICATE_MAP };
 
 struct config_ike_profile {
 	char *name;
 	enum config_authentication authentication;
+	struct config_trustpoint *trustpoint; /* NULL with pre-shared keys */
 	enum config_match_identity match_identity;
-	char *proposals; /* strongSwan notation, comma separated: "aes128-sha256-ecp256" */
-	unsigned dpd_interval_sec; /* 0 = off */
+	struct config_certificate_map *certificate_map; /* with MATCH_CERTIFICATE_MAP */
+	char *proposals; /* comma separated: strongSwan notation ("aes128-sha256-ecp256") or names of ike-proposal sections */
+	bool allows_weak;              /* 3DES, MD5, SHA-1, groups 1, 2 and 5 may be negotiated */
+	bool uses_fragmentation;       /* RFC 7383 */
+	unsigned reauthentication_sec; /* 0 = never */
+	unsigned nat_keepalive_sec;    /* 0 = none are sent */
+	unsigned dpd_interval_sec;     /* 0 = off */
 	unsigned dpd_retry_sec;
 	unsigned lifetime_sec;
 	bool sends_psk_fingerprint;
@@ -138,16 +188,36 @@ struct config_ike_profile {
 	int line_number;
 };
 
+/** DF of the outer header. */
+enum config_df_bit { DF_CLEAR = 1, DF_COPY, DF_SET };
+
+/** Explicit congestion notification between the headers (RFC 6040), or none. */
+enum config_ecn { ECN_PROPAGATE = 1, ECN_DISCARD };
+
+enum config_fragmentation {
+	FRAGMENT_BEFORE = 1, /* a packet too large for the tunnel is fragmented before encryption */
+	FRAGMENT_AFTER,      /* the ESP packet is */
+};
+
 struct config_ipsec_profile {
 	char *name;
-	unsigned idle_msec;     /* mandatory, idle-time in seconds (fractions allowed, for labs) */
-	char *proposals;        /* "aes128gcm16-ecp256,aes128-sha256-ecp256" */
+	unsigned idle_msec; /* mandatory, idle-time in seconds (fractions allowed, for labs) */
+	char *proposals; /* comma separated: "aes128gcm16-ecp256" or names of transform-set sections */
+	char *pfs; /* "group19": of the proposals that name no group themselves; NULL = none */
+	bool allows_weak;       /* HMAC-SHA-1 may be negotiated */
 	unsigned replay_window; /* 0 = off, else 64 to 1024 */
 	bool has_extended_sequence;
 	unsigned lifetime_sec;
 	uint64_t lifetime_byte;   /* 0 = none */
 	uint64_t lifetime_packet; /* 0 = none */
 	bool releases_one_way;
+	enum config_df_bit df_bit;
+	enum config_ecn ecn;
+	bool copies_dscp;
+	enum config_fragmentation fragmentation;
+	unsigned dummy_rate; /* dummy packets a second while the session is up; 0 = by dummy_interval_sec */
+	unsigned dummy_interval_sec; /* a dummy packet after so long without one of ours; 0 = none */
+	bool recovers_invalid_spi;   /* ESP for an SPI that we do not know makes us ask the peer */
 	int line_number;
 };
 
@@ -169,6 +239,7 @@ struct config_peer {
 	unsigned load_interval_sec;
 	unsigned bandwidth_kbit;
 	bool allows_any_bandwidth;
+	bool is_dual_overlay; /* IPv6 inside the tunnel too */
 	unsigned minimum_bandwidth_kbit; /* offers below are refused; default 64 or the configured one if lower */
 	bool has_fingerprint;      /* pin */
 	char fingerprint_hash[16]; /* "SHA-256" */
@@ -186,10 +257,12 @@ struct config_peer {
 	int line_number;
 };
 
+#define CONFIG_KEY_ANY "*"
+
 /** One entry of the keyring file. The key itself is only loaded by config_load_keyring(). */
 struct config_key {
 	char *name;
-	char *key_id; /* SIP number */
+	char *key_id; /* SIP number; CONFIG_KEY_ANY: all numbers without an entry */
 	uint8_t *key; /* raw octets as configured, no NUL */
 	size_t key_size;
 	int line_number;
@@ -234,17 +307,34 @@ struct config_route {
 	int line_number;
 };
 
+/** Who carries ESP. */
+enum config_data_plane {
+	DATA_PLANE_AUTO = 1, /* the kernel where it has ESP and XFRM interfaces */
+	DATA_PLANE_KERNEL,
+	DATA_PLANE_USERSPACE,
+};
+
 struct config {
 	char *file;
 	char digest[65]; /* SHA-256 of the file, hexadecimal */
 	bool is_enabled;
 	struct sockaddr_storage tunnel_source;
 	char *keyring_file; /* NULL = none */
+	enum config_data_plane data_plane;
+	unsigned ike_cookie_threshold;  /* half-open IKE_SAs from which on a cookie is asked for */
+	unsigned maximum_half_open_ike; /* half-open IKE_SAs of all sessions */
+	bool disconnects_revoked_peers; /* a session whose certificate a new list revokes is ended */
 	bool logs_sessions; /* "logging": session up, down and failure at notice level */
 	int log_level;
 	uint16_t first_session_port, last_session_port;
 	struct config_trustpoint *trustpoints;
 	size_t trustpoint_count;
+	struct config_certificate_map *certificate_maps;
+	size_t certificate_map_count;
+	struct config_ike_proposal *ike_proposals;
+	size_t ike_proposal_count;
+	struct config_transform_set *transform_sets;
+	size_t transform_set_count;
 	struct config_crypto_signaling *crypto_signalings;
 	size_t crypto_signaling_count;
 	struct config_line *lines;
@@ -293,6 +383,9 @@ void config_free(struct config *config);
 struct config_keyring *config_load_keyring(const char *file, config_report_fn *report,
                                            void *context);
 
+/** The key of this number: its own, else the one of all numbers; NULL if there is neither. */
+const struct config_key *config_key_for(const struct config_keyring *keyring, const char *number);
+
 /** Wipes the keys and frees. */
 void config_free_keyring(struct config_keyring *keyring);
 
@@ -301,6 +394,9 @@ unsigned config_estimate_key_bits(const uint8_t *key, size_t size);
 
 /** Prints the whole configuration in its canonical form, defaults included: parsing it again gives the same. */
 void config_print(const struct config *config, FILE *stream);
+
+/** True if whoever carries the calls could put himself in between: a self-signed certificate without a pin, called without TLS. */
+bool config_peer_trusts_carrier(const struct config_peer *peer);
 
 struct config_peer *config_peer_by_number(const struct config *config, const char *number);
 struct config_peer *config_peer_by_tunnel(const struct config *config, const char *tunnel);

@@ -16,9 +16,16 @@ void config_complete_trustpoint(struct config_reading *reading, struct config *c
 		config_error(reading, trustpoint->line_number,
 		             "certificate-file and key-file belong together: %s is missing",
 		             trustpoint->key_file ? "certificate-file" : "key-file");
-	if (trustpoint->revocation == REVOCATION_CRL && !trustpoint->crl_file)
+	if (!trustpoint->certificate_file && !trustpoint->ca_file)
 		config_error(reading, trustpoint->line_number,
-		             "revocation-check = crl: crl-file is missing");
+		             "certificate-file (ours) or ca-file (who signs the other side's) is "
+		             "missing");
+	if (trustpoint->revocation == REVOCATION_STRICT && !trustpoint->crl_file)
+		config_error(reading, trustpoint->line_number,
+		             "revocation-check = strict: crl-file is missing");
+	if (trustpoint->enrollment != ENROLLMENT_NONE && !trustpoint->enrollment_url)
+		config_error(reading, trustpoint->line_number,
+		             "enrollment: enrollment-url is missing: \"http://ca.example/scep\"");
 }
 
 void config_complete_crypto_signaling(struct config_reading *reading, struct config *config,
@@ -27,6 +34,10 @@ void config_complete_crypto_signaling(struct config_reading *reading, struct con
 	struct config_crypto_signaling *entry = item;
 	const struct config_prefix *prefix = &entry->remote_address;
 
+	if (!entry->trustpoint->ca_file)
+		config_error(reading, entry->line_number,
+		             "trustpoint \"%s\" has no ca-file: nobody could be believed",
+		             entry->trustpoint->name);
 	for (struct config_crypto_signaling *other = config->crypto_signalings; other < entry;
 	     other++)
 		if (other->remote_address.length == prefix->length &&
@@ -140,11 +151,44 @@ void config_complete_line(struct config_reading *reading, struct config *config,
 		             "registrar = dhcp alone");
 }
 
+static void check_authentication(struct config_reading *reading,
+                                 const struct config_ike_profile *profile)
+{
+	const struct config_trustpoint *trustpoint = profile->trustpoint;
+	const bool has_map = profile->certificate_map != NULL;
+
+	if (profile->authentication == AUTHENTICATION_PSK && trustpoint)
+		config_error(reading, profile->line_number,
+		             "authentication = pre-share uses no trustpoint");
+	if (profile->authentication != AUTHENTICATION_PSK &&
+	    (!trustpoint || !trustpoint->certificate_file))
+		config_error(reading, profile->line_number,
+		             "authentication by certificate needs a trustpoint with "
+		             "certificate-file and key-file");
+	if (profile->authentication == AUTHENTICATION_CERTIFICATE && trustpoint &&
+	    !trustpoint->ca_file)
+		config_error(reading, profile->line_number,
+		             "authentication = certificate: trustpoint \"%s\" has no ca-file",
+		             trustpoint->name);
+	if (has_map != (profile->match_identity == MATCH_CERTIFICATE_MAP))
+		config_error(reading, profile->line_number,
+		             "match-identity = certificate-map and certificate-map = \"NAME\" "
+		             "belong together");
+	if (has_map && profile->authentication != AUTHENTICATION_CERTIFICATE)
+		config_error(reading, profile->line_number,
+		             "certificate-map needs authentication = certificate");
+}
+
 void config_complete_ike_profile(struct config_reading *reading, struct config *config, void *item)
 {
 	struct config_ike_profile *profile = item;
 
-	(void)config;
+	check_authentication(reading, profile);
+	config_check_ike_proposals(reading, config, profile);
+	if (profile->authentication != AUTHENTICATION_PSK && !profile->uses_fragmentation)
+		config_error(reading, profile->line_number,
+		             "fragmentation = false: authentication by certificate needs it, its "
+		             "messages are larger than a packet");
 	if (profile->dpd_interval_sec == 0)
 		config_warning(reading, profile->line_number,
 		               "dpd-interval = 0: a dead peer is noticed by idle-time alone");
@@ -155,7 +199,7 @@ void config_complete_ipsec_profile(struct config_reading *reading, struct config
 {
 	struct config_ipsec_profile *profile = item;
 
-	(void)config;
+	config_check_ipsec_proposals(reading, config, profile);
 	if (profile->replay_window != 0 && profile->replay_window < 64)
 		config_error(reading, profile->line_number,
 		             "replay-window = %u: expected 0 (off) or 64 to 1024",
@@ -417,9 +461,7 @@ void config_check_sections(struct config_reading *reading, const struct config *
 		config_error(reading, 0,
 		             "tunnel-source is missing: an unused, non-routable address such as "
 		             "10.255.0.1");
-	if (config->peer_count && !config->keyring_file)
-		config_warning(reading, 0,
-		               "keyring-file is missing: no peer has a key, every call will fail");
+	config_check_trust(reading, config);
 	if (config->timer_msec[TIMER_HOLDDOWN] > config->timer_msec[TIMER_HOLDDOWN_MAXIMUM])
 		config_error(reading, 0, "timer holddown is above holddown-maximum");
 }

@@ -25,20 +25,21 @@ enum option_kind {
 	OPTION_KILOBYTE,  /* uint64_t in bytes, written in kilobytes of 1024 */
 	OPTION_SECONDS, /* unsigned in milliseconds, written in seconds with up to three decimals */
 	OPTION_WORD,    /* int-sized enum: one of `words` */
-	OPTION_WORD_SET,      /* unsigned: 1 << value of each, written { a, b } or a */
-	OPTION_ADDRESS,       /* struct sockaddr_storage */
-	OPTION_ADDRESS_PORT,  /* struct sockaddr_storage; `minimum` is the default port */
-	OPTION_SERVER,        /* struct config_server: "dhcp", address[:port] or name[:port] */
-	OPTION_PREFIX,        /* struct config_prefix */
-	OPTION_FINGERPRINT,   /* the fingerprint members of struct config_peer */
-	OPTION_PORT_RANGE,    /* two uint16_t in a row, written { first, last } */
-	OPTION_LINE,          /* struct config_line *, by number */
-	OPTION_TRUSTPOINT,    /* struct config_trustpoint *, by name */
-	OPTION_IKE_PROFILE,   /* by name */
-	OPTION_IPSEC_PROFILE, /* by name */
-	OPTION_SLA,           /* by number */
-	OPTION_TRACK,         /* by number */
-	OPTION_TUNNEL,        /* struct config_peer *, by the name of its tunnel */
+	OPTION_WORD_SET,        /* unsigned: 1 << value of each, written { a, b } or a */
+	OPTION_ADDRESS,         /* struct sockaddr_storage */
+	OPTION_ADDRESS_PORT,    /* struct sockaddr_storage; `minimum` is the default port */
+	OPTION_SERVER,          /* struct config_server: "dhcp", address[:port] or name[:port] */
+	OPTION_PREFIX,          /* struct config_prefix */
+	OPTION_FINGERPRINT,     /* the fingerprint members of struct config_peer */
+	OPTION_PORT_RANGE,      /* two uint16_t in a row, written { first, last } */
+	OPTION_LINE,            /* struct config_line *, by number */
+	OPTION_TRUSTPOINT,      /* struct config_trustpoint *, by name */
+	OPTION_CERTIFICATE_MAP, /* by name */
+	OPTION_IKE_PROFILE,     /* by name */
+	OPTION_IPSEC_PROFILE,   /* by name */
+	OPTION_SLA,             /* by number */
+	OPTION_TRACK,           /* by number */
+	OPTION_TUNNEL,          /* struct config_peer *, by the name of its tunnel */
 };
 
 struct option_word {
@@ -132,13 +133,31 @@ bool config_set_option(struct config_reading *reading, const struct config *conf
 /** Frees what an item's options own. */
 void config_clear_options(const struct config_option *options, void *item);
 
+/** What a profile proposes is understood, and weak only where that is allowed. */
+void config_check_ike_proposals(struct config_reading *reading, const struct config *config,
+                                const struct config_ike_profile *profile);
+void config_check_ipsec_proposals(struct config_reading *reading, const struct config *config,
+                                  const struct config_ipsec_profile *profile);
+
 /** Checks that look at several sections. */
 void config_check_sections(struct config_reading *reading, const struct config *config);
 
+/** Peers that have no key, or none but what the carrier says. */
+void config_check_trust(struct config_reading *reading, const struct config *config);
+
+/** The files of the trustpoints that IKE uses: owner, mode, key, validity. */
+void config_check_certificates(struct config_reading *reading, const struct config *config);
+
 void config_complete_trustpoint(struct config_reading *reading, struct config *config, void *item);
+void config_complete_certificate_map(struct config_reading *reading, struct config *config,
+                                     void *item);
 void config_complete_crypto_signaling(struct config_reading *reading, struct config *config,
                                       void *item);
 void config_complete_line(struct config_reading *reading, struct config *config, void *item);
+void config_complete_ike_proposal(struct config_reading *reading, struct config *config,
+                                  void *item);
+void config_complete_transform_set(struct config_reading *reading, struct config *config,
+                                   void *item);
 void config_complete_ike_profile(struct config_reading *reading, struct config *config, void *item);
 void config_complete_ipsec_profile(struct config_reading *reading, struct config *config,
                                    void *item);

@@ -8,6 +8,9 @@
 #define ROOT(member)   offsetof(struct config, member)
 #define LINE(member)   offsetof(struct config_line, member)
 #define TRUST(member)  offsetof(struct config_trustpoint, member)
+#define MAP(member)    offsetof(struct config_certificate_map, member)
+#define SUITE(member)  offsetof(struct config_ike_proposal, member)
+#define SET(member)    offsetof(struct config_transform_set, member)
 #define CRYPTO(member) offsetof(struct config_crypto_signaling, member)
 #define PEER(member)   offsetof(struct config_peer, member)
 #define IKE(member)    offsetof(struct config_ike_profile, member)
@@ -70,7 +73,28 @@ static const struct option_word reliables[] = {{"off", RELIABLE_OFF},
                                                {0}};
 
 static const struct option_word revocations[] = {
-	{"none", REVOCATION_NONE}, {"crl", REVOCATION_CRL}, {0}};
+	{"none", REVOCATION_NONE},
+	{"cached", REVOCATION_CACHED},
+	{"strict", REVOCATION_STRICT},
+	{0},
+};
+
+static const struct option_word enrollments[] = {
+	{"none", ENROLLMENT_NONE}, {"scep", ENROLLMENT_SCEP}, {"est", ENROLLMENT_EST}, {0}};
+
+static const struct option_word data_planes[] = {{"auto", DATA_PLANE_AUTO},
+                                                 {"kernel", DATA_PLANE_KERNEL},
+                                                 {"userspace", DATA_PLANE_USERSPACE},
+                                                 {0}};
+
+static const struct option_word df_bits[] = {
+	{"clear", DF_CLEAR}, {"copy", DF_COPY}, {"set", DF_SET}, {0}};
+
+static const struct option_word ecns[] = {
+	{"propagate", ECN_PROPAGATE}, {"discard", ECN_DISCARD}, {0}};
+
+static const struct option_word fragmentations[] = {
+	{"before", FRAGMENT_BEFORE}, {"after", FRAGMENT_AFTER}, {0}};
 
 static const struct option_word peer_sources[] = {
 	{"exact", PEER_SOURCE_CONFIG_EXACT},
@@ -79,10 +103,19 @@ static const struct option_word peer_sources[] = {
 	{0},
 };
 
-static const struct option_word authentications[] = {{"pre-share", AUTHENTICATION_PSK}, {0}};
+static const struct option_word authentications[] = {
+	{"pre-share", AUTHENTICATION_PSK},
+	{"self-signed", AUTHENTICATION_SELF_SIGNED},
+	{"certificate", AUTHENTICATION_CERTIFICATE},
+	{0},
+};
 
 static const struct option_word match_identities[] = {
-	{"key-id", MATCH_KEY_ID}, {"any", MATCH_ANY}, {0}};
+	{"key-id", MATCH_KEY_ID},
+	{"any", MATCH_ANY},
+	{"certificate-map", MATCH_CERTIFICATE_MAP},
+	{0},
+};
 
 const struct config_option config_root_options[] = {
 	OPTION("enabled", OPTION_BOOL, ROOT(is_enabled), DEFAULT("true")),
@@ -90,6 +123,7 @@ const struct config_option config_root_options[] = {
 	OPTION("log-level", OPTION_WORD, ROOT(log_level), DEFAULT("info"), WORDS(log_levels)),
 	OPTION("tunnel-source", OPTION_ADDRESS, ROOT(tunnel_source)),
 	OPTION("keyring-file", OPTION_TEXT, ROOT(keyring_file)),
+	OPTION("data-plane", OPTION_WORD, ROOT(data_plane), DEFAULT("auto"), WORDS(data_planes)),
 	OPTION("session-ports", OPTION_PORT_RANGE, ROOT(first_session_port), DEFAULT("50000 50999"),
                RANGE(1024, 65535)),
 	OPTION("maximum-sessions", OPTION_UNSIGNED, ROOT(maximum_sessions), DEFAULT("300"),
@@ -98,6 +132,12 @@ const struct config_option config_root_options[] = {
                RANGE(1, 1000)),
 	OPTION("maximum-calls-per-hour", OPTION_UNSIGNED, ROOT(maximum_calls_per_hour),
                DEFAULT("60"), RANGE(1, 3600000)),
+	OPTION("ike-cookie-threshold", OPTION_UNSIGNED, ROOT(ike_cookie_threshold), DEFAULT("30"),
+               RANGE(0, 10000)),
+	OPTION("maximum-half-open-ike", OPTION_UNSIGNED, ROOT(maximum_half_open_ike),
+               DEFAULT("200"), RANGE(1, 10000)),
+	OPTION("disconnect-revoked-peers", OPTION_BOOL, ROOT(disconnects_revoked_peers),
+               DEFAULT("true")),
 	OPTION("call-records-days", OPTION_UNSIGNED, ROOT(call_records_days), DEFAULT("400"),
                RANGE(1, 36500)),
 	{0},
@@ -106,11 +146,40 @@ const struct config_option config_root_options[] = {
 static const struct config_option trustpoint_options[] = {
 	OPTION("certificate-file", OPTION_TEXT, TRUST(certificate_file)),
 	OPTION("key-file", OPTION_TEXT, TRUST(key_file)),
-	OPTION("ca-file", OPTION_TEXT, TRUST(ca_file),
-               REQUIRED("the roots that sign the other side's certificates")),
+	OPTION("ca-file", OPTION_TEXT, TRUST(ca_file)),
 	OPTION("crl-file", OPTION_TEXT, TRUST(crl_file)),
+	OPTION("crl-url", OPTION_TEXT, TRUST(crl_url)),
 	OPTION("revocation-check", OPTION_WORD, TRUST(revocation), DEFAULT("none"),
                WORDS(revocations)),
+	OPTION("enrollment", OPTION_WORD, TRUST(enrollment), DEFAULT("none"), WORDS(enrollments)),
+	OPTION("enrollment-url", OPTION_TEXT, TRUST(enrollment_url)),
+	OPTION("challenge-file", OPTION_TEXT, TRUST(challenge_file)),
+	OPTION("subject", OPTION_TEXT, TRUST(subject)),
+	OPTION("renewal-percent", OPTION_UNSIGNED, TRUST(renewal_percent), DEFAULT("80"),
+               RANGE(10, 99)),
+	{0},
+};
+
+static const struct config_option certificate_map_options[] = {
+	OPTION("issuer-name", OPTION_TEXT, MAP(issuer_name)),
+	OPTION("subject-name", OPTION_TEXT, MAP(subject_name)),
+	OPTION("alternative-name", OPTION_TEXT, MAP(alternative_name)),
+	{0},
+};
+
+static const struct config_option ike_proposal_options[] = {
+	OPTION("encryption", OPTION_TEXT, SUITE(encryption),
+               REQUIRED("names, best first: \"aes-cbc-256 aes-gcm-128\"")),
+	OPTION("integrity", OPTION_TEXT, SUITE(integrity)),
+	OPTION("prf", OPTION_TEXT, SUITE(prf)),
+	OPTION("group", OPTION_TEXT, SUITE(group), REQUIRED("numbers, best first: \"19 14\"")),
+	{0},
+};
+
+static const struct config_option transform_set_options[] = {
+	OPTION("encryption", OPTION_TEXT, SET(encryption),
+               REQUIRED("\"esp-gcm 128\", \"esp-aes 256\" or \"esp-chacha20-poly1305\"")),
+	OPTION("integrity", OPTION_TEXT, SET(integrity)),
 	{0},
 };
 
@@ -176,10 +245,18 @@ static const struct config_option line_options[] = {
 static const struct config_option ike_profile_options[] = {
 	OPTION("authentication", OPTION_WORD, IKE(authentication), DEFAULT("pre-share"),
                WORDS(authentications)),
+	OPTION("trustpoint", OPTION_TRUSTPOINT, IKE(trustpoint)),
 	OPTION("match-identity", OPTION_WORD, IKE(match_identity), DEFAULT("key-id"),
                WORDS(match_identities)),
+	OPTION("certificate-map", OPTION_CERTIFICATE_MAP, IKE(certificate_map)),
 	OPTION("proposals", OPTION_TEXT, IKE(proposals),
                DEFAULT("aes128-sha256-ecp256,aes128-sha256-modp2048")),
+	OPTION("allow-weak", OPTION_BOOL, IKE(allows_weak), DEFAULT("false")),
+	OPTION("fragmentation", OPTION_BOOL, IKE(uses_fragmentation), DEFAULT("true")),
+	OPTION("reauthentication", OPTION_UNSIGNED, IKE(reauthentication_sec), DEFAULT("0"),
+               RANGE(0, 604800)),
+	OPTION("nat-keepalive", OPTION_UNSIGNED, IKE(nat_keepalive_sec), DEFAULT("20"),
+               RANGE(0, 3600)),
 	OPTION("dpd-interval", OPTION_UNSIGNED, IKE(dpd_interval_sec), DEFAULT("10"),
                RANGE(0, 3600)),
 	OPTION("dpd-retry", OPTION_UNSIGNED, IKE(dpd_retry_sec), DEFAULT("6"), RANGE(1, 600)),
@@ -194,6 +271,8 @@ static const struct config_option ipsec_profile_options[] = {
                REQUIRED("without it a call never ends and the carrier bills on; 120 (seconds) is "
                         "recommended")),
 	OPTION("proposals", OPTION_TEXT, IPSEC(proposals), DEFAULT("aes128gcm16,aes128-sha256")),
+	OPTION("pfs", OPTION_TEXT, IPSEC(pfs)),
+	OPTION("allow-weak", OPTION_BOOL, IPSEC(allows_weak), DEFAULT("false")),
 	OPTION("replay-window", OPTION_UNSIGNED, IPSEC(replay_window), DEFAULT("64"),
                RANGE(0, 1024)),
 	OPTION("esn", OPTION_BOOL, IPSEC(has_extended_sequence), DEFAULT("true")),
@@ -203,6 +282,15 @@ static const struct config_option ipsec_profile_options[] = {
                RANGE(0, 4e12)),
 	OPTION("lifetime-packets", OPTION_UINT64, IPSEC(lifetime_packet), DEFAULT("0"),
                RANGE(0, 9e15)),
+	OPTION("df-bit", OPTION_WORD, IPSEC(df_bit), DEFAULT("copy"), WORDS(df_bits)),
+	OPTION("ecn", OPTION_WORD, IPSEC(ecn), DEFAULT("propagate"), WORDS(ecns)),
+	OPTION("dscp-copy", OPTION_BOOL, IPSEC(copies_dscp), DEFAULT("true")),
+	OPTION("fragmentation", OPTION_WORD, IPSEC(fragmentation), DEFAULT("before"),
+               WORDS(fragmentations)),
+	OPTION("dummy-rate", OPTION_UNSIGNED, IPSEC(dummy_rate), DEFAULT("0"), RANGE(0, 10000)),
+	OPTION("dummy-interval", OPTION_UNSIGNED, IPSEC(dummy_interval_sec), DEFAULT("0"),
+               RANGE(0, 3600)),
+	OPTION("invalid-spi-recovery", OPTION_BOOL, IPSEC(recovers_invalid_spi), DEFAULT("true")),
 	OPTION("one-way-release", OPTION_BOOL, IPSEC(releases_one_way), DEFAULT("false")),
 	{0},
 };
@@ -219,6 +307,7 @@ static const struct config_option peer_options[] = {
 	OPTION("bandwidth", OPTION_UNSIGNED, PEER(bandwidth_kbit), RANGE(1, 10000000),
                REQUIRED("kbit/s: 64, 128, 256, 512 or 1000")),
 	OPTION("any-bandwidth", OPTION_BOOL, PEER(allows_any_bandwidth), DEFAULT("false")),
+	OPTION("dual-overlay", OPTION_BOOL, PEER(is_dual_overlay), DEFAULT("false")),
 	OPTION("minimum-bandwidth", OPTION_UNSIGNED, PEER(minimum_bandwidth_kbit),
                RANGE(1, 10000000)),
 	OPTION("fingerprint", OPTION_FINGERPRINT, 0),
@@ -278,6 +367,13 @@ static const struct config_option route_options[] = {
 const struct config_section config_sections[] = {
 	SECTION("trustpoint", TITLE_TEXT, trustpoint_options, config_trustpoint, TRUST(name),
                 trustpoints, trustpoint_count, config_complete_trustpoint),
+	SECTION("certificate-map", TITLE_TEXT, certificate_map_options, config_certificate_map,
+                MAP(name), certificate_maps, certificate_map_count,
+                config_complete_certificate_map),
+	SECTION("ike-proposal", TITLE_TEXT, ike_proposal_options, config_ike_proposal, SUITE(name),
+                ike_proposals, ike_proposal_count, config_complete_ike_proposal),
+	SECTION("transform-set", TITLE_TEXT, transform_set_options, config_transform_set, SET(name),
+                transform_sets, transform_set_count, config_complete_transform_set),
 	SECTION("crypto-signaling", TITLE_NONE, crypto_signaling_options, config_crypto_signaling,
                 0, crypto_signalings, crypto_signaling_count, config_complete_crypto_signaling),
 	SECTION("line", TITLE_DIGITS, line_options, config_line, LINE(number), lines, line_count,

@@ -99,6 +99,7 @@ static bool is_set(const struct config_option *option, const void *item)
 	case OPTION_INTERFACE:
 	case OPTION_LINE:
 	case OPTION_TRUSTPOINT:
+	case OPTION_CERTIFICATE_MAP:
 	case OPTION_IKE_PROFILE:
 	case OPTION_IPSEC_PROFILE:
 	case OPTION_SLA:
@@ -174,6 +175,9 @@ static void print_value(FILE *stream, const struct config_option *option, const 
 		break;
 	case OPTION_TRUSTPOINT:
 		print_quoted(stream, (*(struct config_trustpoint *const *)member)->name);
+		break;
+	case OPTION_CERTIFICATE_MAP:
+		print_quoted(stream, (*(struct config_certificate_map *const *)member)->name);
 		break;
 	case OPTION_IKE_PROFILE:
 		print_quoted(stream, (*(struct config_ike_profile *const *)member)->name);

@@ -88,12 +88,11 @@ static void check_keys(struct config_reading *reading, const struct config *conf
 	in_keyring.file = config->keyring_file;
 	for (size_t i = 0; i < config->peer_count; i++) {
 		const struct config_peer *peer = &config->peers[i];
-		const struct config_key *key = NULL;
+		const struct config_key *key = config_key_for(keyring, peer->number);
 		unsigned bits;
 
-		for (size_t j = 0; j < keyring->key_count && !key; j++)
-			if (strcmp(keyring->keys[j].key_id, peer->number) == 0)
-				key = &keyring->keys[j];
+		if (peer->ike_profile->authentication != AUTHENTICATION_PSK)
+			continue;
 		if (!key) {
 			config_warning(reading, peer->line_number,
 			               "peer \"%s\" has no key: no identity-key-id = \"%s\" in %s",
@@ -116,6 +115,7 @@ int config_check_reality(const struct config *config, config_report_fn *report, 
 	struct config_keyring *keyring;
 
 	check_interfaces(&reading, config);
+	config_check_certificates(&reading, config);
 	for (size_t i = 0; i < config->line_count; i++)
 		if (config->lines[i].credentials_file)
 			check_secret_file(&reading, config->lines[i].line_number,

@@ -208,6 +208,7 @@ static const struct config_section *section_of(enum option_kind kind)
 		const char *section;
 	} sections[] = {{OPTION_LINE, "line"},
 	                {OPTION_TRUSTPOINT, "trustpoint"},
+	                {OPTION_CERTIFICATE_MAP, "certificate-map"},
 	                {OPTION_IKE_PROFILE, "ike-profile"},
 	                {OPTION_IPSEC_PROFILE, "ipsec-profile"},
 	                {OPTION_SLA, "sla"},
@@ -372,6 +373,7 @@ bool config_set_option(struct config_reading *reading, const struct config *conf
 		return read_fingerprint(&value, item);
 	case OPTION_LINE:
 	case OPTION_TRUSTPOINT:
+	case OPTION_CERTIFICATE_MAP:
 	case OPTION_IKE_PROFILE:
 	case OPTION_IPSEC_PROFILE:
 	case OPTION_SLA:

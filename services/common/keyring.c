@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The keyring file: peer "name" { identity-key-id = "NUMBER"  pre-shared-key = "..." }. */
+/* The keyring file: peer "name" { identity-key-id = "NUMBER"  pre-shared-key = "..." }; identity-any = true for all other numbers. */
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -9,18 +9,19 @@
 
 /* Known so that a keyring shared with other uses is accepted; only key-id names a SIP number. */
 static const char *const other_identities[] = {"identity-address", "identity-fqdn",
-                                               "identity-email", "identity-any"};
+                                               "identity-email"};
 
 #define OTHER_COUNT (sizeof(other_identities) / sizeof(other_identities[0]))
 
 static cfg_t *parse(struct config_reading *reading, const char *text)
 {
 	cfg_opt_t end = CFG_END();
-	cfg_opt_t peer[OTHER_COUNT + 4];
+	cfg_opt_t peer[OTHER_COUNT + 5];
 	size_t count = 0;
 
 	peer[count++] = config_line_option();
 	peer[count++] = config_value_option("identity-key-id", false);
+	peer[count++] = config_value_option("identity-any", false);
 	peer[count++] = config_value_option("pre-shared-key", false);
 	for (size_t i = 0; i < OTHER_COUNT; i++)
 		peer[count++] = config_value_option(other_identities[i], false);
@@ -36,40 +37,76 @@ static cfg_t *parse(struct config_reading *reading, const char *text)
 	}
 }
 
-static bool read_key(struct config_reading *reading, struct config_keyring *keyring, cfg_t *section)
+/* The entry is for this number; "*": for all that have none. NULL = for nobody, which is reported. */
+static const char *read_identity(struct config_reading *reading, cfg_t *section)
 {
 	const struct config_value *key_id = config_value(section, "identity-key-id", 0);
+	const struct config_value *any = config_value(section, "identity-any", 0);
+
+	for (size_t i = 0; !key_id && !any && i < OTHER_COUNT; i++) {
+		if (!config_value(section, other_identities[i], 0))
+			continue;
+		config_notice(reading, config_section_line(section),
+		              "peer \"%s\" is skipped: only identity-key-id and identity-any are "
+		              "used",
+		              cfg_title(section));
+		return NULL;
+	}
+	if (any && (key_id || strcmp(any->text, "true") != 0)) {
+		config_error(reading, any->line,
+		             "identity-any = true stands for every number without an entry of its "
+		             "own: nothing else goes with it");
+		return NULL;
+	}
+	if (!key_id && !any)
+		config_error(reading, config_section_line(section),
+		             "peer \"%s\": identity-key-id is missing", cfg_title(section));
+	return any ? CONFIG_KEY_ANY : key_id ? key_id->text : NULL;
+}
+
+static bool read_key(struct config_reading *reading, struct config_keyring *keyring, cfg_t *section)
+{
 	const struct config_value *key = config_value(section, "pre-shared-key", 0);
+	const char *key_id = read_identity(reading, section);
 	struct config_key *entry = &keyring->keys[keyring->key_count];
 	int line = config_section_line(section);
 
-	for (size_t i = 0; !key_id && i < OTHER_COUNT; i++) {
-		if (!config_value(section, other_identities[i], 0))
-			continue;
-		config_notice(reading, line, "peer \"%s\" is skipped: only identity-key-id is used",
-		              cfg_title(section));
+	if (!key_id)
 		return true;
-	}
-	if (!key_id || !key || !key->text[0]) {
-		config_error(reading, line, "peer \"%s\": %s is missing", cfg_title(section),
-		             key_id ? "pre-shared-key" : "identity-key-id");
+	if (!key || !key->text[0]) {
+		config_error(reading, line, "peer \"%s\": pre-shared-key is missing",
+		             cfg_title(section));
 		return true;
 	}
 	for (size_t i = 0; i < keyring->key_count; i++)
-		if (strcmp(keyring->keys[i].key_id, key_id->text) == 0)
-			config_error(reading, key_id->line,
-			             "identity-key-id \"%s\" already has a key in line %d",
-			             key_id->text, keyring->keys[i].line_number);
+		if (strcmp(keyring->keys[i].key_id, key_id) == 0)
+			config_error(reading, line, "identity \"%s\" already has a key in line %d",
+			             key_id, keyring->keys[i].line_number);
 	keyring->key_count++;
 	entry->line_number = line;
 	entry->key_size = strlen(key->text);
 	entry->name = strdup(cfg_title(section));
-	entry->key_id = strdup(key_id->text);
+	entry->key_id = strdup(key_id);
 	entry->key = malloc(entry->key_size);
 	if (!entry->name || !entry->key_id || !entry->key)
 		return false;
 	memcpy(entry->key, key->text, entry->key_size);
 	return true;
+}
+
+const struct config_key *config_key_for(const struct config_keyring *keyring, const char *number)
+{
+	const struct config_key *any = NULL;
+
+	for (size_t i = 0; i < keyring->key_count; i++) {
+		const struct config_key *key = &keyring->keys[i];
+
+		if (strcmp(key->key_id, number) == 0)
+			return key;
+		if (strcmp(key->key_id, CONFIG_KEY_ANY) == 0)
+			any = key;
+	}
+	return any;
 }
 
 struct config_keyring *config_load_keyring(const char *file, config_report_fn *report,

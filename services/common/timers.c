@@ -22,8 +22,6 @@ const struct timer_definition timer_definitions[TIMER_COUNT] = {
 	[TIMER_REGISTER_RETRY] = {"register-retry", SEC(30), SEC(5), MIN(10),
                                   "pause after a failed registration, doubles with each failure"},
 	[TIMER_HOLD] = {"hold", SEC(10), SEC(1), SEC(30), "first packets are held this long"},
-	[TIMER_KEEPALIVE] = {"keepalive", SEC(20), SEC(5), MIN(1),
-                             "NAT keepalive on a session port"},
 	/* RFC 4028 section 4: Min-SE is at least 90 s. */
 	[TIMER_SESSION_EXPIRES] = {"session-expires", MIN(5), SEC(90), HOUR(1),
                                    "SIP session timer: an orphaned call ends after this"},

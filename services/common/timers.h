@@ -14,7 +14,6 @@ enum timer_name {
 	TIMER_REGISTER,        /* REGISTER to final response */
 	TIMER_REGISTER_RETRY,  /* first pause after a failed registration; doubles */
 	TIMER_HOLD,            /* how long first packets are held */
-	TIMER_KEEPALIVE,       /* NAT keepalive on a session port */
 	TIMER_SESSION_EXPIRES, /* RFC 4028 */
 	TIMER_SESSION_MINIMUM, /* Min-SE */
 	TIMER_PORT_REUSE,      /* session port rests after use */

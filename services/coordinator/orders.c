@@ -5,15 +5,15 @@
 
 #include "services/common/address.h"
 #include "services/common/log.h"
+#include "services/common/proposals.h"
 #include "services/coordinator/coordinator.h"
 #include "services/coordinator/media.h"
 #include "services/coordinator/records.h"
 
 #define LOCAL_TIMEOUT_MSEC 1500
 
-/* Outer minus inner length in tunnel mode with UDP encapsulation, padding at its worst. */
-#define OVERHEAD_GCM_BYTE 65
-#define OVERHEAD_CBC_BYTE 85
+#define OUTER_BYTE   (20 + 8 + 8) /* IPv4, UDP, SPI and sequence number */
+#define TRAILER_BYTE 2
 
 static void step_replied(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
 {
@@ -164,18 +164,29 @@ static void send_install_translation(struct coordinator *coordinator, struct ses
 	     &order.base);
 }
 
+/** Outer minus inner length of a packet in tunnel mode with UDP encapsulation, padding at its worst. */
+static uint32_t overhead_of(const struct coordinator *coordinator, const struct config_peer *peer)
+{
+	const struct transform *cipher;
+	struct proposal_list proposals;
+	char why[128];
+
+	/* The check of the configuration has read them before. The first is what will mostly be agreed on. */
+	proposals_of_ipsec_profile(coordinator->service->config, peer->ipsec_profile, &proposals,
+	                           why, sizeof(why));
+	cipher = proposal_first(&proposals.items[0], TRANSFORM_ENCRYPTION);
+	return OUTER_BYTE + cipher->iv_size + cipher->block_size - 1 + TRAILER_BYTE +
+	       proposal_icv_size(&proposals.items[0]);
+}
+
 static void send_install_shaper(struct coordinator *coordinator, struct session *session)
 {
 	Vpnsip__InstallShaper order = VPNSIP__INSTALL_SHAPER__INIT;
-	const char *proposals = session->peer->ipsec_profile->proposals;
-	bool is_gcm_first = strcspn(proposals, ",") >
-	                    (size_t)(strstr(proposals, "gcm") ? strstr(proposals, "gcm") - proposals
-	                                                      : 1 << 30);
 
 	order.tunnel = session->peer->tunnel;
 	order.attempt = session->attempt;
 	order.rate_kbit = session->negotiated_kbit;
-	order.overhead_byte = is_gcm_first ? OVERHEAD_GCM_BYTE : OVERHEAD_CBC_BYTE;
+	order.overhead_byte = overhead_of(coordinator, session->peer);
 	call(coordinator, session, STEP_INSTALL_SHAPER, VPNSIP__SERVICE__NAT_QOS_AGENT,
 	     &order.base);
 }

@@ -53,6 +53,13 @@ static bool pin_differs(const struct config_peer *peer, const struct media *thei
 	return peer->has_fingerprint;
 }
 
+/* Of a self-signed certificate nothing else is believed: a call without one costs money for nothing. */
+static bool lacks_fingerprint(const struct config_peer *peer, const struct media *theirs)
+{
+	return peer->ike_profile->authentication == AUTHENTICATION_SELF_SIGNED &&
+	       !find_fingerprint(theirs, VPNSIP__FINGERPRINT_SUBJECT__CERTIFICATE, NULL);
+}
+
 const char *answer_refusal(const struct session *session)
 {
 	const struct media *answer = &session->remote;
@@ -65,6 +72,8 @@ const char *answer_refusal(const struct session *session)
 		return "its psk-fingerprint is of another key than ours";
 	if (pin_differs(session->peer, answer))
 		return "its fingerprint is not the one pinned for this peer";
+	if (lacks_fingerprint(session->peer, answer))
+		return "the fingerprint of a certificate is missing in it";
 	return NULL;
 }
 
@@ -109,6 +118,9 @@ void session_consider_offer(struct session *session, const struct call_report *c
 	else if (pin_differs(peer, call->media))
 		refuse(session, call->call_id, 488, "Not Acceptable Here", 399,
 		       "the fingerprint is not the one pinned for this peer");
+	else if (lacks_fingerprint(peer, call->media))
+		refuse(session, call->call_id, 488, "Not Acceptable Here", 306,
+		       "the fingerprint of a certificate is missing");
 	else
 		session_begin_incoming(session, call->call_id, call->media);
 }

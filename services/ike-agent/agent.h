@@ -11,6 +11,7 @@
 #include "bus/bus.h"
 #include "services/common/config.h"
 #include "services/common/service.h"
+#include "services/ike-agent/ike_admission.h"
 #include "services/ike-agent/session_table.h"
 
 /** Packets lost for one reason; told in the log at the 1st, 2nd, 4th, 8th ... */
@@ -21,13 +22,17 @@ struct drop_counter {
 
 struct ike_agent {
 	struct service_context *service;
-	struct config_keyring *keyring;
+	struct agent_authentication *authentication; /* keys and certificates */
+	bool is_engine_open;
 	struct session_table *sessions; /* NULL once the agent is leaving */
 	struct engine_host host;
 	unsigned packets_in_flight; /* SendIkePacket called, not answered */
 	uint64_t packets_sent, packets_delivered;
 	uint64_t tunnel_agent_epoch; /* of its last snapshot; 0 = none yet */
 	struct drop_counter crowded, congested, unanswered;
+	struct ike_admission admission;
+	struct drop_counter half_open, unannounced; /* beginnings that were refused */
+	uint64_t begun_by_us, up_by_us;             /* IKE_SAs */
 	struct event *rekey_timer;
 	uint32_t *rekeys; /* if_ids that want SAs of tunnel-agent, one is served a tick */
 	size_t rekey_count, rekey_capacity;
@@ -48,8 +53,22 @@ void agent_init_host(struct ike_agent *agent);
 int agent_open_rekeys(struct ike_agent *agent);
 void agent_close_rekeys(struct ike_agent *agent);
 
-/** Publishes the session's state and tells the log of a change. */
-void agent_publish(struct ike_agent *agent, const struct ike_session *session);
+/** Prepares the admission of IKE_SAs that others begin. */
+void agent_open_admission(struct ike_agent *agent);
+/** True if the engine shall have this packet of `remote` for the session. Else it is dealt with: refused, or asked for a cookie. */
+bool agent_admit_packet(struct ike_agent *agent, const struct ike_session *session,
+                        const struct sockaddr_storage *remote, const uint8_t *packet, size_t size);
+/** Notes a packet that came for no session. */
+void agent_refuse_packet(struct ike_agent *agent, const char *tunnel,
+                         const struct sockaddr_storage *remote, const uint8_t *packet, size_t size);
+/** Sends an IKE message of the attempt. Loop's thread only. */
+void agent_send_packet(struct ike_agent *agent, uint32_t if_id, uint64_t attempt,
+                       const struct sockaddr_storage *remote, const uint8_t *packet, size_t size);
+/** Fills the statistics of who was let in. */
+void agent_describe_admission(struct ike_agent *agent, Vpnsip__IkeAdmission *message);
+
+/** Publishes the session's state and, if it is noteworthy, tells the log. */
+void agent_publish(struct ike_agent *agent, const struct ike_session *session, bool is_noteworthy);
 /** Applies a fact of the engine. */
 void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact);
 /** Ends the session's IKE_SAs with a DELETE each and forgets it. */

@@ -1,44 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What the engine reports, applied to the sessions; what the bus is told of them. */
-#include <stdlib.h>
-#include <string.h>
-
+/* What the engine reports, applied to the sessions. */
 #include "services/common/log.h"
-#include "services/ike-agent/agent.h"
-
-static const Vpnsip__IkeStatus statuses[IKE_STATE_COUNT] = {
-	[IKE_STATE_WAITING] = VPNSIP__IKE_STATUS__IKE_WAITING,
-	[IKE_STATE_NEGOTIATING] = VPNSIP__IKE_STATUS__IKE_NEGOTIATING,
-	[IKE_STATE_UP] = VPNSIP__IKE_STATUS__IKE_UP,
-	[IKE_STATE_FAILED] = VPNSIP__IKE_STATUS__IKE_FAILED,
-	[IKE_STATE_ENDED] = VPNSIP__IKE_STATUS__IKE_ENDED,
-};
-
-/** The session as a message; its strings point into the session. */
-static void describe(const struct ike_session *session, Vpnsip__IkeChanged *message)
-{
-	vpnsip__ike_changed__init(message);
-	message->tunnel = (char *)session->tunnel;
-	message->attempt = session->attempt;
-	message->if_id = session->if_id;
-	message->status = statuses[session->state];
-	message->cause = (char *)session->cause;
-	message->is_initiator = session->is_initiator;
-	message->local_identity = (char *)session->local_number;
-	message->remote_identity = (char *)session->remote_identity;
-	message->ike_proposal = (char *)session->ike_proposal;
-	message->esp_proposal = (char *)session->esp_proposal;
-	message->initiator_spi = session->initiator_spi;
-	message->responder_spi = session->responder_spi;
-	message->up_since_mono_usec = session->up_since_usec;
-}
-
-const char *agent_status_name(enum ike_state state)
-{
-	return protobuf_c_enum_descriptor_get_value(&vpnsip__ike_status__descriptor,
-	                                            (int)statuses[state])
-	        ->name;
-}
+#include "services/ike-agent/agent_messages.h"
 
 /** The moments in the life of a session's IKE_SAs and children, for the trace and the debug log. */
 static void note_fact(struct ike_agent *agent, const struct ike_session *session,
@@ -51,6 +14,7 @@ static void note_fact(struct ike_agent *agent, const struct ike_session *session
 		[ENGINE_CHILD_UP] = "child up",
 		[ENGINE_CHILD_REKEYED] = "child rekeyed",
 		[ENGINE_CHILD_GONE] = "child gone",
+		[ENGINE_PEER_MOVED] = "peer moved",
 		[ENGINE_CAUSE] = "fault",
 		[ENGINE_INITIATION_FAILED] = "initiation failed",
 	};
@@ -90,13 +54,15 @@ static void log_state(const struct ike_session *session)
 	}
 }
 
-void agent_publish(struct ike_agent *agent, const struct ike_session *session)
+void agent_publish(struct ike_agent *agent, const struct ike_session *session, bool is_noteworthy)
 {
-	Vpnsip__IkeChanged message;
+	struct session_message message;
 
-	describe(session, &message);
+	agent_describe_session(agent, session, &message);
 	bus_touch_state(agent->service->bus);
-	bus_publish(agent->service->bus, session->tunnel, &message.base);
+	bus_publish(agent->service->bus, session->tunnel, &message.changed.base);
+	if (!is_noteworthy)
+		return;
 	bus_trace(agent->service->bus, session->tunnel, session->attempt,
 	          VPNSIP__TRACE_KIND__TRACE_STATE, NULL, false, "%s%s%s%s",
 	          agent_status_name(session->state), session->cause[0] ? " (" : "", session->cause,
@@ -127,6 +93,9 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 		return;
 	}
 	note_fact(agent, session, fact);
+	agent->begun_by_us += fact->kind == ENGINE_SA_BEGUN && fact->is_initiator;
+	agent->up_by_us += fact->kind == ENGINE_CHILD_UP && fact->is_initiator &&
+	                   fact->sa != session->sa_in_force;
 	ike_session_apply(session, fact, bus_mono_usec(agent->service->bus), &outcome);
 	if (outcome.stray[0])
 		log_session(LOG_WARNING, session->tunnel, session->remote_number,
@@ -138,42 +107,5 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 	if (outcome.is_over)
 		engine_retire_session(session->if_id, session->attempt);
 	if (outcome.is_changed)
-		agent_publish(agent, session);
-}
-
-struct snapshot_filling {
-	Vpnsip__IkeChanged *messages;
-	Vpnsip__IkeChanged **pointers;
-	size_t count;
-};
-
-static void add_to_snapshot(void *context, struct ike_session *session)
-{
-	struct snapshot_filling *filling = context;
-
-	describe(session, &filling->messages[filling->count]);
-	filling->pointers[filling->count] = &filling->messages[filling->count];
-	filling->count++;
-}
-
-void agent_give_snapshot(void *context, struct bus_request *request)
-{
-	struct ike_agent *agent = ike_agent_of(context);
-	size_t count = session_table_count(agent->sessions);
-	struct snapshot_filling filling = {
-		.messages = calloc(count + 1, sizeof(*filling.messages)),
-		.pointers = calloc(count + 1, sizeof(*filling.pointers)),
-	};
-	Vpnsip__IkeSnapshot snapshot = VPNSIP__IKE_SNAPSHOT__INIT;
-
-	if (filling.messages && filling.pointers) {
-		session_table_each(agent->sessions, add_to_snapshot, &filling);
-		snapshot.sessions = filling.pointers;
-		snapshot.n_sessions = filling.count;
-		bus_reply(request, &snapshot.base);
-	} else {
-		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "out of memory");
-	}
-	free(filling.messages);
-	free(filling.pointers);
+		agent_publish(agent, session, outcome.is_noteworthy);
 }

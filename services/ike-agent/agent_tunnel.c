@@ -132,11 +132,11 @@ static _Noreturn void end_without_memory(void)
 	abort();
 }
 
-static void host_send_packet(void *context, uint32_t if_id, uint64_t attempt,
-                             const struct sockaddr_storage *remote, const uint8_t *packet,
-                             size_t size, const struct engine_fact *then)
+/** The packet in a form that can wait; `then` may be NULL. */
+static struct posted_packet *post_of(struct ike_agent *agent, uint32_t if_id, uint64_t attempt,
+                                     const struct sockaddr_storage *remote, const uint8_t *packet,
+                                     size_t size, const struct engine_fact *then)
 {
-	struct ike_agent *agent = context;
 	struct posted_packet *posted = malloc(sizeof(*posted) + size);
 
 	if (!posted)
@@ -150,7 +150,23 @@ static void host_send_packet(void *context, uint32_t if_id, uint64_t attempt,
 		posted->fact = *then;
 	posted->size = size;
 	memcpy(posted->packet, packet, size);
-	bus_post(agent->service->bus, call_send, posted);
+	return posted;
+}
+
+void agent_send_packet(struct ike_agent *agent, uint32_t if_id, uint64_t attempt,
+                       const struct sockaddr_storage *remote, const uint8_t *packet, size_t size)
+{
+	call_send(post_of(agent, if_id, attempt, remote, packet, size, NULL));
+}
+
+static void host_send_packet(void *context, uint32_t if_id, uint64_t attempt,
+                             const struct sockaddr_storage *remote, const uint8_t *packet,
+                             size_t size, const struct engine_fact *then)
+{
+	struct ike_agent *agent = context;
+
+	bus_post(agent->service->bus, call_send,
+	         post_of(agent, if_id, attempt, remote, packet, size, then));
 }
 
 static Vpnsip__SaDirection direction(bool is_inbound)
@@ -169,12 +185,14 @@ static void fill_install(struct install_order *order, const struct engine_sa *sa
 	static const Vpnsip__EncryptionAlgorithm encryptions[] = {
 		[ENGINE_AES_GCM_16] = VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16,
 		[ENGINE_AES_CBC] = VPNSIP__ENCRYPTION_ALGORITHM__AES_CBC,
+		[ENGINE_CHACHA20_POLY1305] = VPNSIP__ENCRYPTION_ALGORITHM__CHACHA20_POLY1305,
 	};
 	static const Vpnsip__IntegrityAlgorithm integrities[] = {
 		[ENGINE_INTEGRITY_NONE] = VPNSIP__INTEGRITY_ALGORITHM__INTEGRITY_NONE,
 		[ENGINE_HMAC_SHA2_256_128] = VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_256_128,
 		[ENGINE_HMAC_SHA2_384_192] = VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_384_192,
 		[ENGINE_HMAC_SHA2_512_256] = VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_512_256,
+		[ENGINE_HMAC_SHA1_96] = VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA1_96,
 	};
 	Vpnsip__InstallSa *message = &order->message;
 
@@ -280,6 +298,7 @@ void agent_init_host(struct ike_agent *agent)
 		.report = host_report,
 		.context = agent,
 	};
+	agent_open_admission(agent);
 	agent->crowded.reason = "too many wait for libcharon";
 	agent->congested.reason = "too many are in flight";
 	agent->unanswered.reason = "tunnel-agent did not take them";

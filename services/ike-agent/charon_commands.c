@@ -114,6 +114,12 @@ void charon_end_lifetime(uint32_t sa)
 	charon_drop_deadlines(meet_lifetime, sa);
 }
 
+void charon_read_lifetime(uint32_t sa, uint64_t *rekeys_usec, uint64_t *ends_usec)
+{
+	*rekeys_usec = charon_deadline_usec(meet_lifetime, sa, false);
+	*ends_usec = charon_deadline_usec(meet_lifetime, sa, true);
+}
+
 static job_requeue_t drop_sa(void *sa)
 {
 	ike_sa_t *ike_sa = charon->ike_sa_manager->checkout_by_id(charon->ike_sa_manager,
@@ -220,6 +226,39 @@ void engine_make_child(uint32_t sa)
 	lib->processor->queue_job(
 		lib->processor,
 		(job_t *)callback_job_create(make_child, (void *)(uintptr_t)sa, NULL, NULL));
+}
+
+static job_requeue_t renew_children(void *sa)
+{
+	ike_sa_manager_t *manager = charon->ike_sa_manager;
+	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uintptr_t)sa);
+	uint32_t spis[CHILDREN_MAX];
+	enumerator_t *children;
+	child_sa_t *child;
+	size_t count = 0;
+	bool is_lost = false;
+
+	if (!ike_sa)
+		return JOB_REQUEUE_NONE;
+	children = ike_sa->create_child_sa_enumerator(ike_sa);
+	while (count < CHILDREN_MAX && children->enumerate(children, &child))
+		if (child->get_state(child) == CHILD_INSTALLED)
+			spis[count++] = child->get_spi(child, TRUE);
+	children->destroy(children);
+	for (size_t i = 0; i < count && !is_lost; i++)
+		is_lost = ike_sa->rekey_child_sa(ike_sa, PROTO_ESP, spis[i]) == DESTROY_ME;
+	if (is_lost)
+		manager->checkin_and_destroy(manager, ike_sa);
+	else
+		manager->checkin(manager, ike_sa);
+	return JOB_REQUEUE_NONE;
+}
+
+void engine_renew_children(uint32_t sa)
+{
+	lib->processor->queue_job(
+		lib->processor,
+		(job_t *)callback_job_create(renew_children, (void *)(uintptr_t)sa, NULL, NULL));
 }
 
 static job_requeue_t probe_sa(void *sa)

@@ -4,19 +4,22 @@
 
 #include <arpa/inet.h>
 
+#include "services/common/proposals.h"
+
 uint64_t charon_rekey_margin(uint64_t lifetime)
 {
 	return (lifetime + 9) / 10;
 }
 
-/** A child proposal in strongSwan's notation, ESN asked for if wanted and not written there. */
-static proposal_t *child_proposal(const char *notation, bool wants_esn)
+/** libcharon's form of a proposal, ESN asked for if wanted and not written there. NULL if libcharon does not know an algorithm. */
+static proposal_t *to_charon(const struct proposal *proposal, bool is_child, bool wants_esn)
 {
-	char text[128];
+	char notation[PROPOSAL_NOTATION_SIZE], text[PROPOSAL_NOTATION_SIZE + 16];
 
+	proposal_write(proposal, notation);
 	snprintf(text, sizeof(text), "%s%s", notation,
-	         wants_esn && !strstr(notation, "esn") ? "-esn-noesn" : "");
-	return proposal_create_from_string(PROTO_ESP, text);
+	         wants_esn && !proposal_first(proposal, TRANSFORM_SEQUENCE) ? "-esn-noesn" : "");
+	return proposal_create_from_string(is_child ? PROTO_ESP : PROTO_IKE, text);
 }
 
 typedef void add_proposal_fn(void *config, proposal_t *proposal);
@@ -31,28 +34,41 @@ static void add_child_proposal(void *config, proposal_t *proposal)
 	((child_cfg_t *)config)->add_proposal(config, proposal);
 }
 
-/** Hands each of the comma separated proposals to `add`. False with the one that is not understood in `why`. */
-static bool each_proposal(const char *list, bool is_child, bool wants_esn, add_proposal_fn *add,
-                          void *config, char *why, size_t why_size)
+/** Hands each of the proposals to `add`. False with the one that libcharon does not understand in `why`. */
+static bool each_proposal(const struct proposal_list *list, bool is_child, bool wants_esn,
+                          add_proposal_fn *add, void *config, char *why, size_t why_size)
 {
-	enumerator_t *tokens = enumerator_create_token(list, ",", " ");
-	char *token;
-	bool is_good = true;
+	for (size_t i = 0; i < list->count; i++) {
+		proposal_t *proposal = to_charon(&list->items[i], is_child, wants_esn);
+		char text[PROPOSAL_NOTATION_SIZE];
 
-	while (is_good && tokens->enumerate(tokens, &token)) {
-		proposal_t *proposal = is_child ? child_proposal(token, wants_esn)
-		                                : proposal_create_from_string(PROTO_IKE, token);
-
-		if (proposal) {
-			add(config, proposal);
-			continue;
+		if (!proposal) {
+			snprintf(why, why_size, "%s proposal \"%s\" is not understood by libcharon",
+			         is_child ? "ESP" : "IKE", proposal_write(&list->items[i], text));
+			return false;
 		}
-		snprintf(why, why_size, "%s proposal \"%s\" is not understood",
-		         is_child ? "ESP" : "IKE", token);
-		is_good = false;
+		add(config, proposal);
 	}
-	tokens->destroy(tokens);
-	return is_good;
+	return true;
+}
+
+static bool each_ike_proposal(const struct config_ike_profile *profile, add_proposal_fn *add,
+                              void *config, char *why, size_t why_size)
+{
+	struct proposal_list list;
+
+	return proposals_of_ike_profile(charon_engine.config, profile, &list, why, why_size) &&
+	       each_proposal(&list, false, false, add, config, why, why_size);
+}
+
+static bool each_child_proposal(const struct config_ipsec_profile *profile, add_proposal_fn *add,
+                                void *config, char *why, size_t why_size)
+{
+	struct proposal_list list;
+
+	return proposals_of_ipsec_profile(charon_engine.config, profile, &list, why, why_size) &&
+	       each_proposal(&list, true, profile->has_extended_sequence, add, config, why,
+	                     why_size);
 }
 
 static ike_cfg_t *build_ike(const struct charon_session *session,
@@ -66,9 +82,10 @@ static ike_cfg_t *build_ike(const struct charon_session *session,
 		.local = local_text,
 		.local_port = session->local_port,
 		.remote = remote_text,
-		.no_certreq = TRUE,
+		.no_certreq = !session->certificates,
 		.force_encap = TRUE,
-		.fragmentation = FRAGMENTATION_YES,
+		.fragmentation = session->peer->ike_profile->uses_fragmentation ? FRAGMENTATION_YES
+	                                                                        : FRAGMENTATION_NO,
 		.childless = CHILDLESS_NEVER,
 	};
 	ike_cfg_t *ike = NULL;
@@ -84,8 +101,7 @@ static ike_cfg_t *build_ike(const struct charon_session *session,
 	snprintf(remote_text, sizeof(remote_text), "%H,%s", other,
 	         other->get_family(other) == AF_INET6 ? "::/0" : "0.0.0.0/0");
 	ike = ike_cfg_create(&create);
-	if (!each_proposal(session->peer->ike_profile->proposals, false, false, add_ike_proposal,
-	                   ike, why, why_size)) {
+	if (!each_ike_proposal(session->peer->ike_profile, add_ike_proposal, ike, why, why_size)) {
 		ike->destroy(ike);
 		ike = NULL;
 	}
@@ -100,13 +116,17 @@ static identification_t *key_id(const char *number)
 	return identification_create_from_encoding(ID_KEY_ID, chunk_from_str((char *)number));
 }
 
-static void add_authentication(peer_cfg_t *peer_cfg, bool is_local, identification_t *identity)
+static void add_authentication(const struct charon_session *session, peer_cfg_t *peer_cfg,
+                               bool is_local, identification_t *identity)
 {
 	auth_cfg_t *auth = auth_cfg_create();
 
 	/* The class in the remote rules is what keeps a peer from choosing another kind of authentication. */
-	auth->add(auth, AUTH_RULE_AUTH_CLASS, AUTH_CLASS_PSK);
+	auth->add(auth, AUTH_RULE_AUTH_CLASS,
+	          session->certificates ? AUTH_CLASS_PUBKEY : AUTH_CLASS_PSK);
 	auth->add(auth, AUTH_RULE_IDENTITY, identity);
+	if (is_local && session->certificates)
+		charon_own_certificate_add(session, auth);
 	peer_cfg->add_auth_cfg(peer_cfg, auth, is_local);
 }
 
@@ -115,22 +135,31 @@ static peer_cfg_t *build_peer(const struct charon_session *session, ike_cfg_t *i
 	const struct config_ike_profile *profile = session->peer->ike_profile;
 	/* Without times: charon_begin_lifetime() sets the clock. */
 	peer_cfg_create_t create = {
-		.cert_policy = CERT_NEVER_SEND,
+		.cert_policy = session->certificates ? CERT_ALWAYS_SEND : CERT_NEVER_SEND,
 		.unique = UNIQUE_NEVER,
 		.keyingtries = 1,
 		.no_mobike = TRUE,
-		.dpd = profile->dpd_interval_sec,
+		/* libcharon counts whole seconds and may be one early; the peer has all of its time (tunnel-agent's deadline). */
+		.dpd = profile->dpd_interval_sec ? profile->dpd_interval_sec + 1 : 0,
 		.if_id_in = session->if_id,
 		.if_id_out = session->if_id,
 	};
 	peer_cfg_t *peer_cfg = peer_cfg_create(session->peer->tunnel, ike, &create);
 
-	add_authentication(peer_cfg, true, key_id(session->local_number));
-	add_authentication(peer_cfg, false,
-	                   profile->match_identity == MATCH_ANY
-	                           ? identification_create_from_string("%any")
-	                           : key_id(session->remote_number));
+	add_authentication(session, peer_cfg, true, key_id(session->local_number));
+	add_authentication(session, peer_cfg, false,
+	                   profile->match_identity == MATCH_KEY_ID
+	                           ? key_id(session->remote_number)
+	                           : identification_create_from_string("%any"));
 	return peer_cfg;
+}
+
+/** Everything of one IP version, on both ends. */
+static void add_selectors(child_cfg_t *child, char *network)
+{
+	for (int is_local = 0; is_local < 2; is_local++)
+		child->add_traffic_selector(
+			child, is_local, traffic_selector_create_from_cidr(network, 0, 0, 65535));
 }
 
 static child_cfg_t *build_child(const struct charon_session *session, char *why, size_t why_size)
@@ -155,12 +184,10 @@ static child_cfg_t *build_child(const struct charon_session *session, char *why,
 	child_cfg_t *child = child_cfg_create(session->peer->tunnel, &create);
 
 	child->set_replay_window(child, profile->replay_window);
-	for (int is_local = 0; is_local < 2; is_local++)
-		child->add_traffic_selector(
-			child, is_local,
-			traffic_selector_create_from_cidr("0.0.0.0/0", 0, 0, 65535));
-	if (each_proposal(profile->proposals, true, profile->has_extended_sequence,
-	                  add_child_proposal, child, why, why_size))
+	add_selectors(child, "0.0.0.0/0");
+	if (session->peer->is_dual_overlay)
+		add_selectors(child, "::/0");
+	if (each_child_proposal(profile, add_child_proposal, child, why, why_size))
 		return child;
 	child->destroy(child);
 	return NULL;
@@ -182,25 +209,6 @@ bool charon_config_build(struct charon_session *session, const struct sockaddr_s
 	return true;
 }
 
-/** Notes in *config (a bool) whether tunnel-agent can carry the child proposal. */
-static void check_child_proposal(void *config, proposal_t *proposal)
-{
-	bool *is_supported = config;
-	uint16_t algorithm, key_size;
-	enumerator_t *algorithms = proposal->create_enumerator(proposal, ENCRYPTION_ALGORITHM);
-
-	while (algorithms->enumerate(algorithms, &algorithm, &key_size))
-		*is_supported &= algorithm == ENCR_AES_GCM_ICV16 || algorithm == ENCR_AES_CBC;
-	algorithms->destroy(algorithms);
-	algorithms = proposal->create_enumerator(proposal, INTEGRITY_ALGORITHM);
-	while (algorithms->enumerate(algorithms, &algorithm, &key_size))
-		*is_supported &= algorithm == AUTH_HMAC_SHA2_256_128 ||
-		                 algorithm == AUTH_HMAC_SHA2_384_192 ||
-		                 algorithm == AUTH_HMAC_SHA2_512_256;
-	algorithms->destroy(algorithms);
-	proposal->destroy(proposal);
-}
-
 static void discard_proposal(void *config, proposal_t *proposal)
 {
 	proposal->destroy(proposal);
@@ -213,26 +221,18 @@ bool charon_config_check(const struct config *config, char *why, size_t why_size
 	for (size_t i = 0; i < config->ike_profile_count; i++) {
 		const struct config_ike_profile *profile = &config->ike_profiles[i];
 
-		if (!each_proposal(profile->proposals, false, false, discard_proposal, NULL, fault,
-		                   sizeof(fault))) {
-			snprintf(why, why_size, "%s:%d: %s", config->file, profile->line_number,
-			         fault);
-			return false;
-		}
+		if (each_ike_proposal(profile, discard_proposal, NULL, fault, sizeof(fault)))
+			continue;
+		snprintf(why, why_size, "%s:%d: %s", config->file, profile->line_number, fault);
+		return false;
 	}
 	for (size_t i = 0; i < config->ipsec_profile_count; i++) {
 		const struct config_ipsec_profile *profile = &config->ipsec_profiles[i];
-		bool is_supported = true;
 
-		if (!each_proposal(profile->proposals, true, profile->has_extended_sequence,
-		                   check_child_proposal, &is_supported, fault, sizeof(fault)) ||
-		    !is_supported) {
-			snprintf(why, why_size, "%s:%d: %s", config->file, profile->line_number,
-			         is_supported ? fault
-			                      : "ESP proposals must be AES-GCM-16, or AES-CBC with "
-			                        "HMAC-SHA-2");
-			return false;
-		}
+		if (each_child_proposal(profile, discard_proposal, NULL, fault, sizeof(fault)))
+			continue;
+		snprintf(why, why_size, "%s:%d: %s", config->file, profile->line_number, fault);
+		return false;
 	}
 	return true;
 }
@@ -249,7 +249,7 @@ void charon_identity_text(identification_t *identity, char *text, size_t size)
 
 bool charon_identity_is_peer(const struct charon_session *session, identification_t *identity)
 {
-	if (session->peer->ike_profile->match_identity == MATCH_ANY)
+	if (session->peer->ike_profile->match_identity != MATCH_KEY_ID)
 		return true;
 	return identity->get_type(identity) == ID_KEY_ID &&
 	       chunk_equals(identity->get_encoding(identity),
@@ -283,20 +283,16 @@ static enumerator_t *create_ike_cfg_enumerator(backend_t *this, host_t *me, host
 /** Tells why an identity is not the session's, for the one of the keyring and the one of nobody. */
 static void report_identity(const struct charon_session *session, identification_t *identity)
 {
-	const struct config_keyring *keyring = charon_engine.keyring;
-	chunk_t encoding = identity->get_encoding(identity);
 	char text[64];
 
 	charon_identity_text(identity, text, sizeof(text));
-	for (size_t i = 0; i < keyring->key_count; i++) {
-		if (!chunk_equals(encoding, chunk_from_str(keyring->keys[i].key_id)))
-			continue;
+	if (session->certificates || charon_keyring_has(identity->get_encoding(identity)))
 		charon_report_cause(ENGINE_CAUSE_VERDICT,
 		                    "peer key-id %s is not the number of the call, %s", text,
 		                    session->remote_number);
-		return;
-	}
-	charon_report_cause(ENGINE_CAUSE_VERDICT, "peer key-id %s matches no keyring entry", text);
+	else
+		charon_report_cause(ENGINE_CAUSE_VERDICT,
+		                    "peer key-id %s matches no keyring entry", text);
 }
 
 static enumerator_t *create_peer_cfg_enumerator(backend_t *this, identification_t *me,

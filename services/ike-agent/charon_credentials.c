@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The pre-shared keys, offered one session at a time. This is where a pinned fingerprint is enforced: a key that
+ * Keys and certificates, offered one session at a time. This is where a pinned fingerprint is enforced: a key or certificate that
  * SDP did not announce is never offered, so nothing can authenticate with it.
  */
 #include "services/ike-agent/charon_internal.h"
 
-#include "services/ike-agent/psk_fingerprint.h"
+#include "services/ike-agent/fingerprint.h"
 
 /** Enumerates one key, which it owns. */
 struct key_enumerator {
@@ -59,8 +59,8 @@ static bool is_key_pinned(const struct charon_session *session)
 	for (size_t i = 0; i < session->pin_count; i++) {
 		const struct engine_pin *pin = &session->pins[i];
 
-		if (pin->is_pre_shared_key && psk_has_fingerprint(session->key, session->key_size,
-		                                                  pin->hash, pin->value, pin->size))
+		if (pin->is_pre_shared_key && fingerprint_fits(session->key, session->key_size,
+		                                               pin->hash, pin->value, pin->size))
 			return true;
 	}
 	return session->pin_count == 0;
@@ -72,7 +72,7 @@ static enumerator_t *create_shared_enumerator(credential_set_t *this, shared_key
 	struct charon_session *session = charon_session_of(charon->bus->get_sa(charon->bus));
 	enumerator_t *enumerator = NULL;
 
-	if (!session || type != SHARED_IKE)
+	if (!session || type != SHARED_IKE || !session->key)
 		goto out;
 	if (other && !charon_identity_is_peer(session, other)) {
 		char text[64];
@@ -92,9 +92,34 @@ out:
 	return enumerator;
 }
 
+static enumerator_t *create_private_enumerator(credential_set_t *this, key_type_t type,
+                                               identification_t *key_id)
+{
+	struct charon_session *session = charon_session_of(charon->bus->get_sa(charon->bus));
+	enumerator_t *enumerator = NULL;
+
+	if (session)
+		enumerator = charon_private_keys_enumerate(session, key_id);
+	charon_session_release(session);
+	return enumerator;
+}
+
+static enumerator_t *create_cert_enumerator(credential_set_t *this, certificate_type_t certificate,
+                                            key_type_t key, identification_t *identity,
+                                            bool is_trusted)
+{
+	struct charon_session *session = charon_session_of(charon->bus->get_sa(charon->bus));
+	enumerator_t *enumerator = NULL;
+
+	if (session && (certificate == CERT_ANY || certificate == CERT_X509))
+		enumerator = charon_certificates_enumerate(session, identity, is_trusted);
+	charon_session_release(session);
+	return enumerator;
+}
+
 credential_set_t charon_credentials = {
-	.create_private_enumerator = (void *)return_null,
-	.create_cert_enumerator = (void *)return_null,
+	.create_private_enumerator = create_private_enumerator,
+	.create_cert_enumerator = create_cert_enumerator,
 	.create_shared_enumerator = create_shared_enumerator,
 	.create_cdp_enumerator = (void *)return_null,
 	.cache_cert = (void *)nop,

@@ -105,6 +105,18 @@ void charon_set_deadline(charon_meet_fn *meet, uint64_t owner, bool is_hard, uin
 	pthread_mutex_unlock(&mutex);
 }
 
+uint64_t charon_deadline_usec(charon_meet_fn *meet, uint64_t owner, bool is_hard)
+{
+	const struct deadline *deadline;
+	uint64_t due_usec;
+
+	pthread_mutex_lock(&mutex);
+	deadline = *find(meet, owner, is_hard);
+	due_usec = deadline ? deadline->due * 1000000ull : 0;
+	pthread_mutex_unlock(&mutex);
+	return due_usec;
+}
+
 void charon_drop_deadlines(charon_meet_fn *meet, uint64_t owner)
 {
 	pthread_mutex_lock(&mutex);

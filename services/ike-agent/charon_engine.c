@@ -27,7 +27,7 @@ struct setting {
 };
 
 /*
- * Retransmissions 1, 1.8, 3.2, 5.8, 9, 9 s: given up after 29.9 s. A cookie and block threshold per address would hit the
+ * Retransmissions 1, 1.8, 3.2, 5.8, 9.06, 9.06 s: given up after 29.99 s. A cookie and block threshold per address would hit the
  * many sessions behind one carrier relay; tunnel-agent admits packets by what SDP announced instead.
  */
 static const struct setting settings[] = {
@@ -36,9 +36,11 @@ static const struct setting settings[] = {
 	{"ikesa_table_segments", "16"},
 	{"dos_protection", "no"},
 	{"reuse_ikesa", "no"},
+	/* The initiator's order decides (the guide's "the initiator's choice is preferred"). */
+	{"prefer_configured_proposals", "no"},
 	{"retransmit_timeout", "1.0"},
 	{"retransmit_base", "1.8"},
-	{"retransmit_limit", "9"},
+	{"retransmit_limit", "9.06"},
 	{"retransmit_tries", "5"},
 	{"half_open_timeout", "30"},
 	{"keep_alive", "0"},
@@ -153,11 +155,31 @@ static bool initialize(char *why, size_t why_size)
 	return true;
 }
 
-bool engine_open(const struct config *config, const struct config_keyring *keyring,
-                 const struct engine_host *host, char *why, size_t why_size)
+static pthread_mutex_t keyring_mutex = PTHREAD_MUTEX_INITIALIZER;
+static const struct config_keyring *known_keys;
+
+void engine_use_keyring(const struct config_keyring *keyring)
+{
+	pthread_mutex_lock(&keyring_mutex);
+	known_keys = keyring;
+	pthread_mutex_unlock(&keyring_mutex);
+}
+
+bool charon_keyring_has(chunk_t identity)
+{
+	bool is_found = false;
+
+	pthread_mutex_lock(&keyring_mutex);
+	for (size_t i = 0; known_keys && i < known_keys->key_count && !is_found; i++)
+		is_found = chunk_equals(identity, chunk_from_str(known_keys->keys[i].key_id));
+	pthread_mutex_unlock(&keyring_mutex);
+	return is_found;
+}
+
+bool engine_open(const struct config *config, const struct engine_host *host, char *why,
+                 size_t why_size)
 {
 	charon_engine.config = config;
-	charon_engine.keyring = keyring;
 	charon_engine.host = host;
 	charon_engine.is_leaving = false;
 	/* Memory of a peak is given back rather than kept once per thread. */

@@ -15,9 +15,9 @@
 /** Set once by engine_open(), before any thread of libcharon runs. */
 struct charon_engine {
 	const struct config *config;
-	const struct config_keyring *keyring;
 	const struct engine_host *host;
 	atomic_bool is_leaving; /* nothing is sent or removed any more */
+	atomic_uint_fast64_t refused_proposals;
 };
 
 extern struct charon_engine charon_engine;
@@ -33,8 +33,13 @@ struct charon_session {
 	struct sockaddr_storage local;
 	const struct config_peer *peer;
 	char *local_number, *remote_number;
-	const uint8_t *key;
+	uint8_t *key; /* a copy; NULL with certificates */
 	size_t key_size;
+	struct certificate_source *certificates; /* by which the peer is judged; NULL with PSK */
+	struct certificate_store *store;         /* ours, as of the session's begin, as the next three */
+	certificate_t *certificate;
+	certificate_t *anchor; /* the root that a CERTREQ names when ours is self-signed, else NULL */
+	private_key_t *private_key;
 	struct engine_pin pins[ENGINE_PINS_MAX];
 	size_t pin_count;
 	peer_cfg_t *peer_cfg;
@@ -52,12 +57,40 @@ void charon_sessions_free(void);
 /** The IKE and child configuration of the session. False with a sentence in `why`. */
 bool charon_config_build(struct charon_session *session, const struct sockaddr_storage *remote,
                          char *why, size_t why_size);
-/** True if every profile's proposals are understood by libcharon and by tunnel-agent. */
+/** True if every profile's proposals are understood by libcharon. */
 bool charon_config_check(const struct config *config, char *why, size_t why_size);
 /** Writes an identity for people: a key-id's digits, else strongSwan's notation. */
 void charon_identity_text(identification_t *identity, char *text, size_t size);
 /** True if the identity is what the session's profile wants of the peer. */
 bool charon_identity_is_peer(const struct charon_session *session, identification_t *identity);
+
+/** What was agreed on with an IKE_SA, or with a child. */
+void charon_describe_ike(ike_sa_t *ike_sa, struct engine_ike *ike);
+void charon_describe_child(child_sa_t *child_sa, struct engine_child *child);
+
+/** Fetches the session's certificate and key from its trustpoint; without effect with PSK. False with a sentence in `why`. */
+bool charon_own_certificate_load(struct charon_session *session, char *why, size_t why_size);
+void charon_own_certificate_release(struct charon_session *session);
+/** What the peer is to be shown. */
+void charon_own_certificate_add(const struct charon_session *session, auth_cfg_t *local);
+
+enumerator_t *charon_certificates_enumerate(const struct charon_session *session,
+                                            identification_t *identity, bool is_trusted);
+enumerator_t *charon_private_keys_enumerate(const struct charon_session *session,
+                                            identification_t *key_id);
+/** The certificate that authenticated the peer is the one that it had to be; always true with PSK. Reports why not. */
+bool charon_certificate_is_good(const struct charon_session *session, ike_sa_t *ike_sa);
+/** Reports an IKE_AUTH that cannot do: another method than configured, no certificate. */
+void charon_check_method(ike_sa_t *ike_sa, message_t *message);
+void charon_describe_authentication(const struct charon_session *session, ike_sa_t *ike_sa,
+                                    struct engine_authentication *authentication);
+/** Seconds, at most `limit`, until the first certificate of both sides expires; `limit` (0 = none) if none does. At least 1. */
+uint64_t charon_limit_by_certificates(ike_sa_t *ike_sa, uint64_t limit);
+/** Has the IKE_SA `sa`, whose certificates `ike_sa` knows, end with them; and no more. */
+void charon_watch_certificates(ike_sa_t *ike_sa, uint32_t sa);
+void charon_unwatch_certificates(uint32_t sa);
+/** True if somebody's key is known under this identity. */
+bool charon_keyring_has(chunk_t identity);
 
 /** Reports a cause about the IKE_SA that the calling thread works on. */
 void charon_report_cause(enum engine_cause_rank rank, const char *format, ...)
@@ -75,6 +108,8 @@ void charon_responses_free(void);
 typedef void charon_meet_fn(uint64_t owner, bool is_hard);
 /** Has `meet` called after so many seconds (0 = never), unless that is set already or dropped before. */
 void charon_set_deadline(charon_meet_fn *meet, uint64_t owner, bool is_hard, uint64_t delay_sec);
+/** When the deadline is due (monotonic clock), or 0. */
+uint64_t charon_deadline_usec(charon_meet_fn *meet, uint64_t owner, bool is_hard);
 /** Drops both deadlines of the owner, as far as they are set. */
 void charon_drop_deadlines(charon_meet_fn *meet, uint64_t owner);
 void charon_deadlines_free(void);
@@ -82,6 +117,8 @@ void charon_deadlines_free(void);
 /** Sets the clock for an IKE_SA: rekeying, and the end if that fails. `sa` is its unique id. */
 void charon_begin_lifetime(uint32_t sa, const struct charon_session *session);
 void charon_end_lifetime(uint32_t sa);
+/** When it will be rekeyed, and when it would end without that (monotonic clock); 0 = never. */
+void charon_read_lifetime(uint32_t sa, uint64_t *rekeys_usec, uint64_t *ends_usec);
 
 /** Seconds, bytes or packets before the end of a lifetime at which rekeying begins, or up to half of that earlier. */
 uint64_t charon_rekey_margin(uint64_t lifetime);

@@ -206,6 +206,9 @@ static bool translate_encryption(uint16_t algorithm, enum engine_encryption *enc
 	case ENCR_AES_CBC:
 		*encryption = ENGINE_AES_CBC;
 		return true;
+	case ENCR_CHACHA20_POLY1305:
+		*encryption = ENGINE_CHACHA20_POLY1305;
+		return true;
 	default:
 		return false;
 	}
@@ -225,6 +228,9 @@ static bool translate_integrity(uint16_t algorithm, enum engine_integrity *integ
 		return true;
 	case AUTH_HMAC_SHA2_512_256:
 		*integrity = ENGINE_HMAC_SHA2_512_256;
+		return true;
+	case AUTH_HMAC_SHA1_96:
+		*integrity = ENGINE_HMAC_SHA1_96;
 		return true;
 	default:
 		return false;
@@ -261,7 +267,8 @@ METHOD(kernel_ipsec_t, add_sa, status_t, kernel_ipsec_t *this, kernel_ipsec_sa_i
 		.integrity_key_size = data->int_key.len,
 		.has_extended_sequence = data->esn,
 		.replay_window = data->replay_window,
-		.hard_lifetime_sec = data->lifetime->time.life,
+		.hard_lifetime_sec = (uint32_t)charon_limit_by_certificates(
+			charon->bus->get_sa(charon->bus), data->lifetime->time.life),
 		.soft_byte_limit = data->lifetime->bytes.rekey,
 		.hard_byte_limit = data->lifetime->bytes.life,
 		.soft_packet_limit = data->lifetime->packets.rekey,
@@ -436,12 +443,18 @@ void engine_rekey_missing(uint32_t if_id)
 	pthread_mutex_unlock(&mutex);
 }
 
+unsigned engine_half_open(void)
+{
+	return charon->ike_sa_manager->get_half_open_count(charon->ike_sa_manager, NULL, TRUE);
+}
+
 struct engine_counts engine_count(void)
 {
 	ike_sa_manager_t *manager = charon->ike_sa_manager;
 	struct engine_counts counts = {
 		.ike_sas = manager->get_count(manager),
 		.half_open = manager->get_half_open_count(manager, NULL, FALSE),
+		.refused_proposals = charon_engine.refused_proposals,
 	};
 
 	pthread_mutex_lock(&mutex);

@@ -84,6 +84,15 @@ static void report_alert(ike_sa_t *ike_sa, enum engine_cause_rank rank, bool is_
 	report(&fact);
 }
 
+static bool uses_certificates(ike_sa_t *ike_sa)
+{
+	struct charon_session *session = charon_session_of(ike_sa);
+	bool is_used = session && session->certificates;
+
+	charon_session_release(session);
+	return is_used;
+}
+
 static bool alert(listener_t *this, ike_sa_t *ike_sa, alert_t alert, va_list args)
 {
 	if (!ike_sa)
@@ -91,11 +100,17 @@ static bool alert(listener_t *this, ike_sa_t *ike_sa, alert_t alert, va_list arg
 	switch (alert) {
 	case ALERT_PEER_AUTH_FAILED:
 		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true,
-		             "wrong pre-shared key (authentication failed)");
+		             uses_certificates(ike_sa)
+		                     ? "peer's signature is not of its certificate's key "
+		                       "(authentication failed)"
+		                     : "wrong pre-shared key (authentication failed)");
 		break;
 	case ALERT_LOCAL_AUTH_FAILED:
 		report_alert(ike_sa, ENGINE_CAUSE_REFUSED, true,
-		             "peer refused our key or identity (AUTHENTICATION_FAILED)");
+		             uses_certificates(ike_sa)
+		                     ? "peer refused our certificate or identity "
+		                       "(AUTHENTICATION_FAILED)"
+		                     : "peer refused our key or identity (AUTHENTICATION_FAILED)");
 		break;
 	case ALERT_PEER_INIT_UNREACHABLE:
 	case ALERT_RETRANSMIT_SEND_TIMEOUT:
@@ -107,6 +122,8 @@ static bool alert(listener_t *this, ike_sa_t *ike_sa, alert_t alert, va_list arg
 		             "peer began IKE and fell silent for 30 s");
 		break;
 	case ALERT_PROPOSAL_MISMATCH_IKE:
+		charon_engine.refused_proposals += !ike_sa->has_condition(ike_sa,
+		                                                          COND_ORIGINAL_INITIATOR);
 		report_alert(ike_sa, ENGINE_CAUSE_FAULT, false, "no IKE proposal chosen");
 		break;
 	case ALERT_PROPOSAL_MISMATCH_CHILD:
@@ -153,6 +170,7 @@ static bool ike_state_change(listener_t *this, ike_sa_t *ike_sa, ike_sa_state_t 
 	if (state == IKE_DESTROYING) {
 		charon_forget_response(fact.sa);
 		charon_end_lifetime(fact.sa);
+		charon_unwatch_certificates(fact.sa);
 	}
 	report(&fact);
 	return TRUE;
@@ -164,8 +182,19 @@ static bool ike_rekey(listener_t *this, ike_sa_t *old, ike_sa_t *new)
 
 	fact.successor = new->get_unique_id(new);
 	add_spis(&fact, new);
+	charon_watch_certificates(old, fact.successor);
+	charon_describe_ike(new, &fact.ike);
 	report(&fact);
 	return TRUE;
+}
+
+static void describe_authentication(ike_sa_t *ike_sa, struct engine_authentication *authentication)
+{
+	struct charon_session *session = charon_session_of(ike_sa);
+
+	if (session)
+		charon_describe_authentication(session, ike_sa, authentication);
+	charon_session_release(session);
 }
 
 static bool child_updown(listener_t *this, ike_sa_t *ike_sa, child_sa_t *child_sa, bool up)
@@ -185,8 +214,11 @@ static bool child_updown(listener_t *this, ike_sa_t *ike_sa, child_sa_t *child_s
 	add_spis(&fact, ike_sa);
 	write_proposal(ike_sa->get_proposal(ike_sa), fact.ike_proposal);
 	write_proposal(child_sa->get_proposal(child_sa), fact.esp_proposal);
+	charon_describe_ike(ike_sa, &fact.ike);
+	charon_describe_child(child_sa, &fact.child);
 	charon_identity_text(ike_sa->get_other_id(ike_sa), fact.remote_identity,
 	                     sizeof(fact.remote_identity));
+	describe_authentication(ike_sa, &fact.authentication);
 	/* Who is told sends ESP at once: not before the peer can know the SA it belongs to. */
 	if (is_answering_auth)
 		charon_report_after_response(&fact);
@@ -200,16 +232,29 @@ static bool child_rekey(listener_t *this, ike_sa_t *ike_sa, child_sa_t *old, chi
 	struct engine_fact fact = fact_of(ike_sa, ENGINE_CHILD_REKEYED);
 
 	write_proposal(new->get_proposal(new), fact.esp_proposal);
+	charon_describe_child(new, &fact.child);
 	report(&fact);
 	return TRUE;
 }
 
-/* The one thing no other hook tells: that the end of the IKE_SA was the peer's wish. */
+/* libcharon follows a peer that is behind a translation, once a message of it was verified. */
+static bool ike_update(listener_t *this, ike_sa_t *ike_sa, host_t *local, host_t *remote)
+{
+	struct engine_fact fact = fact_of(ike_sa, ENGINE_PEER_MOVED);
+
+	memcpy(&fact.ike.remote, remote->get_sockaddr(remote), *remote->get_sockaddr_len(remote));
+	report(&fact);
+	return TRUE;
+}
+
+/* What no other hook tells: how the peer authenticates, and that the end of the IKE_SA was its wish. */
 static bool message(listener_t *this, ike_sa_t *ike_sa, message_t *message, bool incoming,
                     bool plain)
 {
 	delete_payload_t *payload;
 
+	if (incoming && plain && message->get_exchange_type(message) == IKE_AUTH)
+		charon_check_method(ike_sa, message);
 	if (!incoming || !plain || !message->get_request(message) ||
 	    message->get_exchange_type(message) != INFORMATIONAL)
 		return TRUE;
@@ -219,14 +264,17 @@ static bool message(listener_t *this, ike_sa_t *ike_sa, message_t *message, bool
 	return TRUE;
 }
 
-/* The second look at the identity, should libcharon ever choose a configuration that the backend did not offer. */
+/* The second look at identity and certificate, should libcharon ever choose what the backend or the credentials did not offer. */
 static bool authorize(listener_t *this, ike_sa_t *ike_sa, bool final, bool *success)
 {
 	struct charon_session *session = charon_session_of(ike_sa);
 
 	if (!session || session->is_retired ||
-	    !charon_identity_is_peer(session, ike_sa->get_other_id(ike_sa)))
+	    !charon_identity_is_peer(session, ike_sa->get_other_id(ike_sa)) ||
+	    !charon_certificate_is_good(session, ike_sa))
 		*success = FALSE;
+	else if (final)
+		charon_watch_certificates(ike_sa, ike_sa->get_unique_id(ike_sa));
 	charon_session_release(session);
 	return TRUE;
 }
@@ -236,6 +284,7 @@ listener_t charon_listener = {
 	.ike_state_change = ike_state_change,
 	.message = message,
 	.ike_rekey = ike_rekey,
+	.ike_update = ike_update,
 	.child_updown = child_updown,
 	.child_rekey = child_rekey,
 	.authorize = authorize,

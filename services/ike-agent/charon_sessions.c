@@ -25,6 +25,10 @@ void charon_session_release(struct charon_session *session)
 		return;
 	DESTROY_IF(session->child_cfg);
 	DESTROY_IF(session->peer_cfg);
+	charon_own_certificate_release(session);
+	if (session->key)
+		explicit_bzero(session->key, session->key_size);
+	free(session->key);
 	free(session->local_number);
 	free(session->remote_number);
 	free(session);
@@ -98,12 +102,18 @@ bool engine_add_session(const struct engine_session *wanted, char *why, size_t w
 	session->peer = wanted->peer;
 	session->local_number = strdup(wanted->local_number);
 	session->remote_number = strdup(wanted->remote_number);
-	session->key = wanted->key;
-	session->key_size = wanted->key_size;
+	session->certificates = wanted->certificates;
+	if (wanted->key) {
+		/* The keyring may be another one while the session lasts. */
+		session->key = malloc(wanted->key_size);
+		session->key_size = wanted->key_size;
+		memcpy(session->key, wanted->key, wanted->key_size);
+	}
 	session->pin_count = wanted->pin_count;
 	for (size_t i = 0; i < wanted->pin_count; i++)
 		session->pins[i] = wanted->pins[i];
-	if (!charon_config_build(session, &wanted->remote, why, why_size)) {
+	if (!charon_own_certificate_load(session, why, why_size) ||
+	    !charon_config_build(session, &wanted->remote, why, why_size)) {
 		charon_session_release(session);
 		return false;
 	}

@@ -63,7 +63,7 @@ static void move(struct ike_session *session, enum ike_event event, struct ike_o
 	if (next == NONE)
 		return;
 	if (next != session->state)
-		outcome->is_changed = true;
+		outcome->is_changed = outcome->is_noteworthy = true;
 	session->state = next;
 	if (next == IKE_STATE_FAILED || next == IKE_STATE_ENDED)
 		outcome->is_over = true;
@@ -146,13 +146,25 @@ static bool is_older_kept(const struct ike_session *session, const struct ike_sa
 	return has_crossed && older->is_initiator == session->is_lower;
 }
 
+/** True if the fact is about the IKE_SA that the session stands on. */
+static bool is_in_force(const struct ike_session *session, const struct engine_fact *fact)
+{
+	return session->state == IKE_STATE_UP && session->sa_in_force == fact->sa;
+}
+
 static void child_up(struct ike_session *session, const struct engine_fact *fact, uint64_t now_usec,
                      struct ike_outcome *outcome)
 {
 	struct ike_sa_entry *entry = find_sa(session, fact->sa);
 
-	if (!entry || entry->is_up)
+	if (!entry)
 		return;
+	if (entry->is_up) {
+		/* Another child in the place of one that ended. */
+		if (is_in_force(session, fact))
+			session->child = fact->child;
+		return;
+	}
 	entry->is_up = true;
 	entry->peer_life = ENGINE_LIFE_OF(fact->is_initiator ? fact->responder_spi
 	                                                     : fact->initiator_spi);
@@ -179,7 +191,11 @@ static void child_up(struct ike_session *session, const struct engine_fact *fact
 	         fact->remote_identity);
 	session->initiator_spi = fact->initiator_spi;
 	session->responder_spi = fact->responder_spi;
-	outcome->is_changed = true;
+	session->sa_in_force = fact->sa;
+	session->authentication = fact->authentication;
+	session->ike = fact->ike;
+	session->child = fact->child;
+	outcome->is_changed = outcome->is_noteworthy = true;
 }
 
 /** IKE rekey: the successor takes the old IKE_SA's place at once; the old one's end says nothing any more. */
@@ -202,6 +218,29 @@ static void replace(struct ike_session *session, const struct engine_fact *fact,
 		return;
 	session->initiator_spi = fact->initiator_spi;
 	session->responder_spi = fact->responder_spi;
+	session->sa_in_force = fact->successor;
+	session->ike = fact->ike;
+	session->ike_rekeys++;
+	outcome->is_changed = true;
+}
+
+static void child_rekeyed(struct ike_session *session, const struct engine_fact *fact,
+                          struct ike_outcome *outcome)
+{
+	if (!is_in_force(session, fact))
+		return;
+	snprintf(session->esp_proposal, sizeof(session->esp_proposal), "%s", fact->esp_proposal);
+	session->child = fact->child;
+	session->child_rekeys++;
+	outcome->is_changed = true;
+}
+
+static void peer_moved(struct ike_session *session, const struct engine_fact *fact,
+                       struct ike_outcome *outcome)
+{
+	if (!is_in_force(session, fact))
+		return;
+	session->ike.remote = fact->ike.remote;
 	outcome->is_changed = true;
 }
 
@@ -264,11 +303,16 @@ void ike_session_apply(struct ike_session *session, const struct engine_fact *fa
 		child_up(session, fact, now_usec, outcome);
 		break;
 	case ENGINE_CHILD_REKEYED:
-		snprintf(session->esp_proposal, sizeof(session->esp_proposal), "%s",
-		         fact->esp_proposal);
+		child_rekeyed(session, fact, outcome);
 		break;
 	case ENGINE_CHILD_GONE:
-		break; /* the IKE_SA makes another, or ends */
+		/* The IKE_SA makes another, or ends. */
+		if (is_in_force(session, fact))
+			session->child = (struct engine_child){0};
+		break;
+	case ENGINE_PEER_MOVED:
+		peer_moved(session, fact, outcome);
+		break;
 	case ENGINE_CAUSE:
 		note_cause(session, fact);
 		break;

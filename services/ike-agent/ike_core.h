@@ -49,6 +49,8 @@ struct ike_session {
 	uint64_t attempt;
 	uint32_t if_id;
 	char local_number[64], remote_number[64];
+	struct sockaddr_storage
+		local; /* our end, as StartIke said; ike.remote is the other, from the beginning */
 	bool is_lower; /* our number orders before the peer's: our IKE_SA wins when both begin at once */
 	bool is_initiator;
 	enum ike_state state;
@@ -60,11 +62,18 @@ struct ike_session {
 	char esp_proposal[ENGINE_PROPOSAL_SIZE];
 	uint64_t initiator_spi, responder_spi;
 	uint64_t up_since_usec;
+	struct engine_authentication authentication; /* of the IKE_SA in force */
+	/* Of the IKE_SA in force and its child; a child with inbound_spi 0 is none. */
+	uint32_t sa_in_force;
+	struct engine_ike ike;
+	struct engine_child child;
+	unsigned ike_rekeys, child_rekeys, reauthentications; /* since the session came up */
 };
 
 /** What follows from a fact. */
 struct ike_outcome {
 	bool is_changed;               /* publish the session */
+	bool is_noteworthy;            /* and tell the log: another state, or another IKE_SA */
 	bool is_over;                  /* FAILED or ENDED was entered: retire it */
 	uint32_t superseded;           /* let this IKE_SA go without a word; 0 = none */
 	uint32_t unwanted;             /* end this IKE_SA with a DELETE; 0 = none */

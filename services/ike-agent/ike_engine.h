@@ -13,10 +13,14 @@
 #include <sys/socket.h>
 
 #include "services/common/config.h"
+#include "services/ike-agent/certificate_source.h"
 
-#define ENGINE_CAUSE_SIZE    192
-#define ENGINE_PROPOSAL_SIZE 128
-#define ENGINE_PINS_MAX      4
+#define ENGINE_CAUSE_SIZE     192
+#define ENGINE_PROPOSAL_SIZE  128
+#define ENGINE_PINS_MAX       4
+#define ENGINE_ALGORITHM_SIZE 24
+#define ENGINE_SELECTORS_MAX  4
+#define ENGINE_SELECTOR_SIZE  48
 
 /**
  * The upper half of an IKE SPI, which all SPIs chosen by one engine share: it tells two lives of the other side's process
@@ -24,13 +28,14 @@
  */
 #define ENGINE_LIFE_OF(spi) ((uint32_t)((spi) >> 32))
 
-enum engine_encryption { ENGINE_AES_GCM_16 = 1, ENGINE_AES_CBC };
+enum engine_encryption { ENGINE_AES_GCM_16 = 1, ENGINE_AES_CBC, ENGINE_CHACHA20_POLY1305 };
 
 enum engine_integrity {
 	ENGINE_INTEGRITY_NONE = 1, /* the encryption algorithm is an AEAD */
 	ENGINE_HMAC_SHA2_256_128,
 	ENGINE_HMAC_SHA2_384_192,
 	ENGINE_HMAC_SHA2_512_256,
+	ENGINE_HMAC_SHA1_96, /* for old peers, with allow-weak */
 };
 
 /** One direction of a child SA, as it is to be installed. Keys are the engine's, valid during the call. */
@@ -76,10 +81,50 @@ struct engine_session {
 		local; /* tunnel source and the session port, which names the session */
 	struct sockaddr_storage remote; /* from the other side's SDP */
 	const struct config_peer *peer;
-	const uint8_t *key; /* the PSK for remote_number */
+	const uint8_t *key; /* the PSK for remote_number; NULL with certificates */
 	size_t key_size;
+	struct certificate_source *certificates; /* of the profile's trustpoint; must outlive the engine; NULL with PSK */
 	const struct engine_pin *pins; /* empty: any fingerprint will do */
 	size_t pin_count;
+};
+
+/** What was agreed on, by the names of the show commands; "" is none. */
+struct engine_suite {
+	char encryption[ENGINE_ALGORITHM_SIZE]; /* "AES-CBC" */
+	unsigned key_bits;                      /* 0 = the algorithm has one size only */
+	char integrity[ENGINE_ALGORITHM_SIZE];  /* "SHA256"; with an AEAD none */
+	char prf[ENGINE_ALGORITHM_SIZE];        /* of a child none */
+	unsigned group;                         /* IANA's number; 0 = none */
+	bool has_extended_sequence;
+};
+
+/** An IKE_SA that is up. Times are of the monotonic clock, 0 = never. */
+struct engine_ike {
+	struct engine_suite suite;
+	struct sockaddr_storage remote;
+	uint64_t established_mono_usec, rekeys_mono_usec, ends_mono_usec;
+	bool is_nat_local, is_nat_remote; /* a translation stands before us, or before the peer */
+	bool has_fragmentation;           /* both sides can (RFC 7383) */
+};
+
+/** A child SA, both directions. */
+struct engine_child {
+	uint32_t inbound_spi, outbound_spi; /* host order */
+	struct engine_suite suite;
+	char local_selectors[ENGINE_SELECTORS_MAX][ENGINE_SELECTOR_SIZE];
+	char remote_selectors[ENGINE_SELECTORS_MAX][ENGINE_SELECTOR_SIZE];
+	uint64_t installed_mono_usec;
+};
+
+/** How the two sides proved who they are. */
+struct engine_authentication {
+	char local[8], remote[8]; /* "PSK", "RSA", "ECDSA" */
+	/* Of the peer's certificate; empty with PSK. */
+	char subject[CERTIFICATE_NAME_SIZE], issuer[CERTIFICATE_NAME_SIZE];
+	char serial[64];
+	char fingerprint[112]; /* "SHA-256 AB:CD..." */
+	time_t not_after;
+	time_t valid_until; /* the first of both chains that expires; the IKE_SA ends then; 0 = never */
 };
 
 enum engine_fact_kind {
@@ -89,6 +134,7 @@ enum engine_fact_kind {
 	ENGINE_CHILD_UP,     /* authenticated, and its first child SA is installed */
 	ENGINE_CHILD_REKEYED,
 	ENGINE_CHILD_GONE,       /* without a successor */
+	ENGINE_PEER_MOVED,       /* an authenticated message came from another address or port */
 	ENGINE_CAUSE,            /* something went wrong with the IKE_SA */
 	ENGINE_INITIATION_FAILED /* no IKE_SA came of engine_initiate() */
 };
@@ -117,6 +163,9 @@ struct engine_fact {
 	char esp_proposal[ENGINE_PROPOSAL_SIZE];
 	char remote_identity[64];
 	uint64_t initiator_spi, responder_spi;
+	struct engine_authentication authentication; /* with CHILD_UP */
+	struct engine_ike ike; /* with CHILD_UP, SA_REPLACED; only its `remote` with PEER_MOVED */
+	struct engine_child child; /* with CHILD_UP, CHILD_REKEYED */
 };
 
 /** What the engine needs of the world. Called from the engine's threads, `context` first. */
@@ -142,14 +191,23 @@ struct engine_host {
  * Starts libcharon and its threads. Block all signals before. False with a sentence in `why` if the library, its
  * plugins or a proposal of the configuration's profiles do not fit. All that is given must outlive the engine.
  */
-bool engine_open(const struct config *config, const struct config_keyring *keyring,
-                 const struct engine_host *host, char *why, size_t why_size);
+bool engine_open(const struct config *config, const struct engine_host *host, char *why,
+                 size_t why_size);
 
 /**
  * Stops the threads. Tells the peers nothing and leaves the installed SAs alone. Should a thread not come back in time (it may
  * wait for tunnel-agent), the process ends here and now: there is nothing left to be saved.
  */
 void engine_close(void);
+
+/**
+ * The keys that are known now; only their identities are looked at, for a better cause. May be called before engine_open(). The old
+ * keyring may be freed after that.
+ */
+void engine_use_keyring(const struct config_keyring *keyring);
+
+/** Judges the peers of this trustpoint anew, after its files have changed: the IKE_SAs of the revoked ones end, with the cause. */
+void engine_judge_peers(struct certificate_source *certificates);
 
 /** The session may exist: IKE packets for it are answered. False with a sentence in `why`. */
 bool engine_add_session(const struct engine_session *session, char *why, size_t why_size);
@@ -172,6 +230,9 @@ void engine_supersede_sa(uint32_t sa);
 /** Makes a child SA on an established IKE_SA that has none and makes none. */
 void engine_make_child(uint32_t sa);
 
+/** Rekeys the children of an established IKE_SA. */
+void engine_renew_children(uint32_t sa);
+
 /** Sends an empty INFORMATIONAL request on an established IKE_SA (RFC 7296 section 2.4); others are left alone. */
 void engine_probe_sa(uint32_t sa);
 
@@ -193,9 +254,13 @@ void engine_rekey_missing(uint32_t if_id);
 struct engine_counts {
 	unsigned ike_sas, half_open;
 	unsigned inbound_sas, outbound_sas; /* believed to be installed in tunnel-agent */
+	uint64_t refused_proposals;         /* NO_PROPOSAL_CHOSEN to those who begin */
 };
 
 struct engine_counts engine_count(void);
+
+/** IKE_SAs that others began and that are not authenticated yet. Cheap. */
+unsigned engine_half_open(void);
 
 /** The inbound or outbound SA reached its soft (rekey) or hard (delete) limit. False if it is not known. */
 bool engine_expire(uint32_t if_id, uint32_t spi, bool is_hard);

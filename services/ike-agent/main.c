@@ -4,10 +4,7 @@
 #include <sys/prctl.h>
 
 #include "services/common/log.h"
-#include "services/ike-agent/agent.h"
-
-#define WEAK_KEY_BITS   128
-#define WEAK_KEY_OCTETS 16
+#include "services/ike-agent/agent_authentication.h"
 
 /* Not freed with the rest: calls that are in flight when it stops are failed after that, when the bus closes. */
 static struct ike_agent the_agent;
@@ -17,45 +14,16 @@ struct ike_agent *ike_agent_of(void *service_context)
 	return ((struct service_context *)service_context)->state;
 }
 
-static void report_keyring(void *context, int level, const char *file, int line, const char *text)
-{
-	(void)context;
-	log_line(level, "%s:%d: %s", file, line, text);
-}
-
-/** Without a readable keyring no session can come up, but each says so itself, where the operator looks. */
-static void load_keyring(struct ike_agent *agent)
-{
-	const char *file = agent->service->config->keyring_file;
-
-	if (!file) {
-		log_line(LOG_WARNING, "no keyring-file: no peer can be authenticated");
-		return;
-	}
-	agent->keyring = config_load_keyring(file, report_keyring, NULL);
-	for (size_t i = 0; agent->keyring && i < agent->keyring->key_count; i++) {
-		const struct config_key *key = &agent->keyring->keys[i];
-
-		if (key->key_size < WEAK_KEY_OCTETS ||
-		    config_estimate_key_bits(key->key, key->key_size) < WEAK_KEY_BITS)
-			log_line(LOG_WARNING,
-			         "%s:%d: the key of %s is weak: its fingerprint in SDP lets it be "
-			         "guessed",
-			         file, key->line_number, key->key_id);
-	}
-}
-
 static void free_agent(struct ike_agent *agent)
 {
 	agent_close_rekeys(agent);
 	session_table_free(agent->sessions);
 	agent->sessions = NULL;
-	config_free_keyring(agent->keyring);
+	agent_close_authentication(agent);
 }
 
 static int start(struct service_context *service)
 {
-	static const struct config_keyring no_keys;
 	struct ike_agent *agent = &the_agent;
 	char why[256] = "out of memory";
 
@@ -66,11 +34,11 @@ static int start(struct service_context *service)
 	agent->sessions = session_table_new();
 	if (!agent->sessions || agent_open_rekeys(agent) != 0)
 		goto fail;
-	load_keyring(agent);
 	agent_init_host(agent);
-	if (!engine_open(service->config, agent->keyring ? agent->keyring : &no_keys, &agent->host,
-	                 why, sizeof(why)))
+	if (agent_open_authentication(agent) != 0 ||
+	    !engine_open(service->config, &agent->host, why, sizeof(why)))
 		goto fail;
+	agent->is_engine_open = true;
 	return 0;
 fail:
 	log_line(LOG_ERR, "%s", why);

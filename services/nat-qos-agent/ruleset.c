@@ -20,7 +20,8 @@ static const char *const counters[] = {
  * Raw comes before connection tracking and after the reassembly of fragments, which the kernel does while somebody
  * uses connection tracking: the chain `reassemble` does.
  * The mark is the session: set here from destination address and port, by tunnel-agent on what it sends.
- * The checksum is zero because the payload changes here are not carried into it (RFC 3948 section 2.1 sends zero anyway).
+ * A checksum of zero (RFC 3948 section 2.1) is put back, for the kernel takes it for one to be adjusted. Packets that leave in one
+ * message (UDP_SEGMENT) have a real one: the kernel adjusts it, or leaves it to the network card, and it must not be touched here.
  */
 static const char inbound[] =
 	"	chain inbound {\n"
@@ -58,9 +59,12 @@ static const char outbound[] =
 	"		oifname != \"lo\" ip saddr %1$s goto session_out\n"
 	"	}\n"
 	"	chain session_out {\n"
-	"		oifname @wans udp sport 4500 udp sport set meta mark map @source_port"
+	"		oifname @wans udp sport 4500 udp checksum 0"
+	" udp sport set meta mark map @source_port"
 	" ip saddr set meta mark map @source_address udp checksum set 0 counter name session-out "
 	"accept\n"
+	"		oifname @wans udp sport 4500 udp sport set meta mark map @source_port"
+	" ip saddr set meta mark map @source_address counter name session-out accept\n"
 	"		counter name untranslated-out drop\n"
 	"	}\n";
 

@@ -19,10 +19,12 @@ static int on_response(void *context, nta_outgoing_t *request, const sip_t *sip)
 struct sdp_policy sofia_call_policy(const struct sofia_line *line, const char *remote_number)
 {
 	const struct config_peer *peer = config_peer_by_number(line->sofia->config, remote_number);
+	bool has_key = !peer || peer->ike_profile->authentication == AUTHENTICATION_PSK;
 
 	return (struct sdp_policy){
-		.subject = SDP_PRE_SHARED_KEY,
-		.takes_plain_for_key = line->config->accepts_plain_fingerprint == CHOICE_YES,
+		.subject = has_key ? SDP_PRE_SHARED_KEY : SDP_CERTIFICATE,
+		.takes_plain_for_key = has_key &&
+	                               line->config->accepts_plain_fingerprint == CHOICE_YES,
 		.allows_sha1 = peer && peer->ike_profile->allows_sha1,
 		.preferred_hash = peer && peer->has_fingerprint ? peer->fingerprint_hash : "",
 	};

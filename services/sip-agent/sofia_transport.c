@@ -146,6 +146,15 @@ static void note_failed(void *context, const struct sockaddr_storage *remote, bo
 	sofia_transport_note_refused(sofia, remote, is_incoming, cause);
 }
 
+/** Whether SIP uses it; the files of the others are ike-agent's alone. */
+static bool signals_by(const struct config *config, const struct config_trustpoint *trustpoint)
+{
+	for (size_t i = 0; i < config->crypto_signaling_count; i++)
+		if (config->crypto_signalings[i].trustpoint == trustpoint)
+			return true;
+	return false;
+}
+
 bool sofia_transport_begin(struct sofia *sofia)
 {
 	static const struct tls_events events = {set_terms, note_established, note_failed};
@@ -159,7 +168,8 @@ bool sofia_transport_begin(struct sofia *sofia)
 		return false;
 	for (size_t i = 0; i < config->trustpoint_count; i++) {
 		trustpoint_init(&sofia->tls->trustpoints[i], &config->trustpoints[i]);
-		trustpoint_refresh(&sofia->tls->trustpoints[i], wall_sec(sofia));
+		if (signals_by(config, &config->trustpoints[i]))
+			trustpoint_refresh(&sofia->tls->trustpoints[i], wall_sec(sofia));
 	}
 	if (!uses_tls(config))
 		return true;
@@ -389,6 +399,8 @@ const struct trustpoint *sofia_trustpoint(struct sofia *sofia, size_t index,
 {
 	struct trustpoint *trustpoint = &sofia->tls->trustpoints[index];
 
+	if (!signals_by(sofia->config, trustpoint->config))
+		return NULL;
 	trustpoint_refresh(trustpoint, wall_sec(sofia));
 	why[0] = '\0';
 	if (!trustpoint_obstacle(trustpoint, wall_sec(sofia), why) && trustpoint->load_cause[0])

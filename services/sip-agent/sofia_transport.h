@@ -36,7 +36,7 @@ struct transport_status {
 bool sofia_transport_status(const struct sofia *sofia, size_t line,
                             struct transport_status *status);
 
-/** The trustpoint of this place in the configuration, brought up to date; its obstacle in `why`, "" = none. */
+/** The trustpoint of this place in the configuration, brought up to date; its obstacle in `why`, "" = none. NULL if SIP does not use it. */
 const struct trustpoint *sofia_trustpoint(struct sofia *sofia, size_t index,
                                           char why[TRUSTPOINT_CAUSE_SIZE]);
 

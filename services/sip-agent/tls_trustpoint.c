@@ -6,7 +6,6 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "services/common/log.h"
 #include "services/sip-agent/tls_subject.h"
@@ -22,28 +21,6 @@ void trustpoint_free(struct trustpoint *trustpoint)
 {
 	SSL_CTX_free(trustpoint->context);
 	trustpoint->context = NULL;
-}
-
-static void take_stamps(const struct config_trustpoint *config,
-                        struct trustpoint_stamp stamps[TRUSTPOINT_FILES])
-{
-	const char *const files[TRUSTPOINT_FILES] = {config->certificate_file, config->key_file,
-	                                             config->ca_file, config->crl_file};
-
-	memset(stamps, 0, TRUSTPOINT_FILES * sizeof(*stamps));
-	for (size_t i = 0; i < TRUSTPOINT_FILES; i++) {
-		struct stat status;
-
-		if (!files[i] || stat(files[i], &status) != 0)
-			continue;
-		stamps[i] = (struct trustpoint_stamp){
-			.device = (uint64_t)status.st_dev,
-			.inode = (uint64_t)status.st_ino,
-			.size = (uint64_t)status.st_size,
-			.changed_nsec = (uint64_t)status.st_ctim.tv_sec * 1000000000u +
-		                        (uint64_t)status.st_ctim.tv_nsec,
-		};
-	}
 }
 
 static time_t time_of(const ASN1_TIME *value)
@@ -124,9 +101,10 @@ static bool load_roots(struct trustpoint *loaded, char *cause)
 	loaded->authorities = count_authorities(store);
 	if (config->crl_file && X509_STORE_load_file(store, config->crl_file) != 1)
 		return explain(cause, "crl-file", config->crl_file);
-	if (config->revocation == REVOCATION_CRL)
-		X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 	loaded->crl_next_update = next_crl_update(store);
+	if (config->revocation == REVOCATION_STRICT ||
+	    (config->revocation == REVOCATION_CACHED && loaded->crl_next_update > time(NULL)))
+		X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 	return true;
 }
 
@@ -147,6 +125,7 @@ static bool load(struct trustpoint *trustpoint, time_t now, char *cause)
 {
 	struct trustpoint loaded = {.config = trustpoint->config, .loaded_at = now};
 
+	memcpy(loaded.stamps, trustpoint->stamps, sizeof(loaded.stamps));
 	ERR_clear_error();
 	loaded.context = SSL_CTX_new(TLS_method());
 	if (!loaded.context || !set_up(loaded.context)) {
@@ -165,15 +144,16 @@ failed:
 
 bool trustpoint_refresh(struct trustpoint *trustpoint, time_t now)
 {
-	struct trustpoint_stamp stamps[TRUSTPOINT_FILES];
+	const struct config_trustpoint *config = trustpoint->config;
+	const char *const files[TRUSTPOINT_FILES] = {config->certificate_file, config->key_file,
+	                                             config->ca_file, config->crl_file};
 	char cause[TRUSTPOINT_CAUSE_SIZE] = "";
 
-	take_stamps(trustpoint->config, stamps);
-	if (trustpoint->is_tried && memcmp(stamps, trustpoint->stamps, sizeof(stamps)) == 0)
+	if (!file_stamps_update(trustpoint->stamps, files, TRUSTPOINT_FILES) &&
+	    trustpoint->is_tried)
 		return false;
 	const bool is_renewal = trustpoint->context != NULL;
 	const bool is_loaded = load(trustpoint, now, cause);
-	memcpy(trustpoint->stamps, stamps, sizeof(stamps));
 	trustpoint->is_tried = true;
 	snprintf(trustpoint->load_cause, sizeof(trustpoint->load_cause), "%s", cause);
 	if (!is_loaded)

@@ -12,19 +12,15 @@
 #include <time.h>
 
 #include "services/common/config.h"
+#include "services/common/file_stamp.h"
 
 #define TRUSTPOINT_CAUSE_SIZE 256
 #define TRUSTPOINT_FILES      4
 
-/** What tells that a file is another one now. */
-struct trustpoint_stamp {
-	uint64_t device, inode, size, changed_nsec;
-};
-
 struct trustpoint {
 	const struct config_trustpoint *config;
 	SSL_CTX *context; /* NULL until it was loaded once; what was loaded last stays in use */
-	struct trustpoint_stamp stamps[TRUSTPOINT_FILES];
+	struct file_stamp stamps[TRUSTPOINT_FILES];
 	bool is_tried; /* the stamps are those of the last attempt to load */
 	char subject[256], issuer[256];
 	time_t not_before, not_after; /* of our certificate; 0 = we show none */

@@ -197,7 +197,11 @@ void agent_tell_sip_status(const struct service_context *service, struct sofia *
 		line_list[message.n_lines++] = &line[i];
 	}
 	for (size_t i = 0; i < trustpoints; i++) {
-		tell_trustpoint(&trustpoint[i], sofia_trustpoint(sofia, i, causes[i]), causes[i]);
+		const struct trustpoint *used = sofia_trustpoint(sofia, i, causes[i]);
+
+		if (!used)
+			continue;
+		tell_trustpoint(&trustpoint[i], used, causes[i]);
 		trustpoint_list[message.n_trustpoints++] = &trustpoint[i];
 	}
 	message.lines = line_list;

@@ -9,6 +9,7 @@
 
 #include "services/common/config.h"
 #include "services/common/service.h"
+#include "services/tunnel-agent/backend.h"
 #include "services/tunnel-agent/rtnl.h"
 #include "services/tunnel-agent/tun_device.h"
 #include "services/tunnel-agent/tunnel_core.h"
@@ -18,6 +19,8 @@
 #define AGENT_PACKET_MAXIMUM 9216
 
 struct agent;
+struct esp_path;
+struct xfrm_backend;
 
 /** One configured tunnel: its core, and the interface that belongs to it. */
 struct agent_tunnel {
@@ -28,7 +31,8 @@ struct agent_tunnel {
 	struct event *readable;
 	unsigned interface_index; /* 0 = missing */
 	bool is_up;
-	unsigned mtu;
+	unsigned mtu, path_mtu;      /* of the interface, of its WAN */
+	bool joins_packets;          /* several may leave in one message: see interfaces.c */
 	struct rtnl_address address; /* own or borrowed; 0.0.0.0 = none */
 	char fault[160];             /* why the interface is not as configured; "" = it is */
 	unsigned published_revision;
@@ -40,6 +44,8 @@ struct agent_tunnel {
 struct agent {
 	struct service_context *service;
 	struct bus *bus;
+	const struct backend *backend;
+	struct xfrm_backend *xfrm; /* of the kernel back end; else NULL */
 	struct tun_pool pool;
 	int udp; /* the UDP 4500 socket */
 	struct rtnl *rtnl;
@@ -53,6 +59,8 @@ struct agent {
 	char fault[160];        /* of the tunnel source; "" = in order */
 	bool is_purged;         /* by order: nothing is restored until the next start */
 	struct udp_batch *outbound, *inbound;
+	struct event *flush;       /* sends `outbound` */
+	struct esp_path *esp_path; /* of the user-space back end; else NULL */
 	uint32_t *probe_targets;
 	size_t probe_target_count;
 	struct agent_tunnel *tunnels;
@@ -76,16 +84,13 @@ void agent_settle(struct agent_tunnel *tunnel);
 void agent_note(struct agent_tunnel *tunnel, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* data_path.c: packets between interfaces and the UDP socket */
+/* data_path.c: the UDP socket */
 int data_path_start(struct agent *agent);
 void data_path_stop(struct agent *agent);
 
-/** Reads from the tunnel's (new) descriptor from now on. -1 when there is no memory. */
-int data_path_attach(struct agent_tunnel *tunnel);
-void data_path_detach(struct agent_tunnel *tunnel);
-
-/** An inbound SA was installed: serves the packets that came before it. */
-void data_path_take_early(struct agent_tunnel *tunnel, uint32_t spi);
+/** Sends what stands in agent->outbound: now, or when the events that are active now were served. */
+void data_path_flush(struct agent *agent);
+void data_path_flush_soon(struct agent *agent);
 
 /** Arranges that held packets leave when they are due. */
 void data_path_schedule_drain(struct agent_tunnel *tunnel);
@@ -104,6 +109,7 @@ int interfaces_purge(struct agent *agent, const char **why);
 /* ike_relay.c: IKE messages between the UDP socket and ike-agent */
 void ike_relay_deliver(struct agent_tunnel *tunnel, const struct udp_packet *packet);
 void ike_relay_report_limit(struct agent_tunnel *tunnel, uint32_t spi, bool is_hard);
+void ike_relay_report_unknown_spi(struct agent_tunnel *tunnel, uint32_t spi);
 
 /* ike_cover.c: handlers of the bus that follow ike-agent's sessions */
 void ike_cover_take_event(void *context, const Vpnsip__Envelope *event);

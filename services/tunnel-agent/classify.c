@@ -2,8 +2,10 @@
 #include "services/tunnel-agent/classify.h"
 
 #include <arpa/inet.h>
+#include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <netinet/ip_icmp.h>
 #include <stdbool.h>
 #include <string.h>
@@ -61,6 +63,29 @@ static int classify_source(uint32_t source)
 	return CLASSIFY_PAYLOAD;
 }
 
+/* Neighbour discovery and router solicitations go to multicast or come from link-local addresses. */
+static int classify_ipv6(const uint8_t *packet, size_t size)
+{
+	struct ip6_hdr header;
+
+	if (size < sizeof(header))
+		return DROP_MALFORMED;
+	memcpy(&header, packet, sizeof(header));
+	if (ntohs(header.ip6_plen) + sizeof(header) != size)
+		return DROP_MALFORMED;
+	if (IN6_IS_ADDR_MULTICAST(&header.ip6_dst))
+		return DROP_MULTICAST;
+	if (IN6_IS_ADDR_LINKLOCAL(&header.ip6_src) || IN6_IS_ADDR_LINKLOCAL(&header.ip6_dst))
+		return DROP_LINK_LOCAL;
+	if (IN6_IS_ADDR_UNSPECIFIED(&header.ip6_src) || IN6_IS_ADDR_LOOPBACK(&header.ip6_src) ||
+	    IN6_IS_ADDR_MULTICAST(&header.ip6_src))
+		return DROP_BAD_SOURCE;
+	if (header.ip6_nxt == IPPROTO_ICMPV6 && size > sizeof(header) &&
+	    !(packet[sizeof(header)] & ICMP6_INFOMSG_MASK))
+		return DROP_ICMP_ERROR;
+	return CLASSIFY_PAYLOAD;
+}
+
 int classify_packet(const struct classify_context *context, const uint8_t *packet, size_t size)
 {
 	uint32_t source, destination;
@@ -70,7 +95,7 @@ int classify_packet(const struct classify_context *context, const uint8_t *packe
 	if (size == 0)
 		return DROP_MALFORMED;
 	if (packet[0] >> 4 == 6)
-		return DROP_IPV6;
+		return context->is_dual_overlay ? classify_ipv6(packet, size) : DROP_IPV6;
 	header_size = (packet[0] & 0x0fu) * 4u;
 	if (packet[0] >> 4 != 4 || size < IPV4_HEADER_MINIMUM ||
 	    header_size < IPV4_HEADER_MINIMUM || header_size > size ||

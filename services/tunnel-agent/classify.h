@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What a packet is worth: only unicast IPv4 from a source that is not link-local may place a call, and only such
- * packets count as traffic that keeps a call. Pure.
+ * What a packet is worth: only unicast IPv4 (with dual-overlay IPv6 too) from a source that is not link-local may place a
+ * call, and only such packets count as traffic that keeps a call. Pure.
  */
 #ifndef VPNSIP_CLASSIFY_H
 #define VPNSIP_CLASSIFY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,7 @@ struct classify_context {
 	unsigned prefix_length;        /* of the tunnel's subnet, for its directed broadcast */
 	const uint32_t *probe_targets; /* destinations that track-agent's ICMP echo probes go to */
 	size_t probe_target_count;
+	bool is_dual_overlay; /* IPv6 passes */
 };
 
 /** CLASSIFY_PAYLOAD, or the drop_reason that a resting tunnel counts. */

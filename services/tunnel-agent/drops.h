@@ -20,6 +20,7 @@ enum drop_reason {
 	DROP_SEAL_FAILED,
 	DROP_SEND_REFUSED, /* firewall or no route */
 	DROP_SEND_FULL,    /* socket buffer */
+	DROP_TOO_BIG,      /* may not be fragmented and does not fit: its sender was told */
 	DROP_STALE_IKE,    /* IKE message of an attempt that is over */
 	/* inbound */
 	DROP_TOO_SHORT,
@@ -32,6 +33,7 @@ enum drop_reason {
 	DROP_PADDING,
 	DROP_DUMMY,
 	DROP_NOT_IPV4,
+	DROP_ECN, /* congestion was met on the path, and the inner packet cannot tell */
 	DROP_INTERFACE,
 	DROP_UNKNOWN_MARK,
 	DROP_IKE_QUEUE_FULL,

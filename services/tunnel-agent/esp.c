@@ -12,15 +12,16 @@
 #define HEADER_SIZE   8
 #define TRAILER_SIZE  2
 #define SALT_SIZE     4
-#define GCM_IV_SIZE   8
-#define GCM_ICV_SIZE  16
+#define AEAD_IV_SIZE  8
+#define AEAD_ICV_SIZE 16
+#define CHACHA_KEY    32
 #define CBC_BLOCK     16
 #define NONCE_MAXIMUM 16
 #define MAC_MAXIMUM   64
 
 struct esp {
 	EVP_CIPHER_CTX *cipher;
-	EVP_MAC_CTX *mac; /* NULL: AES-GCM */
+	EVP_MAC_CTX *mac; /* NULL: an AEAD */
 	uint8_t salt[SALT_SIZE];
 	unsigned iv_size;
 	unsigned icv_size;
@@ -43,6 +44,7 @@ static const struct integrity_definition integrities[] = {
 	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_256_128] = {"SHA256", 32, 16, "HMAC-SHA2-256-128"},
 	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_384_192] = {"SHA384", 48, 24, "HMAC-SHA2-384-192"},
 	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_512_256] = {"SHA512", 64, 32, "HMAC-SHA2-512-256"},
+	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA1_96] = {"SHA1", 20, 12, "HMAC-SHA1-96"},
 };
 
 static void put_32(uint8_t *octets, uint32_t value)
@@ -73,6 +75,8 @@ static const EVP_CIPHER *find_cipher(Vpnsip__EncryptionAlgorithm algorithm, size
 {
 	bool is_gcm = algorithm == VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16;
 
+	if (algorithm == VPNSIP__ENCRYPTION_ALGORITHM__CHACHA20_POLY1305)
+		return key_size == CHACHA_KEY ? EVP_chacha20_poly1305() : NULL;
 	switch (key_size) {
 	case 16:
 		return is_gcm ? EVP_aes_128_gcm() : EVP_aes_128_cbc();
@@ -90,7 +94,7 @@ static bool set_cipher(struct esp *esp, const struct esp_options *options, size_
 	const EVP_CIPHER *cipher = find_cipher(options->encryption, key_size);
 
 	if (!cipher) {
-		*why = "the encryption key has a size that AES does not know";
+		*why = "the encryption key has a size that the cipher does not know";
 		return false;
 	}
 	esp->cipher = EVP_CIPHER_CTX_new();
@@ -103,25 +107,29 @@ static bool set_cipher(struct esp *esp, const struct esp_options *options, size_
 	return true;
 }
 
-static bool set_gcm(struct esp *esp, const struct esp_options *options, const char **why)
+/* AES-GCM (RFC 4106) and ChaCha20-Poly1305 (RFC 7634) differ in nothing but the cipher. */
+static bool set_aead(struct esp *esp, const struct esp_options *options, const char **why)
 {
 	size_t key_size;
 
 	if (options->encryption_key_size <= SALT_SIZE) {
-		*why = "the AES-GCM key has no salt";
+		*why = "the key has no salt";
 		return false;
 	}
 	if (options->integrity > VPNSIP__INTEGRITY_ALGORITHM__INTEGRITY_NONE) {
-		*why = "AES-GCM takes no second integrity algorithm";
+		*why = "an AEAD takes no second integrity algorithm";
 		return false;
 	}
 	key_size = options->encryption_key_size - SALT_SIZE;
 	memcpy(esp->salt, options->encryption_key + key_size, SALT_SIZE);
-	esp->iv_size = GCM_IV_SIZE;
-	esp->icv_size = GCM_ICV_SIZE;
+	esp->iv_size = AEAD_IV_SIZE;
+	esp->icv_size = AEAD_ICV_SIZE;
 	esp->alignment = 4;
-	snprintf(esp->algorithms, sizeof(esp->algorithms), "AES-GCM-16 %zu%s", key_size * 8,
-	         esp->has_extended_sequence ? " ESN" : "");
+	snprintf(esp->algorithms, sizeof(esp->algorithms), "%s %zu%s",
+	         options->encryption == VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16
+	                 ? "AES-GCM-16"
+	                 : "ChaCha20-Poly1305",
+	         key_size * 8, esp->has_extended_sequence ? " ESN" : "");
 	return set_cipher(esp, options, key_size, why);
 }
 
@@ -171,8 +179,9 @@ struct esp *esp_new(const struct esp_options *options, const char **why)
 		return NULL;
 	}
 	esp->has_extended_sequence = options->has_extended_sequence;
-	if (options->encryption == VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16)
-		is_set = set_gcm(esp, options, why);
+	if (options->encryption == VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16 ||
+	    options->encryption == VPNSIP__ENCRYPTION_ALGORITHM__CHACHA20_POLY1305)
+		is_set = set_aead(esp, options, why);
 	else if (options->encryption == VPNSIP__ENCRYPTION_ALGORITHM__AES_CBC)
 		is_set = set_cbc(esp, options, why);
 	else
@@ -213,9 +222,9 @@ static int build_associated_data(const struct esp *esp, uint32_t spi, uint64_t s
 	return 12;
 }
 
-/* Encrypts or decrypts in place; the direction is the context's. AES-GCM also authenticates: `icv` is made or checked. */
-static enum esp_result run_gcm(struct esp *esp, const uint8_t *header, uint64_t sequence,
-                               const uint8_t *iv, uint8_t *text, int text_size, uint8_t *icv)
+/* Encrypts or decrypts in place; the direction is the context's. An AEAD also authenticates: `icv` is made or checked. */
+static enum esp_result run_aead(struct esp *esp, const uint8_t *header, uint64_t sequence,
+                                const uint8_t *iv, uint8_t *text, int text_size, uint8_t *icv)
 {
 	uint8_t nonce[NONCE_MAXIMUM], associated[12];
 	int associated_size = build_associated_data(esp, get_32(header), sequence, associated);
@@ -223,18 +232,18 @@ static enum esp_result run_gcm(struct esp *esp, const uint8_t *header, uint64_t 
 	int done, rest;
 
 	memcpy(nonce, esp->salt, SALT_SIZE);
-	memcpy(nonce + SALT_SIZE, iv, GCM_IV_SIZE);
+	memcpy(nonce + SALT_SIZE, iv, AEAD_IV_SIZE);
 	if (!EVP_CipherInit_ex(esp->cipher, NULL, NULL, NULL, nonce, -1) ||
 	    !EVP_CipherUpdate(esp->cipher, NULL, &done, associated, associated_size) ||
 	    !EVP_CipherUpdate(esp->cipher, text, &done, text, text_size))
 		return ESP_FAILED;
 	if (!is_encrypting &&
-	    !EVP_CIPHER_CTX_ctrl(esp->cipher, EVP_CTRL_AEAD_SET_TAG, GCM_ICV_SIZE, icv))
+	    !EVP_CIPHER_CTX_ctrl(esp->cipher, EVP_CTRL_AEAD_SET_TAG, AEAD_ICV_SIZE, icv))
 		return ESP_FAILED;
 	if (!EVP_CipherFinal_ex(esp->cipher, text + done, &rest))
 		return is_encrypting ? ESP_FAILED : ESP_FORGED;
 	if (is_encrypting &&
-	    !EVP_CIPHER_CTX_ctrl(esp->cipher, EVP_CTRL_AEAD_GET_TAG, GCM_ICV_SIZE, icv))
+	    !EVP_CIPHER_CTX_ctrl(esp->cipher, EVP_CTRL_AEAD_GET_TAG, AEAD_ICV_SIZE, icv))
 		return ESP_FAILED;
 	return ESP_OK;
 }
@@ -274,7 +283,8 @@ static bool draw_iv(struct esp *esp, uint8_t *iv)
 }
 
 /* Padding 1, 2, 3 ..., its length, and the next header (RFC 4303 section 2.4). Returns the size of all. */
-static size_t append_trailer(const struct esp *esp, uint8_t *inner, size_t inner_size)
+static size_t append_trailer(const struct esp *esp, uint8_t *inner, size_t inner_size,
+                             uint8_t next_header)
 {
 	size_t padding = (0 - (inner_size + TRAILER_SIZE)) & (esp->alignment - 1);
 	uint8_t *end = inner + inner_size;
@@ -282,15 +292,16 @@ static size_t append_trailer(const struct esp *esp, uint8_t *inner, size_t inner
 	for (size_t i = 0; i < padding; i++)
 		*end++ = (uint8_t)(i + 1);
 	*end++ = (uint8_t)padding;
-	*end++ = ESP_NEXT_IPV4;
+	*end++ = next_header;
 	return (size_t)(end - inner);
 }
 
-enum esp_result esp_seal(struct esp *esp, uint32_t spi, uint64_t sequence, uint8_t *inner,
-                         size_t inner_size, uint8_t **packet, size_t *packet_size)
+static enum esp_result seal(struct esp *esp, uint32_t spi, uint64_t sequence, uint8_t next_header,
+                            uint8_t *inner, size_t inner_size, uint8_t **packet,
+                            size_t *packet_size)
 {
 	uint8_t *iv = inner - esp->iv_size, *header = iv - HEADER_SIZE;
-	size_t text_size = append_trailer(esp, inner, inner_size);
+	size_t text_size = append_trailer(esp, inner, inner_size, next_header);
 	uint8_t *icv = inner + text_size, mac[MAC_MAXIMUM];
 
 	put_32(header, spi);
@@ -298,7 +309,7 @@ enum esp_result esp_seal(struct esp *esp, uint32_t spi, uint64_t sequence, uint8
 	if (!esp->mac) {
 		put_32(iv, (uint32_t)(sequence >> 32));
 		put_32(iv + 4, (uint32_t)sequence);
-		if (run_gcm(esp, header, sequence, iv, inner, (int)text_size, icv) != ESP_OK)
+		if (run_aead(esp, header, sequence, iv, inner, (int)text_size, icv) != ESP_OK)
 			return ESP_FAILED;
 	} else {
 		if (!draw_iv(esp, iv) || !run_cbc(esp, iv, inner, (int)text_size) ||
@@ -309,6 +320,20 @@ enum esp_result esp_seal(struct esp *esp, uint32_t spi, uint64_t sequence, uint8
 	*packet = header;
 	*packet_size = (size_t)(icv - header) + esp->icv_size;
 	return ESP_OK;
+}
+
+enum esp_result esp_seal(struct esp *esp, uint32_t spi, uint64_t sequence, uint8_t *inner,
+                         size_t inner_size, uint8_t **packet, size_t *packet_size)
+{
+	uint8_t next_header = inner[0] >> 4 == 6 ? ESP_NEXT_IPV6 : ESP_NEXT_IPV4;
+
+	return seal(esp, spi, sequence, next_header, inner, inner_size, packet, packet_size);
+}
+
+enum esp_result esp_seal_dummy(struct esp *esp, uint32_t spi, uint64_t sequence, uint8_t *inner,
+                               size_t inner_size, uint8_t **packet, size_t *packet_size)
+{
+	return seal(esp, spi, sequence, ESP_NEXT_DUMMY, inner, inner_size, packet, packet_size);
 }
 
 enum esp_result esp_open(struct esp *esp, uint64_t sequence, uint8_t *packet, size_t packet_size,
@@ -325,8 +350,8 @@ enum esp_result esp_open(struct esp *esp, uint64_t sequence, uint8_t *packet, si
 	if (text_size % esp->alignment)
 		return ESP_MALFORMED;
 	if (!esp->mac) {
-		enum esp_result result = run_gcm(esp, packet, sequence, iv, text, (int)text_size,
-		                                 icv);
+		enum esp_result result = run_aead(esp, packet, sequence, iv, text, (int)text_size,
+		                                  icv);
 
 		if (result != ESP_OK)
 			return result;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * ESP in tunnel mode (RFC 4303) for one direction of one SA: AES-GCM-16 (RFC 4106) and AES-CBC (RFC 3602) with
- * HMAC-SHA-2 (RFC 4868). Packets are sealed and opened in place; the OpenSSL contexts live as long as the SA.
+ * ESP in tunnel mode (RFC 4303) for one direction of one SA: AES-GCM-16 (RFC 4106), ChaCha20-Poly1305 (RFC 7634), and
+ * AES-CBC (RFC 3602) with HMAC-SHA-2 (RFC 4868) or HMAC-SHA-1 (RFC 2404). Packets are sealed and opened in place; the OpenSSL contexts live as long as the SA.
  * Pure: knows neither sockets nor time. Sequence numbers are the caller's (see replay.h).
  */
 #ifndef VPNSIP_ESP_H
@@ -18,15 +18,16 @@
 #define ESP_TAILROOM 56
 
 #define ESP_NEXT_IPV4  4
+#define ESP_NEXT_IPV6  41
 #define ESP_NEXT_DUMMY 59 /* traffic-flow confidentiality: to be discarded (RFC 4303 section 2.6) */
 
 struct esp;
 
 struct esp_options {
 	Vpnsip__EncryptionAlgorithm encryption;
-	const uint8_t *encryption_key; /* AES-GCM: followed by 4 octets of salt */
+	const uint8_t *encryption_key; /* of an AEAD: followed by 4 octets of salt */
 	size_t encryption_key_size;
-	Vpnsip__IntegrityAlgorithm integrity; /* NONE with AES-GCM */
+	Vpnsip__IntegrityAlgorithm integrity; /* NONE with an AEAD */
 	const uint8_t *integrity_key;
 	size_t integrity_key_size;
 	bool has_extended_sequence;
@@ -51,11 +52,15 @@ void esp_free(struct esp *esp);
 const char *esp_algorithms(const struct esp *esp);
 
 /**
- * Seals the IPv4 packet at `inner` in place, with ESP_HEADROOM octets before and ESP_TAILROOM after it. `sequence` must
+ * Seals the IPv4 or IPv6 packet at `inner` in place, with ESP_HEADROOM octets before and ESP_TAILROOM after it. `sequence` must
  * never repeat for this SA (the AES-GCM nonce is made from it). On ESP_OK `*packet` points into the headroom.
  */
 enum esp_result esp_seal(struct esp *esp, uint32_t spi, uint64_t sequence, uint8_t *inner,
                          size_t inner_size, uint8_t **packet, size_t *packet_size);
+
+/** The same for a dummy packet: what stands at `inner` means nothing. */
+enum esp_result esp_seal_dummy(struct esp *esp, uint32_t spi, uint64_t sequence, uint8_t *inner,
+                               size_t inner_size, uint8_t **packet, size_t *packet_size);
 
 /**
  * Checks and decrypts the ESP packet in place. `sequence` is the full number, found with replay_infer(). On ESP_OK

@@ -46,7 +46,19 @@ static void finish_report(void *context, enum bus_outcome outcome, const Vpnsip_
 
 	if (outcome != BUS_DONE)
 		log_session(LOG_WARNING, tunnel->peer->tunnel, tunnel->peer->number,
-		            "the limit of an SA could not be reported: %s", bus_cause(reply));
+		            "ike-agent could not be told of an SA: %s", bus_cause(reply));
+}
+
+void ike_relay_report_unknown_spi(struct agent_tunnel *tunnel, uint32_t spi)
+{
+	Vpnsip__ReportUnknownSpi report = VPNSIP__REPORT_UNKNOWN_SPI__INIT;
+
+	report.if_id = tunnel->core.options.if_id;
+	report.spi = spi;
+	log_session(LOG_WARNING, tunnel->peer->tunnel, tunnel->peer->number,
+	            "the peer sends ESP for the unknown SPI %08x: ike-agent is to ask it", spi);
+	bus_call(tunnel->agent->bus, VPNSIP__SERVICE__IKE_AGENT, tunnel->peer->tunnel, &report.base,
+	         IKE_DEADLINE_MSEC, finish_report, tunnel);
 }
 
 void ike_relay_report_limit(struct agent_tunnel *tunnel, uint32_t spi, bool is_hard)

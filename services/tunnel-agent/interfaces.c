@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The tunnel interfaces and the tunnel source are as configured: made at start, and restored whenever somebody deletes or
- * changes them. Nothing is removed on leaving: interfaces vanish with the process, the tunnel source stays.
+ * changes them. Nothing is removed on leaving: interfaces vanish with the process or outlive it, as their back end has it; the
+ * tunnel source stays.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include "services/common/address.h"
 #include "services/common/log.h"
 #include "services/tunnel-agent/agent.h"
+#include "services/tunnel-agent/ethtool.h"
 #include "services/tunnel-agent/mtu.h"
 
 #define DEFAULT_WAN_MTU         1500
@@ -52,7 +54,7 @@ static void set_fault(struct agent *agent, struct agent_tunnel *tunnel, const ch
 }
 
 /* Belt and braces beside the address generation mode; where /proc/sys is read-only the mode alone does it. */
-static void disable_ipv6(const char *name)
+static void switch_ipv6(const char *name, bool is_on)
 {
 	char path[64];
 	int descriptor;
@@ -61,66 +63,48 @@ static void disable_ipv6(const char *name)
 	descriptor = open(path, O_WRONLY | O_CLOEXEC);
 	if (descriptor < 0)
 		return;
-	if (write(descriptor, "1", 1) != 1)
+	if (write(descriptor, is_on ? "0" : "1", 1) != 1)
 		log_line(LOG_DEBUG, "%s: %s", path, strerror(errno));
 	close(descriptor);
-}
-
-static bool needs_interface(struct agent *agent, struct agent_tunnel *tunnel)
-{
-	struct rtnl_interface interface;
-	char name[IF_NAMESIZE];
-
-	/* A descriptor whose interface was deleted can make it again. */
-	if (tunnel->descriptor < 0 || !tun_get_name(tunnel->descriptor, name))
-		return true;
-	if (strcmp(name, tunnel->peer->tunnel) == 0 &&
-	    rtnl_find_interface(agent->rtnl, name, &interface))
-		return false;
-	/* It was renamed or moved away and the descriptor still holds it: closing removes it. */
-	data_path_detach(tunnel);
-	close(tunnel->descriptor);
-	tunnel->descriptor = -1;
-	return true;
 }
 
 static bool create_interface(struct agent *agent, struct agent_tunnel *tunnel)
 {
 	const char *name = tunnel->peer->tunnel;
+	char why[sizeof(tunnel->fault)];
 
-	if (tunnel->descriptor < 0)
-		tunnel->descriptor = tun_pool_take(&agent->pool);
-	if (tunnel->descriptor < 0) {
-		set_fault(agent, tunnel, "cannot open /dev/net/tun: %s", strerror(errno));
+	if (agent->backend->make_interface(tunnel, why, sizeof(why)) != 0) {
+		set_fault(agent, tunnel, "%s", why);
 		return false;
 	}
-	if (tun_create(tunnel->descriptor, name) != 0) {
-		set_fault(agent, tunnel, "cannot make the interface %s: %s%s", name,
-		          strerror(errno),
-		          errno == EBUSY || errno == EINVAL
-		                  ? " (another program has an interface of this name)"
-		                  : "");
-		return false;
-	}
-	disable_ipv6(name);
-	if (data_path_attach(tunnel) != 0) {
-		set_fault(agent, tunnel, "out of memory");
-		return false;
-	}
+	switch_ipv6(name, tunnel->peer->is_dual_overlay);
 	log_session(LOG_NOTICE, name, tunnel->peer->number, "interface made");
 	return true;
 }
 
-static unsigned wanted_mtu(struct agent *agent, const struct config_peer *peer)
+/* What the interface takes: what fits after encapsulation, or, where ESP packets are fragmented, what the WAN takes. */
+static unsigned wanted_mtu(struct agent *agent, struct agent_tunnel *tunnel)
 {
-	struct rtnl_interface wan;
-	unsigned wan_mtu = DEFAULT_WAN_MTU, mtu = peer->mtu;
+	const struct config_peer *peer = tunnel->peer;
+	struct rtnl_interface wan = {.mtu = DEFAULT_WAN_MTU};
+	struct proposal_list proposals;
+	char why[128];
+	unsigned mtu = peer->mtu;
 
-	if (!mtu) {
-		if (rtnl_find_interface(agent->rtnl, peer->line->wan_interface, &wan))
-			wan_mtu = wan.mtu;
-		mtu = mtu_of_proposals(wan_mtu, peer->ipsec_profile->proposals);
-	}
+	rtnl_find_interface(agent->rtnl, peer->line->wan_interface, &wan);
+	/* The check of the configuration has read them before. */
+	proposals_of_ipsec_profile(agent->service->config, peer->ipsec_profile, &proposals, why,
+	                           sizeof(why));
+	tunnel->path_mtu = wan.mtu;
+	/*
+	 * Packets that leave in one message have checksums. The kernel carries the translation of their ports into them if
+	 * the network card is to compute them, but not if it has computed them itself.
+	 */
+	tunnel->joins_packets = ethtool_has_checksums(peer->line->wan_interface);
+	tunnel->core.plain_mtu = mtu_of_proposals(wan.mtu, &proposals);
+	if (!mtu)
+		mtu = tunnel->core.options.fragments_after ? wan.mtu
+		                                           : (unsigned)tunnel->core.plain_mtu;
 	return mtu < AGENT_PACKET_MAXIMUM ? mtu : AGENT_PACKET_MAXIMUM;
 }
 
@@ -199,7 +183,7 @@ static bool repair_tunnel(struct agent *agent, struct agent_tunnel *tunnel)
 	const struct config_peer *peer = tunnel->peer;
 	struct rtnl_interface interface = {0};
 	struct rtnl_address wanted = {0};
-	unsigned mtu = wanted_mtu(agent, peer);
+	unsigned mtu = wanted_mtu(agent, tunnel);
 	bool has_address, has_changed = false, is_up = true;
 	const char *why;
 
@@ -263,7 +247,7 @@ void interfaces_repair(struct agent *agent)
 		return;
 	}
 	for (size_t i = 0; i < agent->tunnel_count; i++)
-		if (needs_interface(agent, &agent->tunnels[i]))
+		if (!agent->backend->has_interface(&agent->tunnels[i]))
 			has_changed |= create_interface(agent, &agent->tunnels[i]);
 	if (has_changed && rtnl_refresh(agent->rtnl) != 0)
 		return;
@@ -289,10 +273,7 @@ int interfaces_purge(struct agent *agent, const char **why)
 	for (size_t i = 0; i < agent->tunnel_count; i++) {
 		struct agent_tunnel *tunnel = &agent->tunnels[i];
 
-		data_path_detach(tunnel);
-		if (tunnel->descriptor >= 0)
-			close(tunnel->descriptor);
-		tunnel->descriptor = -1;
+		agent->backend->purge(tunnel);
 		note_interface(tunnel, 0, false, 0, &none);
 		agent_settle(tunnel);
 	}
@@ -337,13 +318,10 @@ void interfaces_stop(struct agent *agent)
 {
 	const char *why;
 
-	if (agent->rtnl && rtnl_delete_links(agent->rtnl, &why) != 0)
+	if (agent->rtnl && !agent->backend->outlives_process &&
+	    rtnl_delete_links(agent->rtnl, &why) != 0)
 		log_line(LOG_DEBUG, "the interfaces go one by one: %s", why);
 	rtnl_close(agent->rtnl);
 	if (agent->repair)
 		event_free(agent->repair);
-	for (size_t i = 0; i < agent->tunnel_count; i++)
-		if (agent->tunnels[i].descriptor >= 0)
-			close(agent->tunnels[i].descriptor);
-	tun_pool_close(&agent->pool);
 }

@@ -3,6 +3,8 @@
 #ifndef VPNSIP_MTU_H
 #define VPNSIP_MTU_H
 
+#include "services/common/proposals.h"
+
 /** The ESP parameters of one algorithm suite. */
 struct mtu_suite {
 	unsigned block_size; /* padding aligns to it */
@@ -13,7 +15,7 @@ struct mtu_suite {
 /** Plain-text MTU of one suite over a path: outer IPv4 20, UDP 8, ESP header 8, IV, ICV, padding, trailer 2. */
 unsigned mtu_of_suite(unsigned path_mtu, const struct mtu_suite *suite);
 
-/** The smallest over all suites that `proposals` (strongSwan notation, comma separated) may agree on. */
-unsigned mtu_of_proposals(unsigned path_mtu, const char *proposals);
+/** The smallest over all suites that may be agreed on. */
+unsigned mtu_of_proposals(unsigned path_mtu, const struct proposal_list *proposals);
 
 #endif

@@ -131,17 +131,17 @@ static void set_key(const Vpnsip__Secret *secret, const uint8_t **key, size_t *s
 	*size = secret ? secret->octets.len : 0;
 }
 
-/* False with the reason in `why`. */
-static bool install_one(struct agent_tunnel *tunnel, const Vpnsip__InstallSa *order, uint64_t owner,
-                        const char **why)
+static struct sa_order read_order(const Vpnsip__InstallSa *order, uint64_t owner)
 {
-	struct esp_options options = {
+	struct sa_order result = {.spi = order->spi};
+
+	result.options = (struct esp_options){
 		.encryption = order->encryption,
 		.integrity = order->integrity,
 		.has_extended_sequence = order->has_extended_sequence,
 		.is_inbound = order->direction == VPNSIP__SA_DIRECTION__SA_INBOUND,
 	};
-	struct sa_terms terms = {
+	result.terms = (struct sa_terms){
 		.replay_window = order->replay_window,
 		.limits =
 			{
@@ -154,16 +154,11 @@ static bool install_one(struct agent_tunnel *tunnel, const Vpnsip__InstallSa *or
 		.owner = owner,
 	};
 
-	set_key(order->encryption_key, &options.encryption_key, &options.encryption_key_size);
-	set_key(order->integrity_key, &options.integrity_key, &options.integrity_key_size);
-	return tunnel_install_sa(&tunnel->core, order->spi, &options, &terms,
-	                         bus_mono_usec(tunnel->agent->bus), why) == 0;
-}
-
-static void forget_sa(struct agent_tunnel *tunnel, const Vpnsip__InstallSa *order)
-{
-	tunnel_remove_sa(&tunnel->core, order->direction == VPNSIP__SA_DIRECTION__SA_INBOUND,
-	                 order->spi, bus_mono_usec(tunnel->agent->bus));
+	set_key(order->encryption_key, &result.options.encryption_key,
+	        &result.options.encryption_key_size);
+	set_key(order->integrity_key, &result.options.integrity_key,
+	        &result.options.integrity_key_size);
+	return result;
 }
 
 static const char *direction_name(Vpnsip__SaDirection direction)
@@ -176,26 +171,21 @@ static void install_sas(struct agent *agent, struct bus_request *request,
                         const Vpnsip__InstallSa *const *sas, size_t count, uint64_t owner)
 {
 	struct agent_tunnel *tunnel = find_if_id(agent, request, sas[0]->if_id);
+	struct sa_order list[2];
 	const char *why;
 
 	if (!tunnel)
 		return;
-	for (size_t i = 0; i < count; i++) {
-		if (install_one(tunnel, sas[i], owner, &why)) {
-			agent_note(tunnel, "SA %08x %s installed", sas[i]->spi,
-			           direction_name(sas[i]->direction));
-			continue;
-		}
-		for (size_t made = 0; made < i; made++)
-			forget_sa(tunnel, sas[made]);
-		/* The answer frees the order. */
+	for (size_t i = 0; i < count; i++)
+		list[i] = read_order(sas[i], owner);
+	if (agent->backend->install_sas(tunnel, list, count, &why) != 0) {
 		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "%s: SA %08x: %s",
-		         tunnel->peer->tunnel, sas[i]->spi, why);
+		         tunnel->peer->tunnel, sas[0]->spi, why);
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
-		if (sas[i]->direction == VPNSIP__SA_DIRECTION__SA_INBOUND)
-			data_path_take_early(tunnel, sas[i]->spi);
+		agent_note(tunnel, "SA %08x %s installed", sas[i]->spi,
+		           direction_name(sas[i]->direction));
 	agent_settle(tunnel);
 	bus_fault_point(agent->bus, "tunnel-agent.sa-installed");
 	bus_done(request);

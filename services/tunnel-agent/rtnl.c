@@ -181,6 +181,23 @@ int rtnl_set_link(struct rtnl *rtnl, unsigned index, unsigned mtu, const char **
 	return error < 0 ? -1 : 0;
 }
 
+int rtnl_limit_segments(struct rtnl *rtnl, unsigned index, unsigned segments, const char **why)
+{
+	const struct ifinfomsg link = {.ifi_family = AF_UNSPEC, .ifi_index = (int)index};
+	struct nl_msg *message = nlmsg_alloc_simple(RTM_NEWLINK, 0);
+	int error = -NLE_NOMEM;
+
+	if (message && nlmsg_append(message, (void *)&link, sizeof(link), NLMSG_ALIGNTO) == 0 &&
+	    nla_put_u32(message, IFLA_GSO_MAX_SEGS, segments) == 0) {
+		error = nl_send_sync(rtnl->requests, message); /* frees the message */
+		message = NULL;
+	}
+	nlmsg_free(message);
+	if (error < 0)
+		*why = nl_geterror(error);
+	return error < 0 ? -1 : 0;
+}
+
 int rtnl_delete_links(struct rtnl *rtnl, const char **why)
 {
 	const struct ifinfomsg none = {.ifi_family = AF_UNSPEC};

@@ -43,6 +43,9 @@ size_t rtnl_list_addresses(const struct rtnl *rtnl, unsigned index, struct rtnl_
 /** Sets a link up, without IPv6, and marks it as ours. */
 int rtnl_set_link(struct rtnl *rtnl, unsigned index, unsigned mtu, const char **why);
 
+/** How many segments a TCP packet of this host may have that is sent into a link before it is cut. */
+int rtnl_limit_segments(struct rtnl *rtnl, unsigned index, unsigned segments, const char **why);
+
 /** Deletes all links that are marked as ours, at once. */
 int rtnl_delete_links(struct rtnl *rtnl, const char **why);
 

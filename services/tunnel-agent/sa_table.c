@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "services/tunnel-agent/sa_table.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,11 +31,11 @@ static void retire_predecessors(struct sa **list, unsigned count, uint64_t owner
 			list[i]->retired_usec = now_usec;
 }
 
-int sa_install(struct sa_table *table, uint32_t spi, const struct esp_options *options,
-               const struct sa_terms *terms, uint64_t now_usec, const char **why)
+int sa_enter(struct sa_table *table, uint32_t spi, bool is_inbound, const char *algorithms,
+             const struct sa_terms *terms, uint64_t now_usec, const char **why)
 {
-	struct sa **list = options->is_inbound ? table->inbound : table->outbound;
-	unsigned *count = options->is_inbound ? &table->inbound_count : &table->outbound_count;
+	struct sa **list = is_inbound ? table->inbound : table->outbound;
+	unsigned *count = is_inbound ? &table->inbound_count : &table->outbound_count;
 	struct sa *sa;
 
 	if (find_slot(list, *count, spi))
@@ -48,20 +49,40 @@ int sa_install(struct sa_table *table, uint32_t spi, const struct esp_options *o
 		*why = "out of memory";
 		return -1;
 	}
-	sa->esp = esp_new(options, why);
-	if (!sa->esp) {
-		free(sa);
-		return -1;
-	}
+	snprintf(sa->algorithms, sizeof(sa->algorithms), "%s", algorithms);
 	sa->spi = spi;
-	sa->is_inbound = options->is_inbound;
-	replay_init(&sa->replay, terms->replay_window, options->has_extended_sequence);
-	sa->sequence_limit = options->has_extended_sequence ? EXTENDED_SEQUENCE_LIMIT : UINT32_MAX;
+	sa->is_inbound = is_inbound;
+	replay_init(&sa->replay, terms->replay_window, false);
 	sa->limits = terms->limits;
 	sa->owner = terms->owner;
 	sa->installed_usec = now_usec;
 	retire_predecessors(list, *count, sa->owner, now_usec);
 	list[(*count)++] = sa;
+	return 0;
+}
+
+int sa_install(struct sa_table *table, uint32_t spi, const struct esp_options *options,
+               const struct sa_terms *terms, uint64_t now_usec, const char **why)
+{
+	struct sa **list = options->is_inbound ? table->inbound : table->outbound;
+	unsigned *count = options->is_inbound ? &table->inbound_count : &table->outbound_count;
+	struct esp *esp;
+	struct sa *sa;
+
+	if (find_slot(list, *count, spi))
+		return 0;
+	esp = esp_new(options, why);
+	if (!esp)
+		return -1;
+	if (sa_enter(table, spi, options->is_inbound, esp_algorithms(esp), terms, now_usec, why) !=
+	    0) {
+		esp_free(esp);
+		return -1;
+	}
+	sa = list[*count - 1];
+	sa->esp = esp;
+	replay_init(&sa->replay, terms->replay_window, options->has_extended_sequence);
+	sa->sequence_limit = options->has_extended_sequence ? EXTENDED_SEQUENCE_LIMIT : UINT32_MAX;
 	return 0;
 }
 

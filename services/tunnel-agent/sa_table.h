@@ -15,6 +15,8 @@
 /* Of one direction. Rekeying needs two; the rest is for a peer that leaves old ones. */
 #define SA_MAXIMUM 16
 
+#define SA_ALGORITHMS_SIZE 64
+
 /** Limits of one SA; 0 = none. Soft ones are only reported, hard ones end it. */
 struct sa_limits {
 	uint64_t lifetime_usec;
@@ -35,10 +37,11 @@ struct sa_terms {
 struct sa {
 	uint32_t spi;
 	bool is_inbound;
-	struct esp *esp;
-	struct replay_window replay; /* inbound */
-	uint64_t sequence;           /* outbound: last one sent */
-	uint64_t sequence_limit;     /* outbound: the last one that may be sent */
+	struct esp *esp; /* NULL: the kernel carries the packets, and counts them */
+	char algorithms[SA_ALGORITHMS_SIZE]; /* as shown to the operator: "AES-GCM-16 128 ESN" */
+	struct replay_window replay;         /* inbound */
+	uint64_t sequence;                   /* outbound: last one sent */
+	uint64_t sequence_limit;             /* outbound: the last one that may be sent */
 	struct sa_limits limits;
 	uint64_t owner;
 	uint64_t retired_usec; /* since when an SA of another owner has its place; 0 = it is in force */
@@ -65,6 +68,13 @@ struct sa_table {
  */
 int sa_install(struct sa_table *table, uint32_t spi, const struct esp_options *options,
                const struct sa_terms *terms, uint64_t now_usec, const char **why);
+
+/**
+ * Adds an SA whose packets the kernel carries, under the same rules. Its sequence numbers, counters and limits are told from
+ * outside.
+ */
+int sa_enter(struct sa_table *table, uint32_t spi, bool is_inbound, const char *algorithms,
+             const struct sa_terms *terms, uint64_t now_usec, const char **why);
 
 /** Wipes and removes one SA; false when it is unknown. */
 bool sa_remove(struct sa_table *table, bool is_inbound, uint32_t spi);

@@ -31,6 +31,11 @@ static size_t fill_drops(const uint64_t *counts, Vpnsip__DropCount *drops, Vpnsi
 	return count;
 }
 
+static uint64_t remaining(uint64_t limit, uint64_t used)
+{
+	return limit > used ? limit - used : 0;
+}
+
 static void fill_sa(const struct sa *sa, uint64_t now_usec, Vpnsip__SaStatus *status)
 {
 	uint64_t expires_usec = sa_expires_usec(sa);
@@ -39,12 +44,16 @@ static void fill_sa(const struct sa *sa, uint64_t now_usec, Vpnsip__SaStatus *st
 	status->direction = sa->is_inbound ? VPNSIP__SA_DIRECTION__SA_INBOUND
 	                                   : VPNSIP__SA_DIRECTION__SA_OUTBOUND;
 	status->spi = sa->spi;
-	status->algorithms = (char *)esp_algorithms(sa->esp);
+	status->algorithms = (char *)sa->algorithms;
 	status->packets = sa->packets;
 	status->bytes = sa->bytes;
 	status->installed_at_mono_usec = sa->installed_usec;
 	status->last_used_mono_usec = sa->last_used_usec;
 	status->replay_window = sa->replay.window_size;
+	status->has_extended_sequence = sa->replay.is_extended;
+	status->sequence = sa->is_inbound ? sa->replay.top : sa->sequence;
+	status->remaining_bytes = remaining(sa->limits.hard_bytes, sa->bytes);
+	status->remaining_packets = remaining(sa->limits.hard_packets, sa->packets);
 	status->replay_drops = sa->replay_drops;
 	status->integrity_drops = sa->integrity_drops;
 	if (expires_usec != UINT64_MAX && expires_usec > now_usec)
@@ -74,6 +83,10 @@ static void fill_traffic(const struct tunnel *core, Vpnsip__TunnelChanged *messa
 	message->packets_in = core->in.packets;
 	message->bytes_in = core->in.bytes;
 	message->early_packets = core->early_packets;
+	message->dummy_packets_sent = core->dummies_sent;
+	message->dummy_packets_received = core->drops[DROP_DUMMY];
+	message->ecn_marked_packets = core->ecn_marked;
+	message->unknown_spi_reports = core->unknown_spi_reports;
 	message->packets_out = core->out.packets;
 	message->bytes_out = core->out.bytes;
 	message->rate_in_bit_per_sec = rate_of(core->in.bit_rate);
@@ -87,6 +100,7 @@ static void fill_interface(const struct agent_tunnel *tunnel, Vpnsip__TunnelChan
 	message->interface_index = tunnel->interface_index;
 	message->is_up = tunnel->is_up;
 	message->mtu = tunnel->mtu;
+	message->path_mtu = tunnel->path_mtu;
 	if (tunnel->address.address.s_addr) {
 		message->address.data = (uint8_t *)&tunnel->address.address;
 		message->address.len = sizeof(tunnel->address.address);

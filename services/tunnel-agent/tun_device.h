@@ -9,9 +9,12 @@
 #ifndef VPNSIP_TUN_DEVICE_H
 #define VPNSIP_TUN_DEVICE_H
 
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 /** Descriptors of /dev/net/tun that have no interface yet. */
 struct tun_pool {
@@ -27,10 +30,21 @@ void tun_pool_close(struct tun_pool *pool);
 int tun_pool_take(struct tun_pool *pool);
 
 /**
- * Makes the interface `name` (layer 3, no packet information header) on this descriptor. -1 and errno: EEXIST when the
+ * Makes the interface `name` (layer 3, packets behind a struct virtio_net_hdr) on this descriptor. -1 and errno: EEXIST when the
  * descriptor still has one, EBUSY or EINVAL when another program has an interface of that name.
  */
 int tun_create(int descriptor, const char *name);
+
+/**
+ * Whether TCP packets of up to 64 KB may be read, to be cut by the reader (segmenter.h). Writing large ones is always allowed.
+ */
+void tun_take_large(int descriptor, bool takes_large);
+
+/** Reads one packet into `packet`. Its size, or -1 and errno. */
+ssize_t tun_read(int descriptor, struct virtio_net_hdr *header, uint8_t *packet, size_t capacity);
+
+/** Writes one packet whole, without offloads. -1 and errno. */
+int tun_write(int descriptor, const uint8_t *packet, size_t size);
 
 /** The name that the descriptor's interface has now; false when somebody deleted it. */
 bool tun_get_name(int descriptor, char name[IF_NAMESIZE]);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "services/tunnel-agent/tunnel_agent.h"
 
-#include <errno.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,10 +12,8 @@
 #include "services/common/log.h"
 #include "services/tunnel-agent/agent.h"
 
-/* For interfaces that somebody renamed or moved away; a deleted one is made again with its own descriptor. */
-#define SPARE_DESCRIPTORS 8
-#define HOLD_SECONDS      2
-#define SECOND_USEC       1000000u
+#define HOLD_SECONDS 2
+#define SECOND_USEC  1000000u
 
 /* A dead peer is given up after this many retries (see the IKE profile's dpd-interval and dpd-retry). */
 #define DPD_RETRIES 5
@@ -80,12 +77,17 @@ static void note_changes(struct agent_tunnel *tunnel)
 void agent_settle(struct agent_tunnel *tunnel)
 {
 	const struct sa *sa;
+	uint32_t spi;
 	bool is_hard;
 
 	note_changes(tunnel);
 
+	if (tunnel->agent->backend->settle)
+		tunnel->agent->backend->settle(tunnel);
 	while ((sa = tunnel_next_sa_report(&tunnel->core, &is_hard)) != NULL)
 		ike_relay_report_limit(tunnel, sa->spi, is_hard);
+	if (tunnel_next_unknown_spi(&tunnel->core, &spi))
+		ike_relay_report_unknown_spi(tunnel, spi);
 	if (tunnel->core.state == TUNNEL_DRAINING)
 		data_path_schedule_drain(tunnel);
 	if (tunnel->core.revision != tunnel->published_revision)
@@ -139,6 +141,9 @@ static void tick(evutil_socket_t descriptor, short what, void *context)
 	bool is_new_second = now_usec >= agent->next_second_usec;
 	bool has_fault = agent->fault[0];
 
+	if (is_new_second && agent->backend->measure)
+		agent->backend->measure(agent, now_usec);
+
 	(void)descriptor;
 	(void)what;
 	for (size_t i = 0; i < agent->tunnel_count; i++) {
@@ -171,20 +176,27 @@ static int make_tunnel(struct agent *agent, const struct config *config,
                        const struct config_peer *peer)
 {
 	const struct config_ike_profile *ike = peer->ike_profile;
+	const struct config_ipsec_profile *ipsec = peer->ipsec_profile;
 	unsigned dead_sec = ike->dpd_interval_sec + DPD_RETRIES * ike->dpd_retry_sec;
 	struct agent_tunnel *tunnel = &agent->tunnels[agent->tunnel_count];
 	struct tunnel_options options = {
 		.name = peer->tunnel,
 		.if_id = peer->if_id,
-		.idle_usec = (uint64_t)peer->ipsec_profile->idle_msec * 1000,
+		.idle_usec = (uint64_t)ipsec->idle_msec * 1000,
 		.dead_usec = ike->dpd_interval_sec ? (uint64_t)dead_sec * SECOND_USEC : 0,
-		.keepalive_usec = (uint64_t)config->timer_msec[TIMER_KEEPALIVE] * 1000,
+		.keepalive_usec = (uint64_t)ike->nat_keepalive_sec * SECOND_USEC,
 		.hold_usec = (uint64_t)config->timer_msec[TIMER_HOLD] * 1000,
 		.hold_bytes = (size_t)peer->bandwidth_kbit * 1000 / 8 * HOLD_SECONDS,
 		.largest_packet = AGENT_PACKET_MAXIMUM,
 		.load_interval_sec = peer->load_interval_sec,
 		.probe_targets = agent->probe_targets,
 		.probe_target_count = agent->probe_target_count,
+		.outer = {ipsec->df_bit, ipsec->ecn, ipsec->copies_dscp},
+		.is_dual_overlay = peer->is_dual_overlay,
+		.fragments_after = ipsec->fragmentation == FRAGMENT_AFTER,
+		.dummy_rate = ipsec->dummy_rate,
+		.dummy_usec = (uint64_t)ipsec->dummy_interval_sec * SECOND_USEC,
+		.recovers_unknown_spi = ipsec->recovers_invalid_spi,
 	};
 	size_t slot;
 
@@ -229,8 +241,9 @@ int tunnel_agent_prepare(struct service_context *service)
 	service->state = agent;
 	agent->udp = -1;
 	agent->service = service;
-	if (tun_pool_open(&agent->pool, config->peer_count + SPARE_DESCRIPTORS) != 0) {
-		log_line(LOG_ERR, "cannot open /dev/net/tun: %s", strerror(errno));
+	agent->backend = &backend_userspace;
+	if (agent->backend->prepare(agent, why, sizeof(why)) != 0) {
+		log_line(LOG_ERR, "%s", why);
 		return -1;
 	}
 	address_set_port(&local, UDP_IKE_PORT);
@@ -253,7 +266,7 @@ int tunnel_agent_start(struct service_context *service)
 		log_line(LOG_ERR, "out of memory");
 		return -1;
 	}
-	if (interfaces_start(agent) != 0)
+	if (agent->backend->start(agent) != 0 || interfaces_start(agent) != 0)
 		return -1;
 	tick(-1, EV_TIMEOUT, agent);
 	return 0;
@@ -265,6 +278,7 @@ void tunnel_agent_stop(struct service_context *service)
 
 	data_path_stop(agent);
 	interfaces_stop(agent);
+	agent->backend->stop(agent);
 	for (size_t i = 0; i < agent->tunnel_count; i++)
 		tunnel_destroy(&agent->tunnels[i].core);
 	event_free(agent->tick);

@@ -6,6 +6,7 @@
 #include "services/tunnel-agent/tunnel_core.h"
 
 #define IPV4_HEADER_MINIMUM 20
+#define IPV6_HEADER_SIZE    40
 #define ESP_HEADER_SIZE     8
 
 static uint64_t later(uint64_t a, uint64_t b)
@@ -52,6 +53,64 @@ static bool trim_ipv4(const uint8_t *inner, size_t *inner_size)
 	return true;
 }
 
+static bool trim_ipv6(const uint8_t *inner, size_t *inner_size)
+{
+	size_t total;
+
+	if (*inner_size < IPV6_HEADER_SIZE || inner[0] >> 4 != 6)
+		return false;
+	total = IPV6_HEADER_SIZE + ((size_t)inner[4] << 8 | inner[5]);
+	if (total > *inner_size)
+		return false;
+	*inner_size = total;
+	return true;
+}
+
+static bool trim(const struct tunnel *tunnel, uint8_t next_header, const uint8_t *inner,
+                 size_t *inner_size)
+{
+	switch (next_header) {
+	case ESP_NEXT_IPV4:
+		return trim_ipv4(inner, inner_size);
+	case ESP_NEXT_IPV6:
+		return tunnel->options.is_dual_overlay && trim_ipv6(inner, inner_size);
+	default:
+		return false;
+	}
+}
+
+/* Who sends on an SA that we lost has not heard of it: IKE is to ask. A session on its way up has its own answers. */
+static void note_unknown_spi(struct tunnel *tunnel, uint32_t spi, uint64_t now_usec)
+{
+	if (!tunnel->options.recovers_unknown_spi || !tunnel_has_session(tunnel) ||
+	    (tunnel->unknown_spi_usec &&
+	     now_usec < tunnel->unknown_spi_usec + TUNNEL_SPI_REPORT_USEC))
+		return;
+	tunnel->unknown_spi = spi;
+	tunnel->has_unknown_spi = true;
+	tunnel->unknown_spi_usec = now_usec;
+	tunnel->unknown_spi_reports++;
+}
+
+static void expire_early(struct tunnel *tunnel, uint64_t now_usec)
+{
+	uint32_t spi = tunnel->early.entries[0].spi;
+	unsigned dropped = early_expire(&tunnel->early, now_usec);
+
+	tunnel->drops[DROP_UNKNOWN_SPI] += dropped;
+	if (dropped > 0)
+		note_unknown_spi(tunnel, spi, now_usec);
+}
+
+bool tunnel_next_unknown_spi(struct tunnel *tunnel, uint32_t *spi)
+{
+	bool is_told = tunnel->has_unknown_spi;
+
+	*spi = tunnel->unknown_spi;
+	tunnel->has_unknown_spi = false;
+	return is_told;
+}
+
 /* Only what may be the peer's own packet: others have no claim on the room. */
 bool tunnel_keep_early(struct tunnel *tunnel, const struct sockaddr_storage *source,
                        const uint8_t *packet, size_t size, uint64_t now_usec)
@@ -60,7 +119,7 @@ bool tunnel_keep_early(struct tunnel *tunnel, const struct sockaddr_storage *sou
 	    !address_is_equal(source, &tunnel->remote) ||
 	    sa_find_inbound(&tunnel->sas, esp_spi(packet)))
 		return false;
-	tunnel->drops[DROP_UNKNOWN_SPI] += early_expire(&tunnel->early, now_usec);
+	expire_early(tunnel, now_usec);
 	return early_keep(&tunnel->early, esp_spi(packet), packet, size, now_usec);
 }
 
@@ -100,9 +159,11 @@ bool tunnel_unseal(struct tunnel *tunnel, uint8_t *packet, size_t packet_size, u
 		return drop_unopened(tunnel, sa, result);
 	replay_accept(&sa->replay, sequence);
 	tunnel->last_received_usec = now_usec;
-	if (next_header == ESP_NEXT_DUMMY)
+	if (next_header == ESP_NEXT_DUMMY) {
+		tunnel->has_sa_reports |= sa_count(sa, 0, now_usec);
 		return drop(tunnel, DROP_DUMMY);
-	if (next_header != ESP_NEXT_IPV4 || !trim_ipv4(*inner, inner_size))
+	}
+	if (!trim(tunnel, next_header, *inner, inner_size))
 		return drop(tunnel, DROP_NOT_IPV4);
 	if (sa_count(sa, *inner_size, now_usec))
 		tunnel->has_sa_reports = true;
@@ -111,6 +172,19 @@ bool tunnel_unseal(struct tunnel *tunnel, uint8_t *packet, size_t packet_size, u
 	if (classify_packet(&tunnel->classify, *inner, *inner_size) == CLASSIFY_PAYLOAD)
 		tunnel->in.last_usec = now_usec;
 	return true;
+}
+
+bool tunnel_take_ecn(struct tunnel *tunnel, uint8_t outer_tos, uint8_t *inner)
+{
+	switch (outer_header_take_ecn(&tunnel->options.outer, outer_tos, inner)) {
+	case ECN_CHANGED:
+		tunnel->ecn_marked++;
+		return true;
+	case ECN_LOST:
+		return drop(tunnel, DROP_ECN);
+	default:
+		return true;
+	}
 }
 
 void tunnel_note_received(struct tunnel *tunnel, uint64_t now_usec)
@@ -135,6 +209,21 @@ static void expire_sas(struct tunnel *tunnel, struct sa **list, unsigned count, 
 		if (sa_expires_usec(list[i]) > now_usec || list[i]->is_hard_reached)
 			continue;
 		list[i]->is_hard_reached = true;
+		tunnel->has_sa_reports = true;
+		tunnel->revision++;
+	}
+}
+
+void tunnel_note_limit(struct tunnel *tunnel, bool is_inbound, uint32_t spi, bool is_hard)
+{
+	struct sa **list = is_inbound ? tunnel->sas.inbound : tunnel->sas.outbound;
+	unsigned count = is_inbound ? tunnel->sas.inbound_count : tunnel->sas.outbound_count;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (list[i]->spi != spi)
+			continue;
+		list[i]->is_soft_reached = true;
+		list[i]->is_hard_reached |= is_hard;
 		tunnel->has_sa_reports = true;
 		tunnel->revision++;
 	}
@@ -187,7 +276,7 @@ void tunnel_advance(struct tunnel *tunnel, uint64_t now_usec)
 	struct sa_table *sas = &tunnel->sas;
 	unsigned expired = hold_expire(&tunnel->hold, now_usec);
 
-	tunnel->drops[DROP_UNKNOWN_SPI] += early_expire(&tunnel->early, now_usec);
+	expire_early(tunnel, now_usec);
 	if (expired) {
 		tunnel->drops[DROP_HOLD_EXPIRED] += expired;
 		tunnel_settle_hold(tunnel, now_usec);

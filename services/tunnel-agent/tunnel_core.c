@@ -2,6 +2,7 @@
 /* State and orders of a tunnel, and its outbound packets. Inbound, time and conditions are in tunnel_conditions.c. */
 #include "services/tunnel-agent/tunnel_core.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "services/common/address.h"
@@ -11,6 +12,8 @@
 
 /* How late a release may be and still be counted as if it were in time. */
 #define PACING_SLACK_USEC 5000
+#define DUMMY_SLACK_USEC  50000
+#define SECOND_USEC       1000000u
 
 enum event {
 	EVENT_PAYLOAD = 0, /* a packet that is worth a call */
@@ -117,6 +120,7 @@ int tunnel_init(struct tunnel *tunnel, const struct tunnel_options *options)
 	tunnel->options = *options;
 	tunnel->classify.probe_targets = options->probe_targets;
 	tunnel->classify.probe_target_count = options->probe_target_count;
+	tunnel->classify.is_dual_overlay = options->is_dual_overlay;
 	if (hold_init(&tunnel->hold, options->largest_packet, options->hold_bytes,
 	              options->hold_usec) == 0 &&
 	    early_init(&tunnel->early) == 0)
@@ -168,6 +172,9 @@ static void forget_session(struct tunnel *tunnel)
 	tunnel->opened_usec = 0;
 	tunnel->last_received_usec = 0;
 	tunnel->last_sent_usec = 0;
+	tunnel->sealed_usec = 0;
+	tunnel->has_unknown_spi = false;
+	tunnel->unknown_spi_usec = 0;
 	tunnel->in.last_usec = 0;
 	tunnel->out.last_usec = 0;
 	tunnel->is_idle = tunnel->is_dead = tunnel->is_one_way = false;
@@ -212,6 +219,8 @@ enum tunnel_order_result tunnel_open(struct tunnel *tunnel, uint64_t attempt, ui
 	tunnel->rate_kbit = rate_kbit;
 	if (step(tunnel, EVENT_OPEN, now_usec) == ACTION_START) {
 		tunnel->opened_usec = now_usec;
+		tunnel->sealed_usec = now_usec;
+		tunnel->dummy_at_usec = now_usec;
 		tunnel->next_release_usec = now_usec;
 		tunnel_settle_hold(tunnel, now_usec);
 		tunnel->revision++;
@@ -248,6 +257,16 @@ int tunnel_install_sa(struct tunnel *tunnel, uint32_t spi, const struct esp_opti
 	return 0;
 }
 
+int tunnel_enter_sa(struct tunnel *tunnel, uint32_t spi, bool is_inbound, const char *algorithms,
+                    const struct sa_terms *terms, uint64_t now_usec, const char **why)
+{
+	if (sa_enter(&tunnel->sas, spi, is_inbound, algorithms, terms, now_usec, why) != 0)
+		return -1;
+	tunnel_settle_orphans(tunnel, now_usec);
+	tunnel->revision++;
+	return 0;
+}
+
 void tunnel_remove_sa(struct tunnel *tunnel, bool is_inbound, uint32_t spi, uint64_t now_usec)
 {
 	if (!sa_remove(&tunnel->sas, is_inbound, spi))
@@ -263,6 +282,13 @@ static void hold_packet(struct tunnel *tunnel, const uint8_t *packet, size_t siz
 	tunnel_settle_hold(tunnel, now_usec);
 }
 
+/* Before encryption the interface's MTU is the limit, and the kernel fragments or tells the sender. */
+static bool is_too_big(const struct tunnel *tunnel, const uint8_t *packet, size_t size)
+{
+	return tunnel->options.fragments_after && tunnel->plain_mtu && size > tunnel->plain_mtu &&
+	       outer_header_of(&tunnel->options.outer, packet).has_df;
+}
+
 enum tunnel_verdict tunnel_take(struct tunnel *tunnel, const uint8_t *packet, size_t size,
                                 uint64_t now_usec)
 {
@@ -272,6 +298,10 @@ enum tunnel_verdict tunnel_take(struct tunnel *tunnel, const uint8_t *packet, si
 	if (class == DROP_IPV6 || class == DROP_MALFORMED) {
 		tunnel->drops[class]++;
 		return TUNNEL_DROPPED;
+	}
+	if (is_too_big(tunnel, packet, size)) {
+		tunnel->drops[DROP_TOO_BIG]++;
+		return TUNNEL_TOO_BIG;
 	}
 	if (is_payload && tunnel_has_session(tunnel))
 		tunnel->out.last_usec = now_usec;
@@ -310,6 +340,46 @@ bool tunnel_seal(struct tunnel *tunnel, uint8_t *inner, size_t inner_size, uint6
 	tunnel->out.packets++;
 	tunnel->out.bytes += inner_size;
 	tunnel->last_sent_usec = now_usec;
+	tunnel->sealed_usec = now_usec;
+	return true;
+}
+
+uint64_t tunnel_next_dummy_usec(const struct tunnel *tunnel, uint64_t now_usec)
+{
+	if (tunnel->state != TUNNEL_OPEN || !sa_find_outbound(&tunnel->sas, now_usec))
+		return UINT64_MAX;
+	if (tunnel->options.dummy_rate)
+		return tunnel->dummy_at_usec;
+	return tunnel->options.dummy_usec ? tunnel->sealed_usec + tunnel->options.dummy_usec
+	                                  : UINT64_MAX;
+}
+
+/* They are no payload: neither idle nor the traffic counters know of them, but they use up the SA. */
+bool tunnel_seal_dummy(struct tunnel *tunnel, uint8_t *inner, uint64_t now_usec, uint8_t **packet,
+                       size_t *packet_size)
+{
+	struct sa *sa = sa_find_outbound(&tunnel->sas, now_usec);
+	size_t size = arc4random_uniform(TUNNEL_DUMMY_MAXIMUM) + 1;
+
+	if (tunnel_next_dummy_usec(tunnel, now_usec) > now_usec)
+		return false;
+	if (tunnel->options.dummy_rate) {
+		tunnel->dummy_at_usec += SECOND_USEC / tunnel->options.dummy_rate;
+		/* A late timer is made up for, a long pause is not. */
+		if (tunnel->dummy_at_usec + DUMMY_SLACK_USEC < now_usec)
+			tunnel->dummy_at_usec = now_usec;
+	}
+	memset(inner, 0, size);
+	if (esp_seal_dummy(sa->esp, sa->spi, ++sa->sequence, inner, size, packet, packet_size) !=
+	    ESP_OK) {
+		tunnel->drops[DROP_SEAL_FAILED]++;
+		return false;
+	}
+	if (sa_count(sa, 0, now_usec))
+		tunnel->has_sa_reports = true;
+	tunnel->dummies_sent++;
+	tunnel->last_sent_usec = now_usec;
+	tunnel->sealed_usec = now_usec;
 	return true;
 }
 

@@ -15,6 +15,7 @@
 #include "services/tunnel-agent/drops.h"
 #include "services/tunnel-agent/early.h"
 #include "services/tunnel-agent/hold.h"
+#include "services/tunnel-agent/outer_header.h"
 #include "services/tunnel-agent/sa_table.h"
 
 /*
@@ -22,6 +23,9 @@
  * started anew and not told of the session) live this long.
  */
 #define TUNNEL_ORPHAN_SA_USEC 60000000u
+
+#define TUNNEL_SPI_REPORT_USEC 10000000u
+#define TUNNEL_DUMMY_MAXIMUM   256
 
 enum tunnel_state {
 	TUNNEL_RESTING = 0, /* no peer, nothing held */
@@ -36,6 +40,7 @@ enum tunnel_verdict {
 	TUNNEL_SEND = 1, /* seal it now */
 	TUNNEL_HELD,
 	TUNNEL_DROPPED,
+	TUNNEL_TOO_BIG, /* dropped, and its sender is to be told so (see icmp_error.h) */
 };
 
 enum tunnel_order_result {
@@ -57,6 +62,12 @@ struct tunnel_options {
 	unsigned load_interval_sec;
 	const uint32_t *probe_targets;
 	size_t probe_target_count;
+	struct outer_policy outer;
+	bool is_dual_overlay;      /* IPv6 inside too */
+	bool fragments_after;      /* a packet too large is fragmented after encryption */
+	unsigned dummy_rate;       /* dummy packets a second while open; 0 = by the interval */
+	uint64_t dummy_usec;       /* a dummy after so long without ESP of ours; 0 = none */
+	bool recovers_unknown_spi; /* asks ike-agent about SPIs that are not here */
 };
 
 /** Payload of one direction. */
@@ -92,6 +103,14 @@ struct tunnel {
 	struct hold hold;
 	struct early early;
 	uint64_t early_packets; /* that came before their SA and were opened with it */
+	size_t plain_mtu;     /* what fits into one outer packet; set by the owner, 0 = not known */
+	uint64_t sealed_usec; /* when ESP was sent last */
+	uint64_t dummy_at_usec; /* by rate: when the next one is due */
+	uint64_t dummies_sent;
+	uint64_t ecn_marked; /* inbound packets that met congestion */
+	uint32_t unknown_spi;
+	bool has_unknown_spi; /* to be told: see tunnel_next_unknown_spi() */
+	uint64_t unknown_spi_reports, unknown_spi_usec;
 	uint64_t drops[DROP_REASON_COUNT];
 };
 
@@ -115,6 +134,14 @@ enum tunnel_order_result tunnel_clear_peer(struct tunnel *tunnel, uint64_t attem
 /** An SA for this tunnel; see sa_install() and sa_remove(). */
 int tunnel_install_sa(struct tunnel *tunnel, uint32_t spi, const struct esp_options *options,
                       const struct sa_terms *terms, uint64_t now_usec, const char **why);
+
+/** The same for an SA that the kernel carries; see sa_enter(). */
+int tunnel_enter_sa(struct tunnel *tunnel, uint32_t spi, bool is_inbound, const char *algorithms,
+                    const struct sa_terms *terms, uint64_t now_usec, const char **why);
+
+/** The kernel says that an SA of its own reached a limit. */
+void tunnel_note_limit(struct tunnel *tunnel, bool is_inbound, uint32_t spi, bool is_hard);
+
 void tunnel_remove_sa(struct tunnel *tunnel, bool is_inbound, uint32_t spi, uint64_t now_usec);
 
 /** Whether ike-agent, as far as is known, has a session that answers for the tunnel's SAs. */
@@ -131,6 +158,16 @@ bool tunnel_seal(struct tunnel *tunnel, uint8_t *inner, size_t inner_size, uint6
                  uint8_t **packet, size_t *packet_size);
 
 /**
+ * Seals a dummy packet of a random size if one is due; `inner` is as for tunnel_seal(), with room for TUNNEL_DUMMY_MAXIMUM. False:
+ * none is.
+ */
+bool tunnel_seal_dummy(struct tunnel *tunnel, uint8_t *inner, uint64_t now_usec, uint8_t **packet,
+                       size_t *packet_size);
+
+/** When tunnel_seal_dummy() has one; UINT64_MAX = not before other events. */
+uint64_t tunnel_next_dummy_usec(const struct tunnel *tunnel, uint64_t now_usec);
+
+/**
  * Keeps an ESP packet from `source` if its SA is not here yet but may come any moment. True: kept (copied), and
  * tunnel_take_early() gives it back.
  */
@@ -144,10 +181,13 @@ bool tunnel_keep_early(struct tunnel *tunnel, const struct sockaddr_storage *sou
 size_t tunnel_take_early(struct tunnel *tunnel, uint32_t spi, uint8_t *packet);
 
 /**
- * Checks and opens an ESP packet in place. True: `*inner` is an IPv4 packet for the interface. False: dropped and counted.
+ * Checks and opens an ESP packet in place. True: `*inner` is a packet for the interface. False: dropped and counted.
  */
 bool tunnel_unseal(struct tunnel *tunnel, uint8_t *packet, size_t packet_size, uint64_t now_usec,
                    uint8_t **inner, size_t *inner_size);
+
+/** Carries the congestion mark of the outer header into the unsealed packet. False: dropped and counted. */
+bool tunnel_take_ecn(struct tunnel *tunnel, uint8_t outer_tos, uint8_t *inner);
 
 /** The next held packet that may leave now, copied into `packet` (room for the largest); 0 = none is due. */
 size_t tunnel_release(struct tunnel *tunnel, uint8_t *packet, uint64_t now_usec);
@@ -173,6 +213,9 @@ bool tunnel_sample(struct tunnel *tunnel, uint64_t now_usec);
 
 /** An SA that reached a limit, each limit once; NULL when all are told. */
 const struct sa *tunnel_next_sa_report(struct tunnel *tunnel, bool *is_hard);
+
+/** True, at most once in TUNNEL_SPI_REPORT_USEC: the peer of an open session sends ESP for this SPI, which is not here. */
+bool tunnel_next_unknown_spi(struct tunnel *tunnel, uint32_t *spi);
 
 /** Whether OpenTunnel is in force. */
 bool tunnel_has_session(const struct tunnel *tunnel);

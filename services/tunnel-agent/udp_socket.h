@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "services/tunnel-agent/outer_header.h"
+
 #define UDP_IKE_PORT 4500
 #define UDP_BATCH    64
 
@@ -21,13 +23,23 @@ struct udp_batch;
 struct udp_packet {
 	uint8_t *octets;
 	size_t size;
-	bool is_truncated; /* longer than a slot */
+	size_t segment_size; /* see udp_join_received(); else that of the packet */
+	bool is_truncated;   /* longer than a slot */
+	uint8_t tos;         /* of the outer header */
 	uint32_t mark;
 	const struct sockaddr_storage *remote;
 };
 
-/** Told of a packet that could not be sent: the mark it had, errno, and `context`. */
-typedef void udp_refused_fn(void *context, uint32_t mark, int error);
+/** Where and how a packet is sent. */
+struct udp_target {
+	const struct sockaddr_storage *remote;
+	uint32_t mark;
+	struct outer_fields outer;
+	size_t path_mtu; /* packets that fit into it may leave joined, to be cut apart by the network card; 0 = none may */
+};
+
+/** Told of packets that could not be sent: the mark they had, how many, errno, and `context`. */
+typedef void udp_refused_fn(void *context, uint32_t mark, unsigned packets, int error);
 
 /**
  * Opens and binds the socket; the address need not exist yet. Returns the descriptor (non-blocking), or -1 with a
@@ -42,15 +54,20 @@ int udp_open(const struct sockaddr_storage *local, char *why, size_t why_size);
 struct udp_batch *udp_batch_new(size_t headroom, size_t packet_size, size_t tailroom);
 void udp_batch_free(struct udp_batch *batch);
 
+/**
+ * From now on packets of one session and one size may be received joined, `segment_size` octets each but the last (UDP_GRO): the
+ * batch's slots should have room for 64 KB. False when the kernel does not know that.
+ */
+bool udp_join_received(int descriptor);
+
 /** Where the next packet to be sent may be built (behind the headroom). There is always a free one: see udp_add(). */
 uint8_t *udp_next_slot(struct udp_batch *batch);
 
 /**
- * Adds the packet built in the next slot (`octets` points into it). `tos` is the outer header's. Returns true when the
- * batch is full: udp_flush() it then.
+ * Adds the packet built in the next slot (`octets` points into it). Returns true when the batch is full: udp_flush() it then.
  */
 bool udp_add(struct udp_batch *batch, const uint8_t *octets, size_t size,
-             const struct sockaddr_storage *remote, uint32_t mark, uint8_t tos);
+             const struct udp_target *target);
 
 /** Sends the batch and empties it. */
 void udp_flush(struct udp_batch *batch, int descriptor, udp_refused_fn *refused, void *context);

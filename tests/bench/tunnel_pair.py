@@ -24,36 +24,43 @@ from vpnlab.router import program  # noqa: E402
 TUNNEL = "vsip7"
 MARK = 7
 GCM = {"encryption": "AES_GCM_16", "integrity": "INTEGRITY_NONE"}
+CHACHA = {"encryption": "CHACHA20_POLY1305", "integrity": "INTEGRITY_NONE"}
 CBC = {"encryption": "AES_CBC", "integrity": "HMAC_SHA2_256_128", "integrity_key": bytes(range(32)).hex()}
+KEY_SIZES = {"AES_GCM_16": 20, "CHACHA20_POLY1305": 36, "AES_CBC": 16}
 REPLY_SECONDS = 5
 
 CONFIGURATION = """\
 enabled = true
 tunnel-source = "{source}"
 line "{own}" {{ wan-interface = "wan0"  registrar = "100.64.0.9:5060" }}
+{peers}ike-profile "default" {{ authentication = pre-share }}
+ipsec-profile "default" {{ idle-time = {idle}  {profile} }}
+sla 1 {{ icmp-echo = "192.0.2.20"  interface = "wan0" }}
+timers {{ hold = {hold} }}
+"""
+
+PEER = """\
 peer "{other}" {{
-    tunnel = "vsip7"
+    tunnel = "{tunnel}"
     {address}
-    bandwidth = 1000
+    bandwidth = {bandwidth}
+    any-bandwidth = true
+    {more}
     ike-profile = "default"
     ipsec-profile = "default"
 }}
-ike-profile "default" {{ authentication = pre-share }}
-ipsec-profile "default" {{ idle-time = {idle} }}
-sla 1 {{ icmp-echo = "192.0.2.20"  interface = "wan0" }}
-timers {{ hold = {hold} }}
 """
 
 TRANSLATION = """\
 table ip vpnsip {{
  map session-ports {{ type ipv4_addr . inet_service : mark
-  elements = {{ {wan} . {port} : 7 }}
+  elements = {{ {marks} }}
  }}
  map source-ports {{ type mark : inet_service
-  elements = {{ 7 : {port} }}
+  elements = {{ {ports} }}
  }}
  map source-addresses {{ type mark : ipv4_addr
-  elements = {{ 7 : {wan} }}
+  elements = {{ {addresses} }}
  }}
  chain in {{ type filter hook prerouting priority raw
   iifname "wan0" udp dport 50000-50999 notrack meta mark set ip daddr . udp dport map @session-ports ip daddr set {source} udp dport set 4500 udp checksum set 0
@@ -62,7 +69,8 @@ table ip vpnsip {{
   oifname "wan0" ip saddr {source} notrack
  }}
  chain out {{ type filter hook postrouting priority srcnat
-  oifname "wan0" ip saddr {source} udp sport 4500 udp sport set meta mark map @source-ports ip saddr set meta mark map @source-addresses udp checksum set 0
+  oifname "wan0" ip saddr {source} udp sport 4500 udp checksum 0 udp sport set meta mark map @source-ports ip saddr set meta mark map @source-addresses udp checksum set 0
+  oifname "wan0" ip saddr {source} udp sport 4500 udp sport set meta mark map @source-ports ip saddr set meta mark map @source-addresses{spoil}
   oifname "wan0" ip saddr {source} counter drop
  }}
 }}
@@ -75,7 +83,7 @@ class Player:
     def __init__(self, directory):
         self.process = subprocess.Popen([program("bus_driver"), directory], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         text=True, bufsize=1, umask=0o007)
-        self.state = {}
+        self.state = {}  # of the first tunnel
         self.requests = []
         self._replies = []
         self._news = threading.Condition()
@@ -90,10 +98,15 @@ class Player:
                 elif message["kind"] == "request":
                     self.requests.append(message)
                 elif message["message"] == "TunnelChanged":
-                    self.state = message["body"]
+                    self._note(message["body"])
                 elif message["message"] == "TunnelSnapshot":
-                    self.state = message["body"]["tunnels"][0]
+                    for tunnel in message["body"]["tunnels"]:
+                        self._note(tunnel)
                 self._news.notify_all()
+
+    def _note(self, tunnel):
+        if tunnel["tunnel"] == TUNNEL:
+            self.state = tunnel
 
     def order(self, sender, message, **body):
         """The cause of the failure, or None when the order was carried out."""
@@ -142,19 +155,29 @@ class Side:
         self.wan, self.port = f"100.64.0.{number}", 50000 + number
         self.source, self.address = f"10.255.0.{number}", f"10.254.0.{number}"
         self.other_address = f"10.254.0.{3 - number}"
+        self.tunnels = [(f"vsip{MARK + index}", MARK + index) for index in range(options.get("tunnels", 1))]
         self.directory = workspace.dir / role
         self.options = options
 
     def configure(self):
-        own, other = (f"038888100{n}" for n in (self.number, 3 - self.number))
-        address = self.options.get("address", f'address = "{self.address}/32"')
+        own = f"038888100{self.number}"
+        more = {"bandwidth": self.options.get("bandwidth", 1000), "more": self.options.get("peer", "")}
+        peers = "".join(
+            PEER.format(other=f"03999{3 - self.number}{index:04}", tunnel=tunnel,
+                        address=self.options.get("address", f'address = "10.254.{index}.{self.number}/32"'), **more)
+            for index, (tunnel, _) in enumerate(self.tunnels))
         (self.directory / "vpnsip.conf").write_text(CONFIGURATION.format(
-            source=self.source, own=own, other=other, address=address, idle=self.options.get("idle", 120),
-            hold=self.options.get("hold", 10)))
+            source=self.source, own=own, peers=peers, idle=self.options.get("idle", 120), hold=self.options.get("hold", 10),
+            profile=self.options.get("profile", "")))
         self.space.batch(f"link set lo up\naddr add {self.wan}/24 dev wan0\nlink set wan0 up\n"
                          f"route add default via 100.64.0.{3 - self.number}\n")
         self.space.sysctl(net_ipv4_ip__forward=1)
-        self.space.nft(TRANSLATION.format(wan=self.wan, port=self.port, source=self.source))
+        places = [(mark, self.port + 2 * index) for index, (_, mark) in enumerate(self.tunnels)]
+        self.space.nft(TRANSLATION.format(
+            source=self.source, spoil=self.options.get("spoil", ""),
+            marks=", ".join(f"{self.wan} . {port} : {mark}" for mark, port in places),
+            ports=", ".join(f"{mark} : {port}" for mark, port in places),
+            addresses=", ".join(f"{mark} : {self.wan}" for mark, _ in places)))
 
     def start_agent(self):
         log = self.workspace.dir / f"{self.role}.log"
@@ -168,7 +191,8 @@ class Side:
         self.route()
 
     def route(self):
-        self.space.ip("route", "replace", f"{self.other_address}/32", "dev", TUNNEL)
+        self.space.batch("".join(f"route replace 10.254.{index}.{3 - self.number}/32 dev {tunnel}\n"
+                                 for index, (tunnel, _) in enumerate(self.tunnels)))
 
     def start_player(self):
         # where services make theirs: readable by the services' group alone
@@ -188,7 +212,8 @@ class Side:
 
 
 class Pair:
-    """Both routers. Options of Side: address, idle, hold."""
+    """Both routers. Options of Side: address, idle, hold, bandwidth, peer and profile (more options of these sections),
+    spoil (what the translation does to a checksum), tunnels (how many; those after the first have no part in ping())."""
 
     def __init__(self, **options):
         self.workspace = Workspace()
@@ -209,23 +234,27 @@ link add wan0 netns {self.a.space.name} type veth peer name wan0 netns {self.b.s
     def set_peers(self):
         self.attempt += 1
         for side, other in (self.sides, self.sides[::-1]):
-            side.player.coordinator("SetPeer", attempt=self.attempt, remote={"address": other.wan, "port": other.port})
+            for index, (tunnel, _) in enumerate(side.tunnels):
+                side.player.must("coordinator", "SetPeer", tunnel=tunnel, attempt=self.attempt,
+                                 remote={"address": other.wan, "port": other.port + 2 * index})
 
     def install_sas(self, suite=GCM, generation=None, directions=("SA_INBOUND", "SA_OUTBOUND"), **more):
         """Inbound ones first, as IKE does."""
         generation = generation or self.attempt
-        size = 16 if suite is CBC else 20
+        size = suite.get("key_size", KEY_SIZES[suite["encryption"]])
+        suite = {name: value for name, value in suite.items() if name != "key_size"}
         for direction in directions:
-            for side in self.sides:
+            for side, (_, mark) in [(side, tunnel) for side in self.sides for tunnel in side.tunnels]:
                 sender = side.number if direction == "SA_OUTBOUND" else 3 - side.number
                 key = bytes((generation * 16 + sender * 3 + octet) % 256 for octet in range(size)).hex()
                 fields = {"replay_window": 64, "has_extended_sequence": True, "encryption_key": key, **suite, **more}
-                side.player.must("ike-agent", "InstallSa", if_id=MARK, direction=direction, spi=4096 * sender + generation,
+                side.player.must("ike-agent", "InstallSa", if_id=mark, direction=direction, spi=4096 * sender + generation,
                                  **fields)
 
     def open(self, rate_kbit=0):
         for side in self.sides:
-            side.player.coordinator("OpenTunnel", attempt=self.attempt, rate_kbit=rate_kbit)
+            for tunnel, _ in side.tunnels:
+                side.player.must("coordinator", "OpenTunnel", tunnel=tunnel, attempt=self.attempt, rate_kbit=rate_kbit)
 
     def connect(self, suite=GCM, rate_kbit=0, **more):
         self.set_peers()
@@ -234,7 +263,8 @@ link add wan0 netns {self.a.space.name} type veth peer name wan0 netns {self.b.s
 
     def clear(self):
         for side in self.sides:
-            side.player.coordinator("ClearPeer", attempt=self.attempt)
+            for tunnel, _ in side.tunnels:
+                side.player.must("coordinator", "ClearPeer", tunnel=tunnel, attempt=self.attempt)
 
     def wait_for_news(self):
         """Counters are told once a second."""

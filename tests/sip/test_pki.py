@@ -134,7 +134,7 @@ def test_a_key_is_replaced_only_when_it_is_wanted(pki):
 
 def test_the_purpose_must_be_said(pki):
     assert "--for is missing" in pki.run("key", "own").stderr
-    assert "certificates are for: sip" in pki.run("key", "own", "--for", "ike").stderr
+    assert "certificates are for: sip, ike" in pki.run("key", "own", "--for", "mail").stderr
 
 
 def test_what_root_writes_belongs_to_the_service(pki):

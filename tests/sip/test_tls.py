@@ -114,7 +114,7 @@ def test_revoked_certificate_is_refused(scene):
     authority = scene.one_authority()
     authority.revocations(scene.dir / "revoked.pem", scene.carrier_leaf, user=USER)
     scene.start_carrier()
-    scene.start(register=False, trust=f'crl-file = "{scene.dir}/revoked.pem" revocation-check = crl')
+    scene.start(register=False, trust=f'crl-file = "{scene.dir}/revoked.pem" revocation-check = strict')
     assert_refused(scene, "certificate revoked")
     authority.revocations(scene.dir / "revoked.pem", user=USER)
     scene.cli("debug", "sip-agent", "send", "DeregisterLine", '{"local_number": "0388881001"}', "--as", "vpnsip-coordinator")
@@ -123,11 +123,11 @@ def test_revoked_certificate_is_refused(scene):
 
 
 def test_no_revocation_list_is_refused(scene):
-    """revocation-check = crl and a list of another authority: nobody is believed."""
+    """revocation-check = strict and a list of another authority: nobody is believed."""
     scene.one_authority()
     Authority("another root").revocations(scene.dir / "revoked.pem", user=USER)
     scene.start_carrier()
-    scene.start(register=False, trust=f'crl-file = "{scene.dir}/revoked.pem" revocation-check = crl')
+    scene.start(register=False, trust=f'crl-file = "{scene.dir}/revoked.pem" revocation-check = strict')
     assert_refused(scene, "unable to get certificate CRL")
 
 

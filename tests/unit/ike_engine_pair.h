@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #include "services/ike-agent/ike_core.h"
-#include "services/ike-agent/psk_fingerprint.h"
+#include "services/ike-agent/fingerprint.h"
 
 #define IF_ID   7
 #define ATTEMPT 12
@@ -49,6 +49,7 @@ enum message_kind {
 	LEAVE,
 	REFUSE,
 	USAGE,
+	RENEW,
 	READY
 };
 
@@ -75,6 +76,11 @@ struct variant {
 	const char *ike_proposals;   /* NULL = "aes128-sha256-ecp256" */
 	const char *esp_proposals;   /* NULL = "aes128gcm16,aes128-sha256" */
 	bool has_certificate_pin_only;
+	struct config_trustpoint *trustpoint;    /* NULL = pre-shared keys */
+	struct config_certificate_map *map;
+	const struct engine_pin *announced;      /* fingerprint in SDP; NULL = as pinned_key says */
+	const struct engine_pin *configured;     /* the pin of the configuration */
+	bool allows_sha1, allows_weak;
 	bool matches_any;
 	bool refuses_sa;
 	unsigned dpd_interval_sec;
@@ -182,6 +188,8 @@ static inline void host_report(void *context, const struct engine_fact *fact)
 	tell(&message);
 }
 
+static struct certificate_source *source;
+
 static inline void obey(const struct message *message, int index)
 {
 	struct sockaddr_storage remote = address_of(!index);
@@ -208,6 +216,10 @@ static inline void obey(const struct message *message, int index)
 	case REFUSE:
 		refuses_sa = !message->flag;
 		break;
+	case RENEW:
+		if (certificate_source_refresh(source))
+			engine_judge_peers(source);
+		break;
 	case USAGE:
 		if (engine_note_usage(IF_ID, message->usage, message->usage_count,
 		                      message->now_usec) > 0)
@@ -223,8 +235,36 @@ static inline void pin(struct engine_pin *pin, const struct variant *variant)
 	memset(pin, 0, sizeof(*pin));
 	pin->is_pre_shared_key = !variant->has_certificate_pin_only;
 	snprintf(pin->hash, sizeof(pin->hash), "SHA-256");
-	pin->size = psk_fingerprint("SHA-256", (const uint8_t *)variant->pinned_key,
+	pin->size = fingerprint_compute("SHA-256", (const uint8_t *)variant->pinned_key,
 	                            strlen(variant->pinned_key), pin->value);
+}
+
+/** A session with certificates instead of a key. */
+static inline void use_certificates(const struct variant *variant, struct config_ike_profile *ike,
+                                    struct config_peer *peer, struct engine_session *session)
+{
+	ike->trustpoint = variant->trustpoint;
+	ike->authentication = variant->trustpoint->ca_file ? AUTHENTICATION_CERTIFICATE
+	                                                   : AUTHENTICATION_SELF_SIGNED;
+	ike->certificate_map = variant->map;
+	if (variant->map)
+		ike->match_identity = MATCH_CERTIFICATE_MAP;
+	ike->uses_fragmentation = true;
+	source = certificate_source_new(variant->trustpoint);
+	certificate_source_refresh(source);
+	session->certificates = source;
+	session->key = NULL;
+	if (variant->announced) {
+		session->pins = variant->announced;
+		session->pin_count = 1;
+	}
+	if (variant->configured) {
+		peer->has_fingerprint = true;
+		memcpy(peer->fingerprint_hash, variant->configured->hash,
+		       sizeof(peer->fingerprint_hash));
+		memcpy(peer->fingerprint, variant->configured->value, sizeof(peer->fingerprint));
+		peer->fingerprint_size = variant->configured->size;
+	}
 }
 
 static inline void run_engine(int index, const struct variant *variant)
@@ -232,6 +272,9 @@ static inline void run_engine(int index, const struct variant *variant)
 	const char *key = variant->key ? variant->key : good_key;
 	struct config_ike_profile ike = {
 		.name = "default",
+		.authentication = AUTHENTICATION_PSK,
+		.allows_sha1 = variant->allows_sha1,
+		.allows_weak = variant->allows_weak,
 		.match_identity = variant->matches_any ? MATCH_ANY : MATCH_KEY_ID,
 		.proposals = (char *)(variant->ike_proposals ? variant->ike_proposals
 	                                                     : "aes128-sha256-ecp256"),
@@ -279,9 +322,12 @@ static inline void run_engine(int index, const struct variant *variant)
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	refuses_sa = variant->refuses_sa;
 	config.tunnel_source = session.local;
+	engine_use_keyring(&keyring);
 	if (variant->pinned_key)
 		pin(&pins[0], variant);
-	if (!engine_open(&config, &keyring, &host, why, sizeof(why)) ||
+	if (variant->trustpoint)
+		use_certificates(variant, &ike, &peer, &session);
+	if (!engine_open(&config, &host, why, sizeof(why)) ||
 	    !engine_add_session(&session, why, sizeof(why))) {
 		fprintf(stderr, "engine %d: %s\n", index, why);
 		_exit(1);
@@ -291,6 +337,7 @@ static inline void run_engine(int index, const struct variant *variant)
 	       message.kind != LEAVE)
 		obey(&message, index);
 	engine_close();
+	certificate_source_free(source);
 	_exit(0);
 }
 

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "services/common/address.h"
+#include "services/common/certificate_map.h"
 #include "services/common/config.h"
 #include "services/common/config_internal.h"
 
@@ -183,8 +184,29 @@ static const struct {
 	{"ike-profile \"default\" { }", "", "11 error: there is no ike-profile"},
 	{"ike-profile \"default\" { }", "ike-profile \"a\" { } ike-profile \"b\" { }",
          "11 error: ike-profile is missing: there are several and none is named \"default\""},
+	{"ike-profile \"default\" {", "ike-profile \"default\" { authentication = rsa-sig",
+         "7 error: authentication = \"rsa-sig\": expected pre-share"},
 	{"ike-profile \"default\" {", "ike-profile \"default\" { authentication = self-signed",
-         "7 error: authentication = \"self-signed\": expected pre-share"},
+         "7 error: authentication by certificate needs a trustpoint"},
+	{"ike-profile \"default\" {",
+         "trustpoint \"t\" { ca-file = \"/ca\" }\nike-profile \"default\" { trustpoint = \"t\"",
+         "8 error: authentication = pre-share uses no trustpoint"},
+	{"ike-profile \"default\" {",
+         "trustpoint \"t\" { certificate-file = \"/c\" key-file = \"/k\" }\n"
+         "ike-profile \"default\" { authentication = certificate trustpoint = \"t\"",
+         "8 error: authentication = certificate: trustpoint \"t\" has no ca-file"},
+	{"ike-profile \"default\" {", "ike-profile \"default\" { match-identity = certificate-map",
+         "7 error: match-identity = certificate-map and certificate-map = \"NAME\" belong"},
+	{"ike-profile \"default\" {",
+         "certificate-map \"m\" { subject-name = \"cn=a\" }\nike-profile \"default\" {",
+         "7 error: subject-name = \"cn=a\": expected an operator and a text"},
+	{"ike-profile \"default\" {", "certificate-map \"m\" { }\nike-profile \"default\" {",
+         "7 error: certificate-map \"m\" has no rule"},
+	{"ike-profile \"default\" {", "trustpoint \"t\" { }\nike-profile \"default\" {",
+         "7 error: certificate-file (ours) or ca-file"},
+	{"ike-profile \"default\" {",
+         "trustpoint \"t\" { ca-file = \"/ca\" enrollment = scep }\nike-profile \"default\" {",
+         "7 error: enrollment: enrollment-url is missing"},
 	{"ike-profile \"default\" { }", "ike-profile \"default\" { } ike-profile \"default\" { }",
          "error: \"default\" is already configured further up"},
 	{"512\n}", "512\n", "11 error: section 'peer' is not closed"},
@@ -240,6 +262,10 @@ static void test_errors(void **state)
 static const struct {
 	const char *old, *new, *warning;
 } unwise[] = {
+	{"ike-profile \"default\" {",
+         "trustpoint \"t\" { certificate-file = \"/c\" key-file = \"/k\" }\n"
+         "ike-profile \"default\" { authentication = self-signed trustpoint = \"t\"",
+         "peer \"0388882001\" trusts the carrier"},
 	{"route {", "timers { failback = 2 }\nroute {",
          "16 other: timer failback = 2: recommended are 10 to 3600 seconds"},
 	{"keyring-file = \"/nonexistent/ike.keyring\"", "", "keyring-file is missing"},
@@ -526,19 +552,79 @@ static void test_keyring(void **state)
 	assert_int_equal(keyring->keys[0].key_size, 10);
 	assert_memory_equal(keyring->keys[0].key, "a\"${HOME}b", 10);
 	assert_string_equal(findings.text,
-	                    "2 other: peer \"b\" is skipped: only identity-key-id is used\n");
+	                    "2 other: peer \"b\" is skipped: only identity-key-id and identity-any "
+	                    "are used\n");
 	config_free_keyring(keyring);
 	assert_null(load_keyring("peer a { identity-key-id = 1 pre-shared-key = secret }\n"
 	                         "peer b { identity-key-id = 1 pre-shared-key = secret }\n",
 	                         &findings));
-	assert_string_equal(findings.text,
-	                    "2 error: identity-key-id \"1\" already has a key in line 1\n");
+	assert_string_equal(findings.text, "2 error: identity \"1\" already has a key in line 1\n");
 	assert_null(load_keyring("peer a { identity-key-id = 1 }", &findings));
 	assert_string_equal(findings.text, "1 error: peer \"a\": pre-shared-key is missing\n");
 	/* No finding shows a key. */
 	assert_null(load_keyring("peer a { identity-key-id = 1 pre-shared-key \"topsecret\" }",
 	                         &findings));
 	assert_null(strstr(findings.text, "topsecret"));
+}
+
+/* One key for all numbers; a number's own goes before it. */
+static void test_wildcard_key(void **state)
+{
+	struct findings findings;
+	struct config_keyring *keyring =
+		load_keyring("peer all { identity-any = true pre-shared-key = common }\n"
+	                     "peer one { identity-key-id = 0388882001 pre-shared-key = own }\n",
+	                     &findings);
+
+	(void)state;
+	assert_non_null(keyring);
+	assert_memory_equal(config_key_for(keyring, "0388882001")->key, "own", 3);
+	assert_memory_equal(config_key_for(keyring, "0388884001")->key, "common", 6);
+	config_free_keyring(keyring);
+	assert_null(load_keyring(
+		"peer a { identity-any = true identity-key-id = 1 pre-shared-key = x }",
+		&findings));
+	assert_null(load_keyring("peer a { identity-any = yes pre-shared-key = x }", &findings));
+	assert_null(load_keyring("peer a { identity-any = true pre-shared-key = x }\n"
+	                         "peer b { identity-any = true pre-shared-key = y }\n",
+	                         &findings));
+	assert_string_equal(findings.text, "2 error: identity \"*\" already has a key in line 1\n");
+	keyring = load_keyring("peer one { identity-key-id = 1 pre-shared-key = own }", &findings);
+	assert_null(config_key_for(keyring, "2"));
+	config_free_keyring(keyring);
+}
+
+static void test_certificate_rules(void **state)
+{
+	static const char *const names[] = {"C=JP, O=Bank, OU=Branches, CN=branch1"};
+	static const char *const alternatives[] = {"branch1.example", "192.0.2.5"};
+	static const struct {
+		const char *rule;
+		bool holds;
+	} rules[] = {
+		{"co ou=branches", true},
+		{"co OU = Branches, cn = branch1", true},
+		{"co ou=head", false},
+		{"nc ou=head", true},
+		{"nc branch", false},
+		{"eq c=jp,o=bank,ou=branches,cn=branch1", true},
+		{"eq cn=branch1", false},
+		{"ne cn=branch1", true},
+		{"ne C=JP, O=Bank, OU=Branches, CN=branch1", false},
+		{"xx branch", false},
+		{"co", false},
+		{"", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rules); i++) {
+		assert_int_equal(certificate_rule_holds(rules[i].rule, names, 1), rules[i].holds);
+		assert_int_equal(!certificate_rule_fault(rules[i].rule), i < COUNT(rules) - 3);
+	}
+	assert_true(certificate_rule_holds("eq 192.0.2.5", alternatives, 2));
+	assert_false(certificate_rule_holds("ne 192.0.2.5", alternatives, 2));
+	assert_false(certificate_rule_holds("co example", NULL, 0));
+	assert_true(certificate_rule_holds("nc example", NULL, 0));
 }
 
 static void test_key_strength(void **state)
@@ -613,6 +699,8 @@ int main(void)
 		cmocka_unit_test(test_documented_example),
 		cmocka_unit_test(test_every_option_is_documented),
 		cmocka_unit_test(test_keyring),
+		cmocka_unit_test(test_wildcard_key),
+		cmocka_unit_test(test_certificate_rules),
 		cmocka_unit_test(test_key_strength),
 		cmocka_unit_test(test_reality),
 	};

@@ -219,6 +219,40 @@ static void offers_that_cannot_be_served_are_refused(void **unused)
 	world_destroy(world);
 }
 
+/* Nothing else vouches for a self-signed certificate: without its fingerprint no call is answered, and none goes on. */
+static void self_signed_needs_a_fingerprint(void **unused)
+{
+	struct world *world = world_create(OWN_LOW);
+	struct media answer = offer_media(512, VPNSIP__SETUP_ROLE__PASSIVE);
+	(void)unused;
+
+	world->ike.authentication = AUTHENTICATION_SELF_SIGNED;
+	offer_call(world, "bare");
+	assert_int_equal(world->rejected, 488);
+	assert_int_equal(world->session->state, SESSION_READY);
+	walk_outgoing(world, SESSION_CALLING);
+	/* That of a key does not do. */
+	answer.fingerprint_count = 1;
+	answer.fingerprints[0] =
+		(struct fingerprint){.subject = VPNSIP__FINGERPRINT_SUBJECT__PRE_SHARED_KEY,
+	                             .hash = "SHA-256",
+	                             .size = 32};
+	report_call(world, VPNSIP__DIRECTION__OUTGOING, "ours", VPNSIP__CALL_STATUS__CALL_ANSWERED,
+	            &answer, 0);
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
+	assert_non_null(
+		strstr(world->session->cause, "the fingerprint of a certificate is missing"));
+	world_destroy(world);
+	world = world_create(OWN_LOW);
+	world->ike.authentication = AUTHENTICATION_SELF_SIGNED;
+	walk_outgoing(world, SESSION_CALLING);
+	answer.fingerprints[0].subject = VPNSIP__FINGERPRINT_SUBJECT__CERTIFICATE;
+	report_call(world, VPNSIP__DIRECTION__OUTGOING, "ours", VPNSIP__CALL_STATUS__CALL_ANSWERED,
+	            &answer, 0);
+	assert_int_equal(world->session->state, SESSION_NEGOTIATING);
+	world_destroy(world);
+}
+
 static void psk_fingerprint_of_another_key_is_never_answered(void **unused)
 {
 	struct world *world = world_create(OWN_LOW);
@@ -577,6 +611,7 @@ int main(void)
 		cmocka_unit_test(own_call_from_trigger_to_rest),
 		cmocka_unit_test(incoming_call_is_answered_last),
 		cmocka_unit_test(offers_that_cannot_be_served_are_refused),
+		cmocka_unit_test(self_signed_needs_a_fingerprint),
 		cmocka_unit_test(psk_fingerprint_of_another_key_is_never_answered),
 		cmocka_unit_test(crossing_calls_lower_number_wins),
 		cmocka_unit_test(busy_right_away_is_glare_once_then_hold_down_doubles),

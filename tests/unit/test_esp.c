@@ -10,12 +10,14 @@
 
 #include "services/tunnel-agent/esp.h"
 
-#define GCM      VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16
-#define CBC      VPNSIP__ENCRYPTION_ALGORITHM__AES_CBC
-#define NO_HMAC  VPNSIP__INTEGRITY_ALGORITHM__INTEGRITY_NONE
-#define HMAC_256 VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_256_128
-#define HMAC_384 VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_384_192
-#define HMAC_512 VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_512_256
+#define GCM       VPNSIP__ENCRYPTION_ALGORITHM__AES_GCM_16
+#define CBC       VPNSIP__ENCRYPTION_ALGORITHM__AES_CBC
+#define CHACHA    VPNSIP__ENCRYPTION_ALGORITHM__CHACHA20_POLY1305
+#define NO_HMAC   VPNSIP__INTEGRITY_ALGORITHM__INTEGRITY_NONE
+#define HMAC_256  VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_256_128
+#define HMAC_384  VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_384_192
+#define HMAC_512  VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_512_256
+#define HMAC_SHA1 VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA1_96
 
 #define SPI        0x87654321
 #define ROOM       2048
@@ -38,7 +40,7 @@ struct vector {
 };
 
 /*
- * Key octet i is 7i + key size, integrity key octet i is 11i + 3, the salt is SALT; the AES-GCM IV is the 64-bit sequence
+ * Key octet i is 7i + key size, integrity key octet i is 11i + 3, the salt is SALT; an AEAD's IV is the 64-bit sequence
  * number, the AES-CBC IV is a0 a1 ... af; the plain text is inner_packet().
  */
 static const struct vector vectors[] = {
@@ -71,6 +73,22 @@ static const struct vector vectors[] = {
          "3ba834e48d2ead1e54ea69ffec22154cd053ae6872d0efc2b0a48cd25301e8b22521a5dc40d2"
          "b890e8ef4f6fcee6620d6461844639fc0b5b2b0b8cd00bf62fb6cc4148c4f0ec20bb2d531e69"
          "731c2d5326c0"},
+	{"ChaCha20-Poly1305 256", CHACHA, 32, NO_HMAC, 0, false, 1,
+         "87654321000000010000000000000001ff519b4a52ab8439aa738411f7bff71105f5ff114c24"
+         "06a8d896917bf7ae0049ac56b6f460daedabd4d91f0a68492a0385b349287716ec8f37e07879"
+         "3dbe9ea3bc6e3d0f3fd15679"},
+	{"ChaCha20-Poly1305 256 ESN", CHACHA, 32, NO_HMAC, 0, true, UINT64_C(0x700000003),
+         "876543210000000300000007000000035e28dd6e1046fb4d7f27d3a747c9e5eef15fd5579e8e"
+         "bd657257d73cfcb1670bcda2de3f377237297c80096897bbd530b611b1e6da1a2226efa96140"
+         "90076241442da7b1989738db"},
+	{"AES-CBC 128 HMAC-SHA1-96", CBC, 16, HMAC_SHA1, 20, false, 9,
+         "8765432100000009a0a1a2a3a4a5a6a7a8a9aaabacadaeaf93cee1dfb9de87fcba18b111aaec"
+         "c98b3186dab0c690a4a9c938d396bfa5f2b5034d88a68f9e25e2a503c5af73d2f9b807c823d8"
+         "f715b65e52e288a938ccb8345d60425a8c109e9f361d7edd"},
+	{"AES-CBC 256 HMAC-SHA1-96 ESN", CBC, 32, HMAC_SHA1, 20, true, UINT64_C(0x100000002),
+         "8765432100000002a0a1a2a3a4a5a6a7a8a9aaabacadaeafef3b9f0c2aeaf5c89af310e6502c"
+         "3ba834e48d2ead1e54ea69ffec22154cd053ae6872d0efc2b0a48cd25301e8b22521a5dc40d2"
+         "b890e8ef4f6fcee6620d6461199cf323355a4609796c1ad2"},
 };
 
 static void inner_packet(uint8_t *packet)
@@ -82,6 +100,11 @@ static void inner_packet(uint8_t *packet)
 	memcpy(packet, start, sizeof(start));
 	for (size_t i = sizeof(start); i < INNER_SIZE; i++)
 		packet[i] = (uint8_t)(i - sizeof(start));
+}
+
+static bool is_aead(const struct vector *vector)
+{
+	return vector->integrity == NO_HMAC;
 }
 
 static size_t decode(const char *text, uint8_t *octets)
@@ -113,7 +136,7 @@ static struct esp *make(const struct vector *vector, bool is_inbound)
 		key[i] = (uint8_t)(i * 7 + vector->key_size);
 	for (size_t i = 0; i < vector->integrity_key_size; i++)
 		integrity_key[i] = (uint8_t)(i * 11 + 3);
-	if (vector->encryption == GCM) {
+	if (is_aead(vector)) {
 		memcpy(key + vector->key_size, (const uint8_t[])SALT, 4);
 		options.encryption_key_size += 4;
 	}
@@ -153,7 +176,7 @@ static void opens_known_packets(void **state)
 	}
 }
 
-/* AES-GCM has no random part: what is sealed is known to the last octet. */
+/* AEADs have no random part: what is sealed is known to the last octet. */
 static void seals_known_packets(void **state)
 {
 	(void)state;
@@ -167,7 +190,7 @@ static void seals_known_packets(void **state)
 		                          INNER_SIZE, &packet, &size),
 		                 ESP_OK);
 		assert_int_equal(size, expected_size);
-		if (vectors[i].encryption == GCM)
+		if (is_aead(&vectors[i]))
 			assert_memory_equal(packet, expected, size);
 		else
 			assert_memory_equal(packet, expected, 8);
@@ -218,8 +241,8 @@ static void refuses_any_changed_octet(void **state)
 		for (size_t octet = 0; octet < size; octet++) {
 			memcpy(packet, good, size);
 			packet[octet] ^= 0x10;
-			/* The number is the caller's: in AES-GCM it is authenticated from there. */
-			if (vectors[i].encryption == GCM && octet >= 4 && octet < 8)
+			/* The number is the caller's: in an AEAD it is authenticated from there. */
+			if (is_aead(&vectors[i]) && octet >= 4 && octet < 8)
 				continue;
 			assert_int_equal(esp_open(esp, vectors[i].sequence, packet, size, &inner,
 			                          &inner_size, &next_header),
@@ -287,6 +310,9 @@ static void refuses_unfit_keys(void **state)
 	options.encryption_key_size = 20;
 	options.integrity = HMAC_256;
 	assert_null(esp_new(&options, &why));
+	options.integrity = NO_HMAC;
+	options.encryption = CHACHA; /* of one size alone */
+	assert_null(esp_new(&options, &why));
 	options.encryption = CBC;
 	options.encryption_key_size = 16;
 	options.integrity_key = key;
@@ -310,7 +336,7 @@ static void never_repeats_an_iv(void **state)
 
 		for (unsigned n = 0; n < 200; n++) {
 			uint8_t room[ROOM], *packet;
-			size_t size, iv_size = vectors[i].encryption == GCM ? 8 : 16;
+			size_t size, iv_size = is_aead(&vectors[i]) ? 8 : 16;
 
 			inner_packet(room + ESP_HEADROOM);
 			assert_int_equal(esp_seal(esp, SPI, n + 1, room + ESP_HEADROOM, INNER_SIZE,

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "services/ike-agent/psk_fingerprint.h"
+#include "services/ike-agent/fingerprint.h"
 #include "services/ike-agent/session_table.h"
 
 #define IF_ID   7
@@ -308,20 +308,20 @@ static void fingerprint_of_the_check_vector(void **state)
 	                                     0x8C, 0x7A, 0x8D, 0x63, 0x6B, 0x0D, 0x77, 0xB9,
 	                                     0x9D, 0x0B, 0x1D, 0xE9, 0x23, 0x66, 0xCC, 0x5A};
 	const uint8_t *octets = (const uint8_t *)key;
-	uint8_t value[PSK_FINGERPRINT_MAX];
+	uint8_t value[FINGERPRINT_MAX];
 
 	(void)state;
-	assert_int_equal(psk_fingerprint("sha-256", octets, 22, value), 32);
+	assert_int_equal(fingerprint_compute("sha-256", octets, 22, value), 32);
 	assert_memory_equal(value, expected, 32);
-	assert_int_equal(psk_fingerprint("SHA-384", octets, 22, value), 48);
-	assert_int_equal(psk_fingerprint("SHA-512", octets, 22, value), 64);
-	assert_int_equal(psk_fingerprint("SHA-1", octets, 22, value), 20);
-	assert_int_equal(psk_fingerprint("MD5", octets, 22, value), 0);
-	assert_true(psk_has_fingerprint(octets, 22, "SHA-256", expected, 32));
-	assert_false(psk_has_fingerprint(octets, 21, "SHA-256", expected, 32));
-	assert_false(psk_has_fingerprint(octets, 22, "SHA-256", expected, 31));
-	assert_false(psk_has_fingerprint(octets, 22, "SHA-256", expected, 0));
-	assert_false(psk_has_fingerprint(octets, 22, "SHA-1", expected, 0));
+	assert_int_equal(fingerprint_compute("SHA-384", octets, 22, value), 48);
+	assert_int_equal(fingerprint_compute("SHA-512", octets, 22, value), 64);
+	assert_int_equal(fingerprint_compute("SHA-1", octets, 22, value), 20);
+	assert_int_equal(fingerprint_compute("MD5", octets, 22, value), 0);
+	assert_true(fingerprint_fits(octets, 22, "SHA-256", expected, 32));
+	assert_false(fingerprint_fits(octets, 21, "SHA-256", expected, 32));
+	assert_false(fingerprint_fits(octets, 22, "SHA-256", expected, 31));
+	assert_false(fingerprint_fits(octets, 22, "SHA-256", expected, 0));
+	assert_false(fingerprint_fits(octets, 22, "SHA-1", expected, 0));
 }
 
 int main(void)

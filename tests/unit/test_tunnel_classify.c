@@ -120,19 +120,32 @@ static void ignores_icmp_type_of_fragments(void **state)
 	assert_int_equal(classify_packet(&context, octets, 28), DROP_ICMP_ERROR);
 }
 
+static unsigned mtu_by(unsigned path_mtu, const char *notation)
+{
+	const struct config config = {0};
+	const struct config_ipsec_profile profile = {.proposals = (char *)notation};
+	struct proposal_list proposals;
+	char why[128];
+
+	assert_true(proposals_of_ipsec_profile(&config, &profile, &proposals, why, sizeof(why)));
+	return mtu_of_proposals(path_mtu, &proposals);
+}
+
 static void computes_mtu(void **state)
 {
 	(void)state;
-	assert_int_equal(mtu_of_proposals(1500, "aes128gcm16"), 1438);
-	assert_int_equal(mtu_of_proposals(1500, "aes256gcm16-ecp256"), 1438);
-	assert_int_equal(mtu_of_proposals(1500, "aes128-sha256"), 1422);
-	assert_int_equal(mtu_of_proposals(1454, "aes128gcm16"), 1390);
-	assert_int_equal(mtu_of_proposals(1454, "aes128-sha256-modp2048"), 1374);
-	assert_int_equal(mtu_of_proposals(1500, "aes256-sha512"), 1406);
+	assert_int_equal(mtu_by(1500, "aes128gcm16"), 1438);
+	assert_int_equal(mtu_by(1500, "aes256gcm16-ecp256"), 1438);
+	assert_int_equal(mtu_by(1500, "aes128-sha256"), 1422);
+	assert_int_equal(mtu_by(1454, "aes128gcm16"), 1390);
+	assert_int_equal(mtu_by(1454, "aes128-sha256-modp2048"), 1374);
+	assert_int_equal(mtu_by(1500, "aes256-sha512"), 1406);
 	/* The smallest of all that may be agreed on. */
-	assert_int_equal(mtu_of_proposals(1500, "aes128gcm16-ecp256,aes128-sha256-ecp256"), 1422);
-	assert_int_equal(mtu_of_proposals(1500, "aes128-sha256, aes128gcm16"), 1422);
-	assert_int_equal(mtu_of_proposals(100, "aes128gcm16"), 68);
+	assert_int_equal(mtu_by(1500, "aes128gcm16-ecp256,aes128-sha256-ecp256"), 1422);
+	assert_int_equal(mtu_by(1500, "aes128-sha256, aes128gcm16"), 1422);
+	assert_int_equal(mtu_by(1500, "chacha20poly1305"), 1438);
+	assert_int_equal(mtu_by(1500, "aes128-sha256-sha512"), 1406);
+	assert_int_equal(mtu_by(100, "aes128gcm16"), 68);
 }
 
 static int set_up(void **state)

@@ -20,6 +20,7 @@ DESCRIPTOR_SECONDS = 10  # the sockets of a replaced listener are closed 5 s lat
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: runs for minutes; spread over the workers first")
+    config.addinivalue_line("markers", "long: only with VPNSIP_LONG=1 (tests/run PART --long); in CI its siblings stand for it")
 
 
 def pytest_report_header():
@@ -29,6 +30,19 @@ def pytest_report_header():
 def pytest_collection_modifyitems(items):
     """Slow tests first: with several workers the short ones fill the gaps."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("long") and not LONG:
+        pytest.skip("only with --long")
+
+
+def pytest_terminal_summary(terminalreporter):
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, text in report.user_properties if report.when == "call" else ():
+                if name == "figure":
+                    terminalreporter.write_line(f"| {report.nodeid.rpartition('::')[2]}: {text}")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -41,6 +55,12 @@ def pytest_runtest_makereport(item, call):
 @pytest.fixture(scope="session", autouse=True)
 def orphans():
     sweep()
+
+
+@pytest.fixture
+def tell(record_property):
+    """tell("100 of 100 answered") shows a figure of this test at the end of the run, also when it passed."""
+    return lambda text: record_property("figure", text)
 
 
 @pytest.fixture

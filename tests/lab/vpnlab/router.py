@@ -70,6 +70,8 @@ class Settings:
     restart_delay: float | None = None  # seconds after which a supervisor starts a dead service again; None = no supervisor
     peer_options: list = field(default_factory=list)
     line_options: list = field(default_factory=list)
+    ike_options: list = field(default_factory=list)  # more of the profiles named "default"
+    ipsec_options: list = field(default_factory=list)
     registrar_port: int = 5060
     sections: str = ""  # more of vpnsip.conf; {directory} is the router's
     timers: dict = field(default_factory=lambda: {"holddown": 2, "failback": 1, "answer": 4, "ringing": 4, "ike": 5,
@@ -80,7 +82,8 @@ def configuration(site, peer, settings, directory):
     """The text of vpnsip.conf (docs/configuration.md)."""
     pin = f'    fingerprint = "{settings.pin}"\n' if settings.pin else ""
     more = "".join(f"    {option}\n" for option in settings.peer_options)
-    of_line = "".join(f"    {option}\n" for option in settings.line_options)
+    of_line, of_ike, of_ipsec = ("".join(f"    {option}\n" for option in options) for options in
+                                 (settings.line_options, settings.ike_options, settings.ipsec_options))
     timers = "  ".join(f"{name} = {value}" for name, value in settings.timers.items())
     return f"""\
 enabled = true
@@ -109,11 +112,11 @@ peer "{peer.number}" {{
 
 ike-profile "default" {{
     psk-fingerprint = {"true" if settings.psk_fingerprint else "false"}
-}}
+{of_ike}}}
 
 ipsec-profile "default" {{
     idle-time = {settings.idle_time}
-}}
+{of_ipsec}}}
 
 sla 1 {{
     icmp-echo = "{peer.primary}"

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stock strongSwan at the other end: who calls, who rekeys, who ends it, behind a translation of its own or with a port of its own."""
+
+import re
+
+import pytest
+from ike_certificates import LongChain, SelfSigned, settings, stock_options
+from stock_lab import StockLab
+from traffic import SteadyPing
+from vpnlab.namespaces import wait_for
+from vpnlab.router import Settings
+from vpnlab.topology import A, B
+
+REKEYED_PACKETS = 400  # our SAs live so many packets where a test wants us to rekey
+
+
+@pytest.fixture
+def stock(request):
+    """stock(...) starts such a lab; its log is shown when the test failed."""
+    labs = []
+
+    def make(**options):
+        labs.append(StockLab(**options))
+        return labs[-1]
+
+    yield make
+    for lab in labs:
+        if getattr(request.node, "failed", False):
+            print(lab.logs())
+        lab.close()
+
+
+def bring_up(lab, we_call, seconds=None):
+    """A session on a call of ours, or on one of the other side, whose charon then begins."""
+    if we_call:
+        lab.answer_calls()
+        assert lab.ping("a", 1, wait=6) == 1
+    else:
+        lab.call(seconds)
+        lab.charon.control("--initiate", "--child", "net", "--timeout", "5")
+    lab.wait_up()
+
+
+@pytest.mark.parametrize("is_translated", [True, False], ids=["translated", "own-port"])
+@pytest.mark.parametrize("we_call", [True, False], ids=["we-call", "it-calls"])
+def test_session(stock, we_call, is_translated):
+    """Data both ways; then the IKE_SA is deleted by the peer where it called, and by our hanging up where we did."""
+    lab = stock(is_translated=is_translated)
+    bring_up(lab, we_call)
+    lab.data_both_ways()
+    if we_call:
+        lab.router.cli("hangup", B.number)
+    else:
+        lab.charon.control("--terminate", "--ike", "lab")
+    lab.finish_call()
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa", pytest.param("ecdsa-384", marks=pytest.mark.long)])
+@pytest.mark.parametrize("make", [SelfSigned, LongChain], ids=["self-signed", "authority"])
+@pytest.mark.parametrize("we_call", [True, False], ids=["we-call", "it-calls"])
+def test_certificates(stock, make, kind, we_call):
+    made = make(kind)
+    lab = stock(settings=settings(A, made), **stock_options(made))
+    bring_up(lab, we_call)
+    lab.data_both_ways()
+    lab.charon.control("--rekey", "--ike", "lab")
+    lab.data_both_ways()
+    lab.charon.control("--terminate", "--ike", "lab")
+    lab.finish_call()
+
+
+def test_bye_of_the_other_side(stock):
+    """Its BYE alone ends the session, with its IKE_SA still up."""
+    lab = stock()
+    bring_up(lab, False, seconds=2.5)
+    lab.data_both_ways()
+    lab.finish_call()
+
+
+def child_spis(lab):
+    """Of charon's children in use; replaced ones are listed for 5 s more."""
+    found = re.findall(r" INSTALLED,.*?\bin +([0-9a-f]{8}).*?\bout +([0-9a-f]{8})", lab.stock_sas(), re.DOTALL)
+    return {spi for pair in found for spi in pair}
+
+
+def ike_spis(lab):
+    return {spi for pair in re.findall(r" ESTABLISHED, IKEv2, (\w{16})_i\*? (\w{16})_r", lab.stock_sas()) for spi in pair}
+
+
+@pytest.mark.parametrize("we_call", [True, pytest.param(False, marks=pytest.mark.long)], ids=["we-call", "it-calls"])
+def test_rekeys(stock, tell, we_call):
+    """Two rekeyings of the IKE_SA and four of the child by the peer, two of the child by us at a packet limit, under 100 pings a second."""
+    lab = stock(settings=Settings(ipsec_options=[f"lifetime-packets = {REKEYED_PACKETS}"]))
+    bring_up(lab, we_call)
+    children = child_spis(lab)
+    ping = SteadyPing(lab.workspace, lab.host_a, B.host)
+
+    def renew(spis, what, *words):
+        before = spis(lab)
+        if words:
+            lab.charon.control(*words)
+        wait_for(lambda: (now := spis(lab)) and not now & before, 8, what)
+        children.update(child_spis(lab))
+
+    for _ in range(2):
+        renew(child_spis, "we rekey the child")
+        renew(ike_spis, "it rekeys the IKE_SA", "--rekey", "--ike", "lab")
+        for _ in range(2):
+            renew(child_spis, "it rekeys the child", "--rekey", "--child", "net")
+    sent, answered = ping.finish()
+    tell(f"{answered} of {sent} pings answered over 2 IKE rekeyings and {len(children) // 2 - 1} of the child")
+    assert answered == sent > 300
+    assert lab.router.status() == "SESSION_UP"
+    if we_call:
+        lab.router.cli("hangup", B.number)
+    else:
+        lab.charon.control("--terminate", "--ike", "lab")
+    lab.finish_call()
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.parametrize("we_call", [True, False], ids=["we-call", "it-calls"])
+def test_our_ike_rekeying(stock, tell, we_call):
+    """At the end of our IKE_SA's minute."""
+    lab = stock(settings=Settings(ike_options=["lifetime = 60"]))
+    bring_up(lab, we_call)
+    ping = SteadyPing(lab.workspace, lab.host_a, B.host)
+    first = ike_spis(lab)
+    wait_for(lambda: (found := ike_spis(lab)) and not found & first, 70, "a new IKE_SA alone", interval=0.5)
+    sent, answered = ping.finish()
+    tell(f"{answered} of {sent} pings answered")
+    assert answered == sent > 3000
+    lab.data_both_ways()

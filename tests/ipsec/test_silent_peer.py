@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A peer that nothing is heard of any more, with all its processes alive: after dpd-interval + 5 x dpd-retry the call is hung up."""
+
+import time
+
+import pytest
+from vpnlab.capture import sip_messages
+from vpnlab.namespaces import wait_for
+from vpnlab.router import Settings
+from vpnlab.topology import A, B
+
+INTERVAL_SEC, RETRY_SEC = 10, 6
+DEAD_SEC = INTERVAL_SEC + 5 * RETRY_SEC
+SLACK_SEC = 6
+SILENCE = 'table bridge silence {\n chain forward {\n type filter hook forward priority 0\n iifname "wan-b" counter drop\n }\n}\n'
+
+
+def bye_time(lab):
+    """When the first BYE of `a` was on its WAN, or None."""
+    found = [message.time for message in sip_messages(lab.wan["a"].packets()) if message.start_line.startswith("BYE ") and message.src == A.wan]
+    return found[0] if found else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_pinging", [True, pytest.param(False, marks=pytest.mark.long)], ids=["under-traffic", "at-rest"])
+def test_dead_after_40_seconds(make_lab, tell, is_pinging):
+    dpd = [f"dpd-interval = {INTERVAL_SEC}", f"dpd-retry = {RETRY_SEC}"]
+    settings = {"idle_time": 300, "ike_options": dpd}
+    lab = make_lab(a=Settings(**settings), b=Settings(**settings))
+    assert lab.ping(3) == 3
+    lab.wait_up()
+    lab.topology.net.nft(SILENCE)
+    ping = lab.start_ping(0.5) if is_pinging else None
+    heard = [packet.time for packet in lab.wan["a"].packets() if packet.src == B.wan and (packet.is_esp or packet.is_ike)][-1]
+    assert time.time() - heard < 2
+    wait_for(lambda: time.time() - heard > DEAD_SEC - 2, DEAD_SEC, "most of the time", interval=0.5)
+    assert bye_time(lab) is None and lab.a.status() == "SESSION_UP"
+    wait_for(lambda: bye_time(lab), SLACK_SEC + 4, "a BYE", interval=0.5)
+    waited = bye_time(lab) - heard
+    tell(f"BYE {waited:.1f} s after the last packet")
+    assert DEAD_SEC <= waited <= DEAD_SEC + SLACK_SEC
+    if ping:
+        ping.stop()
+    lab.topology.net.nft("delete table bridge silence\n")
+    lab.wait_resting(20)
+
+
+def test_heard_peer_stays(make_lab):
+    """The control: at rest for longer than that, but heard."""
+    settings = {"idle_time": 300, "ike_options": ["dpd-interval = 1", "dpd-retry = 1"]}
+    lab = make_lab(a=Settings(**settings), b=Settings(**settings))
+    assert lab.ping(1) == 1
+    lab.wait_up()
+    time.sleep(8)
+    assert lab.a.status() == "SESSION_UP" and bye_time(lab) is None
+    lab.hang_up()

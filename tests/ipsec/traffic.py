@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Traffic that a test keeps running while something happens to its tunnel, counted to the packet."""
+
+import re
+import signal
+
+from vpnlab.namespaces import wait_for
+
+INTERVAL_SEC = 0.008  # ping sleeps in ticks: this makes a good 100 a second, 0.01 makes 60
+
+
+class SteadyPing:
+    """A good 100 pings a second from construction to finish(). `space` is the sender's namespace."""
+
+    def __init__(self, workspace, space, target, name="steady"):
+        self.process = workspace.start(space.command("ping", "-n", "-q", "-i", INTERVAL_SEC, "-W", 2, target), f"ping-{name}.log")
+
+    def counts(self):
+        """(sent, answered) until now."""
+        size = self.process.log.stat().st_size
+        self.process.signal(signal.SIGQUIT)
+        wait_for(lambda: self.process.log.stat().st_size > size, 2, "ping's figures")
+        return _last_counts(self.process.log.read_text())
+
+    def finish(self):
+        """Ends it; (sent, answered) of the whole."""
+        self.process.signal(signal.SIGINT)
+        self.process.end(5)
+        return _last_counts(self.process.log.read_text())
+
+
+def _last_counts(text):
+    """Of ping's last summary, or of its answer to SIGQUIT."""
+    found = re.findall(r"(\d+)/(\d+) packets|(\d+) packets transmitted, (\d+) received", text)
+    received, sent, transmitted, answered = found[-1]
+    return (int(transmitted), int(answered)) if transmitted else (int(sent), int(received))
