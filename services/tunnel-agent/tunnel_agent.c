@@ -241,7 +241,12 @@ int tunnel_agent_prepare(struct service_context *service)
 	service->state = agent;
 	agent->udp = -1;
 	agent->service = service;
-	agent->backend = &backend_userspace;
+	agent->backend = backend_choose(agent, why, sizeof(why));
+	if (!agent->backend) {
+		log_line(LOG_ERR, "data-plane = kernel: %s", why);
+		return -1;
+	}
+	log_line(LOG_NOTICE, "data plane %s%s%s", agent->backend->name, why[0] ? ": " : "", why);
 	if (agent->backend->prepare(agent, why, sizeof(why)) != 0) {
 		log_line(LOG_ERR, "%s", why);
 		return -1;
