@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What the engine reports, applied to the sessions. */
+#include <sys/random.h>
+
 #include "services/common/log.h"
 #include "services/ike-agent/agent_messages.h"
+
+/* For a negotiation and its repetitions, after which nobody is believed any longer. */
+#define REAUTHENTICATION_GRACE_SEC 60
+#define REAUTHENTICATION_RETRY_SEC 5
 
 /** The moments in the life of a session's IKE_SAs and children, for the trace and the debug log. */
 static void note_fact(struct ike_agent *agent, const struct ike_session *session,
@@ -15,6 +21,8 @@ static void note_fact(struct ike_agent *agent, const struct ike_session *session
 		[ENGINE_CHILD_REKEYED] = "child rekeyed",
 		[ENGINE_CHILD_GONE] = "child gone",
 		[ENGINE_PEER_MOVED] = "peer moved",
+		[ENGINE_REAUTHENTICATION_DUE] = "reauthentication is due",
+		[ENGINE_REAUTHENTICATION_MISSED] = "reauthentication was missed",
 		[ENGINE_CAUSE] = "fault",
 		[ENGINE_INITIATION_FAILED] = "initiation failed",
 	};
@@ -78,6 +86,26 @@ void agent_end_session(struct ike_agent *agent, struct ike_session *session)
 	session_table_remove(agent->sessions, session->if_id);
 }
 
+/** Who began the IKE_SA authenticates anew some time before the end, so that the other side need not. */
+static void set_reauthentication(struct ike_agent *agent, const struct ike_session *session)
+{
+	const struct config_peer *peer = config_peer_by_if_id(agent->service->config,
+	                                                      session->if_id);
+	uint32_t whole_sec = peer->ike_profile->reauthentication_sec, jitter = 0;
+	uint32_t margin_sec = whole_sec / 10;
+
+	if (!whole_sec)
+		return;
+	/* What was set up at once does not begin anew at once. */
+	if (getrandom(&jitter, sizeof(jitter), 0) != sizeof(jitter))
+		jitter = 0;
+	engine_reauthenticate_in(session->if_id, session->attempt,
+	                         session->is_initiator ? whole_sec - margin_sec / 2 -
+	                                                         jitter % (margin_sec / 2 + 1)
+	                                               : whole_sec,
+	                         whole_sec + REAUTHENTICATION_GRACE_SEC);
+}
+
 void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 {
 	struct ike_session *session;
@@ -101,9 +129,15 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 		log_session(LOG_WARNING, session->tunnel, session->remote_number,
 		            "another IKE_SA on the session's port failed: %s", outcome.stray);
 	if (outcome.superseded)
-		engine_supersede_sa(outcome.superseded);
+		engine_supersede_sa(outcome.superseded, outcome.tells_superseded);
 	if (outcome.unwanted)
 		engine_end_sa(outcome.unwanted, true);
+	if (outcome.is_authenticated)
+		set_reauthentication(agent, session);
+	if (outcome.wants_retry)
+		engine_reauthenticate_again(session->if_id, REAUTHENTICATION_RETRY_SEC);
+	if (outcome.wants_initiation)
+		engine_initiate(session->if_id, session->attempt);
 	if (outcome.is_over)
 		engine_retire_session(session->if_id, session->attempt);
 	if (outcome.is_changed)

@@ -151,6 +151,7 @@ void engine_retire_session(uint32_t if_id, uint64_t attempt)
 {
 	struct charon_session *session = charon_session_by_if_id(if_id);
 
+	charon_end_reauthentication(if_id);
 	if (session && session->attempt == attempt && !atomic_exchange(&session->is_retired, true))
 		/* The job's reference is the one that find() took. */
 		lib->scheduler->schedule_job(
