@@ -78,6 +78,8 @@ const struct command commands[] = {
              crypto_ikev2_proposal),
 	SHOW("crypto call admission statistics", "IKE_SAs let in, at the door and turned away",
              IKE_AGENT, crypto_admission),
+	ORDER("show crypto pki certificates [TRUSTPOINT] [verbose]",
+              "our certificates and those of the CAs that we believe", command_show_crypto_pki),
 	SHOW("track [NUMBER]", "track objects, their probes and routes", TRACK_AGENT, track),
 	SHOW("interface [NAME] [brief]", "tunnels and WAN interfaces, counters, drops, SAs",
              TUNNEL_AGENT | TRACK_AGENT, interface),

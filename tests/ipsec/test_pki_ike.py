@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """vpnsip pki --for ike: enrolment and renewal by EST and by SCEP (Debian's scep, of another make), and what can go wrong."""
 
+import json
 import os
 import shutil
 import socket
@@ -279,3 +280,24 @@ def test_what_cannot_be_enrolled_says_so(tmp_path):
     branch.enrolled_by("est", "https://127.0.0.1:1", "a:b")
     branch("key", "bank", *IKE)
     assert "holds no root: vpnsip pki authenticate bank --for ike" in branch.refused("enroll", "bank", *IKE)
+
+
+def test_show_certificates(branch, est):
+    """As the manual's routers show them: both certificates, with their labels in order."""
+    branch.authenticate(est.authority.certificate)
+    branch("enroll", "bank", *IKE, "--name", "branch1.bank.example")
+    branch.file("roots.crl").write_bytes(est.authority.revocations(7, 8))
+    text = branch("certificates", "verbose", command="show crypto pki")
+    at = 0
+    for label in ["Certificate\n  Status: Available", "Certificate Serial Number (hex): ", "Certificate Usage: General Purpose", "Issuer:",
+                  "cn=Bank Root", "Subject:", "cn=branch1", "Validity Date:", "start date: ", "end   date: ", "renew date: ", "Subject Key Info:",
+                  "Signature Algorithm: ", f"Fingerprint SHA256: {colons(branch.certificate())}", "Fingerprint SHA1: ", "X509v3 extensions:",
+                  "DNS:branch1.bank.example", "Associated Trustpoints: bank", "Key Label: ", "CA Certificate\n", "cn=Bank Root",
+                  f"Fingerprint SHA256: {colons(est.authority.certificate)}", "Associated Trustpoints: bank", "CRL\n", "Revoked certificates: 2"]:
+        found = text.find(label, at)
+        assert found >= 0, (label, text)
+        at = found + len(label)
+    brief = branch("certificates", command="show crypto pki")
+    assert "Fingerprint" not in brief and "Associated Trustpoints: bank" in brief
+    model = json.loads(branch("certificates", "--json", command="show crypto pki"))
+    assert [one["is_own"] for one in model["certificates"]] == [True, False] and model["crls"][0]["revoked"] == 2
