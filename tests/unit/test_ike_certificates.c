@@ -57,8 +57,6 @@ bool __wrap_charon_certificate_is_good(const void *session, void *ike_sa)
 static char directory[] = "/tmp/vpnsip-certificates-XXXXXX";
 static struct identity root, middle, foreign_root;
 static struct config_trustpoint ours; /* of B with the CA */
-static char *our_list;
-
 static char *ca_file;
 
 /** Writes certificate and key; with `chain` the intermediate one too. NAME stays the trustpoint's. */
@@ -82,10 +80,8 @@ static void publish_list(const struct identity *issuer, X509 *revoked, long end_
 {
 	X509_CRL *list = make_list(issuer, revoked, end_sec);
 
-	free(our_list);
-	our_list = write_pem(directory, "ours.crl", NULL, NULL, 0, list);
+	ours.crl_file = write_pem(directory, "ours.crl", NULL, NULL, 0, list);
 	X509_CRL_free(list);
-	ours.crl_file = our_list;
 }
 
 static struct engine_pin pin_of(X509 *certificate, const char *hash)
@@ -118,6 +114,7 @@ static int remove_authorities(void **state)
 	char command[64];
 
 	(void)state;
+	free_made();
 	snprintf(command, sizeof(command), "rm -r %s", directory);
 	return system(command);
 }
@@ -325,7 +322,7 @@ static void untrusted(void **state)
 	X509 *const chain[] = {minted.certificate, branch.certificate, middle.certificate};
 
 	(void)state;
-	free(write_pem(directory, "minted.pem", NULL, chain, 3, NULL));
+	write_pem(directory, "minted.pem", NULL, chain, 3, NULL);
 	expect_refusal(&(struct variant){.trustpoint = &of_stranger}, &victim, "is not trusted");
 	expect_refusal(&(struct variant){.trustpoint = &of_self}, &victim, "is not trusted");
 	/* Without the intermediate certificate there is no way up to the root. */
