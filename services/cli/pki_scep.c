@@ -250,7 +250,7 @@ enum pki_scep_status pki_scep_open(const struct pki_scep_transaction *transactio
 {
 	const unsigned char *at = (const unsigned char *)octets;
 	CMS_ContentInfo *reply = d2i_CMS_ContentInfo(NULL, &at, (long)size);
-	BIO *inner = BIO_new(BIO_s_mem()), *nothing = BIO_new(BIO_s_mem());
+	BIO *inner = BIO_new(BIO_s_mem()), *nothing = BIO_new_mem_buf("", 0);
 	enum pki_scep_status status = SCEP_INVALID;
 	STACK_OF(CMS_SignerInfo) *signers = reply ? CMS_get0_SignerInfos(reply) : NULL;
 	ASN1_OCTET_STRING **content = reply ? CMS_get0_content(reply) : NULL;

@@ -139,9 +139,12 @@ static void print_group(FILE *stream, int number)
 		{31, "DH_GROUP_CURVE25519"},
 	};
 
+	const char *name = NULL;
+
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
 		if (groups[i].number == number)
-			fprintf(stream, " %s/Group %d", groups[i].name, number);
+			name = groups[i].name;
+	fprintf(stream, " %s%sGroup %d", name ? name : "", name ? "/" : "", number);
 }
 
 static void print_texts(FILE *stream, const char *label, const json_t *texts)
