@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include "services/common/log.h"
+#include "services/common/log_condition.h"
 #include "services/ike-agent/agent_messages.h"
 
 /* For a negotiation and its repetitions, after which nobody is believed any longer. */
@@ -31,8 +32,11 @@ static void note_fact(struct ike_agent *agent, const struct ike_session *session
 	bus_trace(agent->service->bus, session->tunnel, session->attempt,
 	          VPNSIP__TRACE_KIND__TRACE_IKE, NULL, !fact->is_initiator, "%s, IKE_SA %u%s%s",
 	          texts[fact->kind], fact->sa, detail[0] ? ": " : "", detail);
-	log_debug(LOG_IKE, session->tunnel, session->remote_number, "%s, IKE_SA %u%s%s",
-	          texts[fact->kind], fact->sa, detail[0] ? ": " : "", detail);
+	log_debug(fact->kind == ENGINE_CAUSE || fact->kind == ENGINE_INITIATION_FAILED
+	                  ? LOG_IKE_ERROR
+	                  : LOG_IKE,
+	          session->tunnel, session->remote_number, "%s, IKE_SA %u%s%s", texts[fact->kind],
+	          fact->sa, detail[0] ? ": " : "", detail);
 }
 
 static void log_state(const struct ike_session *session)
@@ -64,9 +68,11 @@ static void log_state(const struct ike_session *session)
 
 void agent_publish(struct ike_agent *agent, const struct ike_session *session, bool is_noteworthy)
 {
+	const uint32_t spis[] = {session->child.inbound_spi, session->child.outbound_spi};
 	struct session_message message;
 
 	agent_describe_session(agent, session, &message);
+	log_condition_know(session->tunnel, &session->ike.remote, spis, 2);
 	bus_touch_state(agent->service->bus);
 	bus_publish(agent->service->bus, session->tunnel, &message.changed.base);
 	if (!is_noteworthy)
