@@ -167,6 +167,11 @@ static void add_authentication(json_t *list, const struct config_peer *peer)
 		add(list, "trust",
 		    "trusts the carrier: no pin, and the call that names the fingerprint is not "
 		    "over TLS");
+	if (profile->authentication == AUTHENTICATION_CERTIFICATE && !profile->certificate_map &&
+	    !peer->has_fingerprint)
+		add(list, "trust",
+		    "every holder of a certificate of the same authority: no certificate-map, no "
+		    "pin");
 	add(list, "pin", "%s", peer->has_fingerprint ? peer->fingerprint_hash : "none");
 	if (profile->match_identity == MATCH_CERTIFICATE_MAP)
 		add(list, "identity", "any, certificate-map %s", profile->certificate_map->name);

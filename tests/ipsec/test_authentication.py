@@ -10,7 +10,9 @@ import pytest
 from certificates import DAY, name_of, pem, utc_now, write
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from ike_certificates import LongChain, SelfSigned, certificate, fingerprint, key_of, key_pem, settings
+from ike_certificates import LongChain, SelfSigned, certificate, fingerprint, key_of, settings, stock_options
+from stock_lab import StockLab
+from test_interop import bring_up
 from vpnlab.capture import sip_messages
 from vpnlab.namespaces import wait_for
 from vpnlab.router import Settings
@@ -115,8 +117,8 @@ class Authority:
                 x509.RevokedCertificateBuilder().serial_number(one.serial_number).revocation_date(utc_now() - DAY).build())
         write(path, builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), USER)
 
-    def settings(self, site, crl="", **more):
-        made = settings(site, self, **more)
+    def settings(self, site, crl="", ike_options=(), **more):
+        made = settings(site, self, ike_options, **more)
         if crl:
             made.sections = made.sections.replace("}\n", f' crl-file = "{crl}"  revocation-check = strict }}\n')
         return made
@@ -181,6 +183,40 @@ def test_other_method_unannounced(make_lab):
     lab = make_lab(a=Settings(timers=TIMERS, psk_fingerprint=False), b=Authority().settings(B, timers=TIMERS))
     cause = fail_call(lab)
     assert "no fingerprint of the kind" in cause or "488" in cause or "AUTHENTICATION_FAILED" in cause, cause
+
+
+def test_reauthentication(make_lab, tell):
+    """Both prove themselves again, certificates included, without a packet lost."""
+    made = Authority()
+    lab = make_lab(a=made.settings(A, timers=TIMERS, idle_time=60, ike_options=["reauthentication = 4"]),
+                   b=made.settings(B, timers=TIMERS, idle_time=60))
+    assert lab.ping(1, wait=6) == 1
+    lab.wait_up()
+    answered = lab.ping(100, interval=0.1)
+    ups = lab.a.log("ike-agent").count("IKE is up")
+    tell(f"{answered} of 100 pings answered over {ups - 1} reauthentications")
+    assert answered == 100 and ups >= 3
+    lab.wait_up()
+    lab.hang_up()
+
+
+@pytest.mark.parametrize("we_call", [True, False], ids=["we-call", "it-calls"])
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
+def test_methods_before_rfc_7427(kind, we_call):
+    """A peer that knows only the methods of RFC 7296 and RFC 4754: RSA with SHA-1 over the exchange, ECDSA by curve."""
+    made = SelfSigned(kind)
+    lab = StockLab(settings=settings(A, made), charon_settings="  signature_authentication = no\n", **stock_options(made))
+    try:
+        bring_up(lab, we_call)
+        lab.data_both_ways()
+        if we_call:
+            lab.router.cli("hangup", B.number)
+        else:
+            lab.charon.control("--terminate", "--ike", "lab")
+        lab.finish_call()
+        assert ("with RSA signature successful" if kind == "rsa" else "with ECDSA-256 signature successful") in lab.charon.log
+    finally:
+        lab.close()
 
 
 @pytest.mark.parametrize("fault", ["untrusted", "map"])
