@@ -129,6 +129,16 @@ bool nft_hold_reset(struct nft_hold *hold, const char *const *names, size_t coun
 	return run_stream(hold, stream, &text, why, why_size);
 }
 
+bool nft_hold_is_there(struct nft_hold *hold)
+{
+	char why[64];
+	bool is_there = run(hold, "list chain inet " TABLE " show", why, sizeof(why)) &&
+	                run(hold, "list table netdev " TABLE, why, sizeof(why));
+
+	(void)nft_ctx_get_output_buffer(hold->nft); /* empties it */
+	return is_there;
+}
+
 bool nft_hold_set(struct nft_hold *hold, const char *name, bool is_held, char *why, size_t why_size)
 {
 	char text[768];

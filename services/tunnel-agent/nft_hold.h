@@ -35,6 +35,9 @@ bool nft_hold_probe(struct nft_hold *hold, char *why, size_t why_size);
 bool nft_hold_reset(struct nft_hold *hold, const char *const *names, size_t count, char *why,
                     size_t why_size);
 
+/** Whether the tables are in the kernel; somebody may have flushed the rule set. */
+bool nft_hold_is_there(struct nft_hold *hold);
+
 /** Holds the interface, which must exist, or lets its packets pass. May be said again. */
 bool nft_hold_set(struct nft_hold *hold, const char *name, bool is_held, char *why,
                   size_t why_size);

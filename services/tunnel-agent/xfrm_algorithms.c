@@ -15,7 +15,7 @@ static const struct xfrm_cipher ciphers[] = {
          {20, 28, 36}},
 	{VPNSIP__ENCRYPTION_ALGORITHM__CHACHA20_POLY1305,
          "rfc7539esp(chacha20,poly1305)",
-         "CHACHA20-POLY1305",
+         "ChaCha20-Poly1305",
          4,
          128,
          {36}},

@@ -103,7 +103,7 @@ static bool take_packet(void *context, unsigned interface_index, const uint8_t *
 	return true;
 }
 
-/* Every tunnel without SAs is held from the first moment on. */
+/* The tables as they should be, at once: there is no moment in which a tunnel that is held is not. */
 static bool reset_hold(struct agent *agent, char *why, size_t why_size)
 {
 	const char **names = calloc(agent->tunnel_count + 1, sizeof(*names));
@@ -116,13 +116,26 @@ static bool reset_hold(struct agent *agent, char *why, size_t why_size)
 		return false;
 	for (size_t i = 0; i < agent->tunnel_count; i++) {
 		xfrm->tunnels[i].is_hold_known = true;
-		xfrm->tunnels[i].is_held = !xfrm->tunnels[i].is_adopted;
 		if (xfrm->tunnels[i].is_held)
 			names[count++] = agent->tunnels[i].peer->tunnel;
 	}
 	is_done = nft_hold_reset(xfrm->hold, names, count, why, why_size);
 	free(names);
 	return is_done;
+}
+
+/* Somebody changed the rule set. */
+static void check_hold(void *context)
+{
+	struct agent *agent = context;
+	char why[256];
+
+	if (agent->is_purged || nft_hold_is_there(agent->xfrm->hold))
+		return;
+	if (reset_hold(agent, why, sizeof(why)))
+		log_line(LOG_NOTICE, "somebody removed the table vpnsip_hold: it is there again");
+	else
+		log_line(LOG_ERR, "somebody removed the table vpnsip_hold: %s", why);
 }
 
 static int refuse(const char *what, const char *why)
@@ -152,8 +165,14 @@ static int start(struct agent *agent)
 	if (setsockopt(agent->udp, IPPROTO_UDP, UDP_ENCAP, &encapsulation, sizeof(encapsulation)) !=
 	    0)
 		return refuse("the UDP socket cannot take ESP", strerror(errno));
+	/* Every tunnel without SAs is held from the first moment on. */
+	for (size_t i = 0; i < agent->tunnel_count; i++)
+		xfrm->tunnels[i].is_held = !xfrm->tunnels[i].is_adopted;
 	if (!reset_hold(agent, text, sizeof(text)))
 		return refuse("packets cannot be held", text);
+	xfrm->watch = nft_watch_open(base, check_hold, agent, text, sizeof(text));
+	if (!xfrm->watch)
+		return refuse("cannot watch the rule set", text);
 	if (nfqueue_hold_listen(xfrm->packets, base, take_packet, agent) != 0)
 		return refuse("cannot listen to held packets", strerror(errno));
 	return 0;
@@ -166,6 +185,7 @@ static void stop(struct agent *agent)
 	if (!xfrm)
 		return;
 	nfqueue_hold_close(xfrm->packets);
+	nft_watch_close(xfrm->watch);
 	nft_hold_close(xfrm->hold);
 	xfrm_close(xfrm->socket);
 	free(xfrm->tunnels);

@@ -3,6 +3,7 @@
 #ifndef VPNSIP_XFRM_BACKEND_H
 #define VPNSIP_XFRM_BACKEND_H
 
+#include "services/nat-qos-agent/nft_watch.h"
 #include "services/tunnel-agent/agent.h"
 #include "services/tunnel-agent/nfqueue_hold.h"
 #include "services/tunnel-agent/nft_hold.h"
@@ -33,6 +34,7 @@ struct xfrm_tunnel {
 struct xfrm_backend {
 	struct xfrm_socket *socket;
 	struct nft_hold *hold;
+	struct nft_watch *watch;
 	struct nfqueue_hold *packets;
 	struct xfrm_tunnel *tunnels; /* as agent->tunnels */
 	struct xfrm_batch batch;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,6 +49,7 @@ static bool probe_esp(char *why, size_t why_size)
 
 bool xfrm_probe(char *why, size_t why_size)
 {
+	struct nfqueue_hold *packets;
 	struct nft_hold *hold;
 	const char *cause;
 	char words[192];
@@ -60,6 +62,13 @@ bool xfrm_probe(char *why, size_t why_size)
 		snprintf(why, why_size, "no XFRM interfaces: %s", cause);
 		return false;
 	}
+	packets = nfqueue_hold_open();
+	if (!packets) {
+		snprintf(why, why_size, "no packet socket (CAP_NET_RAW while starting): %s",
+		         strerror(errno));
+		return false;
+	}
+	nfqueue_hold_close(packets);
 	hold = nft_hold_open();
 	can_hold = hold && nft_hold_probe(hold, words, sizeof(words));
 	nft_hold_close(hold);
