@@ -204,8 +204,7 @@ static const char *failure_cause(int fail_info)
 	static const char *const causes[] = {
 		"the CA refuses: unknown or unsupported algorithm (badAlg)",
 		"the CA refuses: the integrity check of our request failed (badMessageCheck)",
-		"the CA refuses: transaction not permitted, a wrong challenge password perhaps "
-		"(badRequest)",
+		"the CA refuses: it may not be, a wrong challenge password perhaps (badRequest)",
 		"the CA refuses: our clock differs from its (badTime)",
 		"the CA refuses: no such certificate (badCertID)",
 	};
