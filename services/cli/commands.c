@@ -176,6 +176,24 @@ const struct command commands[] = {
               command_debug_switch),
 	ORDER("undebug vpn-sip WHAT...", "switch it off", command_undebug_switch),
 	ORDER("no debug vpn-sip WHAT...", "switch it off", command_undebug_switch),
+	{
+		.pattern = "debug crypto WHAT...",
+		.help = "IKE or IPsec in the log, all of it or about one peer",
+		.details =
+			"  ikev2, ipsec; with 'error' only failures. 'condition' and peer "
+			"ADDRESS[/LENGTH],\n"
+			"  remote-number NUMBER, spi NUMBER, session TUNNEL: only lines about "
+			"those; unmatched\n"
+			"  [ikev2|ipsec]: lines about no session too; reset: no condition any "
+			"more.",
+		.run = command_debug_crypto,
+	},
+	ORDER("undebug crypto WHAT...", "switch it off, or take the condition away",
+              command_undebug_crypto),
+	ORDER("no debug crypto WHAT...", "switch it off, or take the condition away",
+              command_undebug_crypto),
+	ORDER("show crypto debug-condition", "what crypto debug lines must be about",
+              command_show_crypto_debug_condition),
 	ORDER("undebug all", "switch all debugging off, in every service", command_undebug_all),
 	ORDER("no debug all", "switch all debugging off, in every service", command_undebug_all),
 	ORDER("show debugging", "what is switched on, in which service", command_show_debugging),
