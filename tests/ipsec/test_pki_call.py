@@ -35,6 +35,7 @@ class Bank:
         folder = self.folder / site.name
         folder.mkdir(mode=0o755)
         (folder / "challenge").write_text("router:secret\n")
+        (folder / "challenge").chmod(0o600)
         return Settings(idle_time=60, ike_options=["authentication = certificate", 'trustpoint = "bank"'],
                         sections=TRUSTPOINT.format(folder, self.est.url, self.web.url))
 

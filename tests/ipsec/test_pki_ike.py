@@ -28,6 +28,7 @@ class Branch(Pki):
 
     def enrolled_by(self, protocol, url, challenge):
         self.file("challenge").write_text(challenge + "\n")
+        self.file("challenge").chmod(0o600)
         self.configure(f'    enrollment = {protocol}\n    enrollment-url = "{url}"\n    challenge-file = "{self.folder}/challenge"\n'
                        '    subject = "CN=branch1, O=Bank"\n')
         return self
@@ -164,9 +165,15 @@ def test_est_with_a_wrong_challenge_is_refused(branch, est):
     assert '"NAME:PASSWORD"' in branch.refused("enroll", "bank", *IKE)
 
 
-def test_the_challenge_is_in_no_argument_and_no_output(branch, est):
+def test_the_challenge_is_in_no_output_and_its_file_is_nobody_elses(branch, est):
     branch.authenticate(est.authority.certificate)
+    branch.file("challenge").chmod(0o640)
+    assert "may be read or written by others" in branch.refused("enroll", "bank", *IKE)
+    assert not est.requests
+    branch.file("challenge").chmod(0o600)
     done = branch.run("enroll", "bank", *IKE)
+    branch.file("challenge").chmod(0o640)
+    assert "may be read or written by others" in branch.refused("renew", "bank", "--force")
     assert done.returncode == 0 and "secret" not in done.stdout + done.stderr
 
 
