@@ -10,6 +10,7 @@ from certificates import pem
 from ike_certificates import LongChain, SelfSigned, certificate, fingerprint, key_of, key_pem, settings
 from stock_lab import CONNECTION
 from test_attacks_path import put_in_between
+from vpnlab.capture import sip_messages
 from vpnlab.namespaces import wait_for
 from vpnlab.router import Settings
 from vpnlab.stock_charon import StockCharon
@@ -83,6 +84,20 @@ def test_refused(make_lab, tell, case):
     assert "INSTALLED" not in interloper.sas() and not session.get("sas")
     wait_for(lambda: not lab.carrier.open_dialogs(), 8, "no call is left open")
     tell(session["last_cause"])
+
+
+def test_rewritten_offer_is_not_answered(make_lab):
+    """The callee compares the pin before its 200, so the attempt costs nothing."""
+    made = SelfSigned("ecdsa")
+    of_a = rf"(?s)(o=- \d+ \d+ IN IP4 {A.wan}.*?)a=fingerprint:SHA-256 [0-9A-F:]+\r\n"
+    lab = make_lab(a=settings(A, made, timers=TIMERS), b=settings(B, made, timers=TIMERS, pin=pin_of(made.chains["a"][0])))
+    process = put_in_between(lab, of_a, rf"\g<1>{fingerprint(HIS)}")
+    assert lab.ping(1, wait=1) == 0
+    session = wait_for(lambda: (found := lab.a.session())["failed"] and found, 8, "the call fails")
+    assert "rewritten" in process.log.read_text() and "488" in session["last_cause"]
+    assert "not the one pinned for this peer" in lab.b.session()["last_cause"]
+    assert not [message for message in sip_messages(lab.wan["b"].packets()) if message.method == "INVITE" and message.status == 200]
+    wait_for(lambda: not lab.carrier.open_dialogs(), 8, "no call is left open")
 
 
 def test_control_self_signed_without_a_pin(make_lab):

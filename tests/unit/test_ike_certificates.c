@@ -464,6 +464,59 @@ static void other_method(void **state)
 	                    "configured for it");
 }
 
+/** A certificate of the authority, changed in an octet or four anywhere in its DER: never believed, nothing is upset. */
+static void mutated(void **state)
+{
+	struct identity a = make_identity(&(struct recipe){
+		.name = "CN=a,O=Bank", .issuer = &middle, .alternative = "DNS:a.example"});
+	struct config_trustpoint of_b = ours;
+	struct config_certificate_map map = {
+		.name = "m", .subject_name = "co bank", .alternative_name = "nc xx"};
+	struct config_ike_profile profile = {.authentication = AUTHENTICATION_CERTIFICATE,
+	                                     .trustpoint = &of_b,
+	                                     .certificate_map = &map};
+	struct config_peer peer = {.ike_profile = &profile};
+	const struct certificate_expectation expected = {.peer = &peer};
+	char why[CERTIFICATE_CAUSE_SIZE];
+	struct certificate_store *store = certificate_store_load(&of_b, why);
+	STACK_OF(X509) *others = sk_X509_new_null();
+	uint8_t *octets = NULL;
+	int size = i2d_X509(a.certificate, &octets);
+	unsigned parsed = 0;
+
+	(void)state;
+	assert_non_null(store);
+	sk_X509_push(others, middle.certificate);
+	assert_int_equal(
+		certificate_verify(store, &expected, a.certificate, others, time(NULL)).fault,
+		CERTIFICATE_GOOD);
+	srand(7);
+	for (int round = 0; round < 20000; round++) {
+		uint8_t changed[2048];
+		const uint8_t *position = changed;
+		X509 *certificate;
+
+		memcpy(changed, octets, (size_t)size);
+		for (int i = rand() % 4; i >= 0; i--)
+			changed[rand() % size] ^= (uint8_t)(1 + rand() % 255);
+		certificate = memcmp(changed, octets, (size_t)size) == 0
+		                      ? NULL
+		                      : d2i_X509(NULL, &position, size);
+		if (!certificate)
+			continue;
+		parsed++;
+		assert_int_not_equal(
+			certificate_verify(store, &expected, certificate, others, time(NULL)).fault,
+			CERTIFICATE_GOOD);
+		X509_free(certificate);
+	}
+	print_message("%u of 20000 could be parsed\n", parsed);
+	assert_true(parsed > 1000);
+	sk_X509_free(others);
+	OPENSSL_free(octets);
+	certificate_store_release(store);
+}
+
 /* --- while the session runs --- */
 
 static void revoked_while_up(void **state)
@@ -559,6 +612,7 @@ int main(void)
 		CASE(wrong_signature),
 		CASE(wrong_identity),
 		CASE(other_method),
+		CASE(mutated),
 		CASE(revoked_while_up),
 		CASE(expires_while_up),
 		CASE(others_may_read_the_key),
