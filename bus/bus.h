@@ -85,6 +85,8 @@ struct bus_handlers {
 	void (*core_input)(void *context, const char *core, const void *octets, size_t size);
 	/** Names the switches that are on, with bus_describe(). May be NULL. */
 	void (*describe_log)(void *context, struct bus_description *description);
+	/** Names the conditions of crypto debug lines, with bus_describe(). May be NULL. */
+	void (*describe_conditions)(void *context, struct bus_description *description);
 	/** A Tapped event of a service subscribed to, for `monitor`. May be NULL. */
 	void (*tap)(void *context, const Vpnsip__Envelope *tapped);
 };

@@ -19,7 +19,7 @@ struct lines {
 };
 
 struct bus_description {
-	struct lines state, switches;
+	struct lines state, switches, conditions;
 	struct lines *written; /* where bus_describe() writes to */
 	Vpnsip__Counter **counters;
 	size_t counter_count, counter_room;
@@ -174,6 +174,9 @@ void describe_answer(struct bus *bus, struct bus_request *request)
 	description.written = &description.switches;
 	if (bus->handlers.describe_log != NULL)
 		bus->handlers.describe_log(bus->context, &description);
+	description.written = &description.conditions;
+	if (bus->handlers.describe_conditions != NULL)
+		bus->handlers.describe_conditions(bus->context, &description);
 	bus_describe_counter(&description, "description.omitted", description.omitted);
 
 	internals.counters = description.counters;
@@ -182,6 +185,8 @@ void describe_answer(struct bus *bus, struct bus_request *request)
 	internals.n_state = description.state.count;
 	internals.debug_switches = description.switches.texts;
 	internals.n_debug_switches = description.switches.count;
+	internals.debug_conditions = description.conditions.texts;
+	internals.n_debug_conditions = description.conditions.count;
 	bus_reply(request, &internals.base);
 
 	for (size_t i = 0; i < description.counter_count; i++) {
@@ -191,4 +196,5 @@ void describe_answer(struct bus *bus, struct bus_request *request)
 	free(description.counters);
 	free_lines(&description.state);
 	free_lines(&description.switches);
+	free_lines(&description.conditions);
 }

@@ -208,8 +208,9 @@ static void set_log(struct bus *bus, struct bus_request *request)
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "%s has no debug switches",
 		         bus_service_name(bus->self));
 	else if (bus->handlers.set_log(bus->context, order) != 0)
-		bus_fail(request, VPNSIP__FAILURE_KIND__CONFIG, "there is no debug switch '%s'",
-		         order->category);
+		bus_fail(request, VPNSIP__FAILURE_KIND__CONFIG, "there is no debug %s '%s'",
+		         order->condition[0] ? "condition" : "switch",
+		         order->condition[0] ? order->condition : order->category);
 	else
 		bus_done(request);
 }

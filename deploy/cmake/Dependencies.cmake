@@ -6,7 +6,7 @@
 #   PkgConfig::NFTABLES PkgConfig::NL_ROUTE     PkgConfig::MNL             PkgConfig::CAP_NG
 #   PkgConfig::EDIT     PkgConfig::SQLITE       PkgConfig::CONNTRACK       PkgConfig::SYSTEMD
 #   PkgConfig::ZLIB     PkgConfig::CARES        PkgConfig::CURL
-#   PkgConfig::CMOCKA   (unit tests)
+#   PkgConfig::NFQUEUE  PkgConfig::CMOCKA   (unit tests)
 
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
@@ -16,7 +16,7 @@ find_program(PROTOC_C protoc-c REQUIRED)
 foreach(dependency
 	LIBEVENT=libevent PROTOBUF_C=libprotobuf-c
 	SOFIA=sofia-sip-ua OPENSSL=openssl LIBCONFUSE=libconfuse JANSSON=jansson
-	NFTABLES=libnftables NL_ROUTE=libnl-route-3.0 MNL=libmnl CAP_NG=libcap-ng
+	NFTABLES=libnftables NFQUEUE=libnetfilter_queue NL_ROUTE=libnl-route-3.0 MNL=libmnl CAP_NG=libcap-ng
 	EDIT=libedit SQLITE=sqlite3 CONNTRACK=libnetfilter_conntrack SYSTEMD=libsystemd
 	ZLIB=zlib CARES=libcares CURL=libcurl CMOCKA=cmocka)
 	string(REPLACE "=" ";" dependency ${dependency})

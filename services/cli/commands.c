@@ -6,6 +6,8 @@
 #define TUNNEL_AGENT  BUS_SERVICE(VPNSIP__SERVICE__TUNNEL_AGENT)
 #define TRACK_AGENT   BUS_SERVICE(VPNSIP__SERVICE__TRACK_AGENT)
 #define NAT_QOS_AGENT BUS_SERVICE(VPNSIP__SERVICE__NAT_QOS_AGENT)
+#define IKE_AGENT     BUS_SERVICE(VPNSIP__SERVICE__IKE_AGENT)
+#define CRYPTO        (COORDINATOR | IKE_AGENT | TUNNEL_AGENT)
 
 #define SHOW(words, explanation, whom, name)                                                       \
 	{                                                                                          \
@@ -65,6 +67,19 @@ const struct command commands[] = {
              security),
 	SHOW("ip nat translations", "session ports and what they are translated to", NAT_QOS_AGENT,
              nat),
+	SHOW("crypto session [remote-number NUMBER] [detail]", "IKE and IPsec of each tunnel",
+             CRYPTO, crypto_session),
+	SHOW("crypto ipsec sa [remote-number NUMBER]", "the security associations of each tunnel",
+             CRYPTO, crypto_ipsec),
+	SHOW("crypto ikev2 sa [remote-number NUMBER]", "the IKE_SAs", CRYPTO, crypto_ikev2_sa),
+	SHOW("crypto ikev2 session [remote-number NUMBER] [detail]",
+             "the IKE_SAs with what stands on them", CRYPTO, crypto_ikev2_session),
+	SHOW("crypto ikev2 proposal", "what is proposed for IKE_SAs, best first", IKE_AGENT,
+             crypto_ikev2_proposal),
+	SHOW("crypto call admission statistics", "IKE_SAs let in, at the door and turned away",
+             IKE_AGENT, crypto_admission),
+	ORDER("show crypto pki certificates [TRUSTPOINT] [verbose]",
+              "our certificates and those of the CAs that we believe", command_show_crypto_pki),
 	SHOW("track [NUMBER]", "track objects, their probes and routes", TRACK_AGENT, track),
 	SHOW("interface [NAME] [brief]", "tunnels and WAN interfaces, counters, drops, SAs",
              TUNNEL_AGENT | TRACK_AGENT, interface),
@@ -82,6 +97,10 @@ const struct command commands[] = {
 	ORDER("call NUMBER", "call this number now, as a packet would", command_call),
 	ORDER("hangup NUMBER|all", "hang up; the next packet may call again", command_hangup),
 	ORDER("clear session NUMBER|all", "as hangup, recorded as cleared", command_clear),
+	ORDER("clear crypto session [peer ADDRESS] [remote-number NUMBER] [all]",
+              "hang up what was chosen", command_clear_crypto_session),
+	ORDER("clear crypto sa [peer ADDRESS] [remote-number NUMBER] [all]",
+              "replace the keys of what was chosen; the call goes on", command_clear_crypto_sa),
 	ORDER("clear sip-ua udp connection [id ID] [target TARGET]",
               "id: from the process; target (ipv4:A:P): from the table",
               command_clear_connection_udp),
@@ -157,6 +176,24 @@ const struct command commands[] = {
               command_debug_switch),
 	ORDER("undebug vpn-sip WHAT...", "switch it off", command_undebug_switch),
 	ORDER("no debug vpn-sip WHAT...", "switch it off", command_undebug_switch),
+	{
+		.pattern = "debug crypto WHAT...",
+		.help = "IKE or IPsec in the log, all of it or about one peer",
+		.details =
+			"  ikev2, ipsec; with 'error' only failures. 'condition' and peer "
+			"ADDRESS[/LENGTH],\n"
+			"  remote-number NUMBER, spi NUMBER, session TUNNEL: only lines about "
+			"those; unmatched\n"
+			"  [ikev2|ipsec]: lines about no session too; reset: no condition any "
+			"more.",
+		.run = command_debug_crypto,
+	},
+	ORDER("undebug crypto WHAT...", "switch it off, or take the condition away",
+              command_undebug_crypto),
+	ORDER("no debug crypto WHAT...", "switch it off, or take the condition away",
+              command_undebug_crypto),
+	ORDER("show crypto debug-condition", "what crypto debug lines must be about",
+              command_show_crypto_debug_condition),
 	ORDER("undebug all", "switch all debugging off, in every service", command_undebug_all),
 	ORDER("no debug all", "switch all debugging off, in every service", command_undebug_all),
 	ORDER("show debugging", "what is switched on, in which service", command_show_debugging),

@@ -81,6 +81,12 @@ int command_show_sip_ua_status(const struct cli *cli, const struct words *words)
 int command_clear_connection_udp(const struct cli *cli, const struct words *words);
 int command_clear_connection_tcp(const struct cli *cli, const struct words *words);
 int command_clear_connection_tls(const struct cli *cli, const struct words *words);
+int command_clear_crypto_session(const struct cli *cli, const struct words *words);
+int command_clear_crypto_sa(const struct cli *cli, const struct words *words);
+int command_show_crypto_pki(const struct cli *cli, const struct words *words);
+int command_debug_crypto(const struct cli *cli, const struct words *words);
+int command_undebug_crypto(const struct cli *cli, const struct words *words);
+int command_show_crypto_debug_condition(const struct cli *cli, const struct words *words);
 int command_show_debugging(const struct cli *cli, const struct words *words);
 
 /** A finding about the command itself, on stderr: "vpnsip: ...". */

@@ -10,6 +10,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <stdbool.h>
+#include <time.h>
 
 #include "services/cli/commands.h"
 #include "services/common/config.h"
@@ -125,6 +126,19 @@ STACK_OF(X509) * pki_chain(X509 *certificate, STACK_OF(X509) * believed, STACK_O
 
 /** Writes our certificate with those above it, without the root, to the file. */
 bool pki_write_chain(const struct pki_store *store, const char *file, STACK_OF(X509) * chain);
+
+/* pki_show.c */
+
+/** All that is told of a certificate, for JSON and text. */
+json_t *pki_certificate_model(X509 *certificate);
+
+/** The store's revocation lists: issuer, dates, how many are revoked. */
+json_t *pki_lists_model(const struct pki_store *store);
+
+/* pki_renew.c */
+
+/** When a certificate has lived for so many percent of its life; 0 when its dates cannot be read. */
+time_t pki_renewal_time(const X509 *certificate, unsigned percent);
 
 /* pki_make.c */
 

@@ -7,6 +7,7 @@
 #include <openssl/pkcs7.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -90,34 +91,38 @@ bool pki_can_enroll(const struct pki_store *store)
 	return !missing && protocol_of(store);
 }
 
-bool pki_read_challenge(const struct pki_store *store, char **challenge)
-{
-	const char *file = store->trustpoint->challenge_file;
-	size_t size;
-
-	*challenge = NULL;
-	if (!file)
-		return true;
-	*challenge = pki_read(file, &size);
-	if (!*challenge) {
-		command_complain("%s cannot be read: %s", file, strerror(errno));
-		return false;
-	}
-	(*challenge)[strcspn(*challenge, "\r\n")] = '\0';
-	if (store->trustpoint->enrollment != ENROLLMENT_EST || strchr(*challenge, ':'))
-		return true;
-	command_complain("%s: for EST its first line must be \"NAME:PASSWORD\"", file);
-	OPENSSL_cleanse(*challenge, size);
-	free(*challenge);
-	*challenge = NULL;
-	return false;
-}
-
 void pki_forget_challenge(char *challenge)
 {
 	if (challenge)
 		OPENSSL_cleanse(challenge, strlen(challenge));
 	free(challenge);
+}
+
+bool pki_read_challenge(const struct pki_store *store, char **challenge)
+{
+	const char *file = store->trustpoint->challenge_file;
+	struct stat status;
+	size_t size;
+
+	*challenge = NULL;
+	if (!file)
+		return true;
+	if (stat(file, &status) != 0 || !(*challenge = pki_read(file, &size))) {
+		command_complain("%s cannot be read: %s", file, strerror(errno));
+		return false;
+	}
+	if (status.st_mode & (S_IRWXG | S_IRWXO)) {
+		command_complain("%s may be read or written by others: chmod 600", file);
+		goto useless;
+	}
+	(*challenge)[strcspn(*challenge, "\r\n")] = '\0';
+	if (store->trustpoint->enrollment != ENROLLMENT_EST || strchr(*challenge, ':'))
+		return true;
+	command_complain("%s: for EST its first line must be \"NAME:PASSWORD\"", file);
+useless:
+	pki_forget_challenge(*challenge);
+	*challenge = NULL;
+	return false;
 }
 
 /* Only what a root that we believe has signed speaks for the CA. */
@@ -308,7 +313,7 @@ static int enroll_store(const struct cli *cli, const struct config *config,
 {
 	struct pki_enrolment enrolment = {.cli = cli, .config = config, .store = store};
 	STACK_OF(X509) *chain = NULL;
-	char *challenge = NULL;
+	char *challenge;
 	int status = CLI_FAILED;
 
 	if (!pki_can_enroll(store) || !pki_read_challenge(store, &challenge))

@@ -75,7 +75,8 @@ int pki_enroll(struct pki_enrolment *enrolment, STACK_OF(X509) * *chain);
 /** Whether the trustpoint can be enrolled at all: files, enrolment, roots. Complains otherwise. */
 bool pki_can_enroll(const struct pki_store *store);
 
-/** The first line of challenge-file, or NULL when none is configured; false after a complaint. */
+/** The first line of challenge-file, or NULL when none is configured; false after a complaint, also when others may
+ * read the file. */
 bool pki_read_challenge(const struct pki_store *store, char **challenge);
 
 /** Wipes and frees it; NULL is allowed. */

@@ -36,8 +36,7 @@ static bool finish_exchange(const struct pki_store *store)
 	return false;
 }
 
-/* When it has lived for so many percent. */
-static time_t renewal_time(const X509 *certificate, unsigned percent)
+time_t pki_renewal_time(const X509 *certificate, unsigned percent)
 {
 	struct tm from, until;
 	time_t begins, ends;
@@ -121,7 +120,7 @@ static int renew_store(const struct cli *cli, const struct config *config,
 		return CLI_FAILED;
 	}
 	own = sk_X509_value(chain, 0);
-	due = ASN1_TIME_set(NULL, renewal_time(own, store->trustpoint->renewal_percent));
+	due = ASN1_TIME_set(NULL, pki_renewal_time(own, store->trustpoint->renewal_percent));
 	if (!options_get(cli, "force") && due && X509_cmp_current_time(due) > 0)
 		printf("%s: not due until %s\n", store->name, pki_time_text(due, text));
 	else

@@ -204,8 +204,7 @@ static const char *failure_cause(int fail_info)
 	static const char *const causes[] = {
 		"the CA refuses: unknown or unsupported algorithm (badAlg)",
 		"the CA refuses: the integrity check of our request failed (badMessageCheck)",
-		"the CA refuses: transaction not permitted, a wrong challenge password perhaps "
-		"(badRequest)",
+		"the CA refuses: it may not be, a wrong challenge password perhaps (badRequest)",
 		"the CA refuses: our clock differs from its (badTime)",
 		"the CA refuses: no such certificate (badCertID)",
 	};
@@ -250,7 +249,7 @@ enum pki_scep_status pki_scep_open(const struct pki_scep_transaction *transactio
 {
 	const unsigned char *at = (const unsigned char *)octets;
 	CMS_ContentInfo *reply = d2i_CMS_ContentInfo(NULL, &at, (long)size);
-	BIO *inner = BIO_new(BIO_s_mem()), *nothing = BIO_new(BIO_s_mem());
+	BIO *inner = BIO_new(BIO_s_mem()), *nothing = BIO_new_mem_buf("", 0);
 	enum pki_scep_status status = SCEP_INVALID;
 	STACK_OF(CMS_SignerInfo) *signers = reply ? CMS_get0_SignerInfos(reply) : NULL;
 	ASN1_OCTET_STRING **content = reply ? CMS_get0_content(reply) : NULL;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* pki show: what the files of a trustpoint hold, and whether it fits together. */
+#include <ctype.h>
 #include <errno.h>
+#include <openssl/bn.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -8,6 +10,7 @@
 #include <string.h>
 
 #include "services/cli/pki.h"
+#include "services/cli/pki_revocation.h"
 
 static json_t *name_model(const X509_NAME *name)
 {
@@ -43,19 +46,122 @@ static const char *validity_of(const X509 *certificate)
 	return X509_cmp_current_time(X509_get0_notAfter(certificate)) <= 0 ? "expired" : "valid";
 }
 
-static json_t *certificate_model(const X509 *certificate)
+static json_t *octets_model(const ASN1_OCTET_STRING *octets)
+{
+	char text[3 * 64] = "";
+
+	for (int i = 0; octets && i < ASN1_STRING_length(octets) && i < 64; i++)
+		snprintf(text + 2 * i, 3, "%02X", ASN1_STRING_get0_data(octets)[i]);
+	return json_string(text);
+}
+
+static json_t *serial_model(const X509 *certificate)
+{
+	BIGNUM *number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), NULL);
+	char *text = number ? BN_bn2hex(number) : NULL;
+	json_t *model = json_string(text ? text : "");
+
+	OPENSSL_free(text);
+	BN_free(number);
+	return model;
+}
+
+/* "cn=branch1", "o=Bank": the parts of a name, the most specific first. */
+static json_t *parts_model(const X509_NAME *name)
+{
+	json_t *parts = json_array();
+
+	for (int i = X509_NAME_entry_count(name); i-- > 0;) {
+		const X509_NAME_ENTRY *entry = X509_NAME_get_entry(name, i);
+		unsigned char *value = NULL;
+		char part[320] = "";
+
+		OBJ_obj2txt(part, 64, X509_NAME_ENTRY_get_object(entry), 0);
+		if (OBJ_txt2nid(part) != NID_undef)
+			snprintf(part, sizeof(part), "%s", OBJ_nid2sn(OBJ_txt2nid(part)));
+		for (char *at = part; *at; at++)
+			*at = (char)tolower((unsigned char)*at);
+		if (ASN1_STRING_to_UTF8(&value, X509_NAME_ENTRY_get_data(entry)) >= 0)
+			snprintf(part + strlen(part), sizeof(part) - strlen(part), "=%s", value);
+		OPENSSL_free(value);
+		json_array_append_new(parts, model_text(part));
+	}
+	return parts;
+}
+
+static json_t *usages_model(X509 *certificate)
+{
+	static const struct {
+		uint32_t flag;
+		const char *name;
+	} usages[] = {
+		{KU_DIGITAL_SIGNATURE, "Digital Signature"},
+		{KU_NON_REPUDIATION, "Non Repudiation"},
+		{KU_KEY_ENCIPHERMENT, "Key Encipherment"},
+		{KU_DATA_ENCIPHERMENT, "Data Encipherment"},
+		{KU_KEY_AGREEMENT, "Key Agreement"},
+		{KU_KEY_CERT_SIGN, "Key Cert Sign"},
+		{KU_CRL_SIGN, "CRL Signature"},
+	};
+	uint32_t used = X509_get_key_usage(certificate);
+	json_t *models = json_array();
+
+	for (size_t i = 0; used != UINT32_MAX && i < sizeof(usages) / sizeof(usages[0]); i++)
+		if (used & usages[i].flag)
+			json_array_append_new(models, json_string(usages[i].name));
+	return models;
+}
+
+static json_t *addresses_model(const X509 *certificate)
+{
+	char *addresses[8];
+	size_t count = pki_list_addresses(certificate, addresses, 8);
+	json_t *models = json_array();
+
+	for (size_t i = 0; i < count; i++) {
+		json_array_append_new(models, model_text(addresses[i]));
+		OPENSSL_free(addresses[i]);
+	}
+	return models;
+}
+
+static void add_details(json_t *model, X509 *certificate)
+{
+	char key[32];
+
+	json_object_set_new(model, "serial", serial_model(certificate));
+	json_object_set_new(model, "version", json_integer(X509_get_version(certificate) + 1));
+	json_object_set_new(model, "subject_parts",
+	                    parts_model(X509_get_subject_name(certificate)));
+	json_object_set_new(model, "issuer_parts", parts_model(X509_get_issuer_name(certificate)));
+	json_object_set_new(model, "key",
+	                    json_string(pki_key_name(X509_get0_pubkey(certificate), key)));
+	json_object_set_new(model, "signature_algorithm",
+	                    json_string(OBJ_nid2ln(X509_get_signature_nid(certificate))));
+	json_object_set_new(model, "usages", usages_model(certificate));
+	json_object_set_new(model, "is_authority", json_boolean(X509_check_ca(certificate) != 0));
+	json_object_set_new(model, "crl_addresses", addresses_model(certificate));
+	json_object_set_new(model, "subject_key_id",
+	                    octets_model(X509_get0_subject_key_id(certificate)));
+	json_object_set_new(model, "authority_key_id",
+	                    octets_model(X509_get0_authority_key_id(certificate)));
+}
+
+json_t *pki_certificate_model(X509 *certificate)
 {
 	char sha256[PKI_FINGERPRINT_SIZE], sha1[PKI_FINGERPRINT_SIZE], from[32], until[32];
+	json_t *model = json_pack(
+		"{s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:o}", "subject",
+		name_model(X509_get_subject_name(certificate)), "issuer",
+		name_model(X509_get_issuer_name(certificate)), "not_before",
+		pki_time_text(X509_get0_notBefore(certificate), from), "not_after",
+		pki_time_text(X509_get0_notAfter(certificate), until), "validity",
+		validity_of(certificate), "sha256",
+		pki_fingerprint(certificate, EVP_sha256(), sha256), "sha1",
+		pki_fingerprint(certificate, EVP_sha1(), sha1), "names", names_model(certificate));
 
-	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:o}", "subject",
-	                 name_model(X509_get_subject_name(certificate)), "issuer",
-	                 name_model(X509_get_issuer_name(certificate)), "not_before",
-	                 pki_time_text(X509_get0_notBefore(certificate), from), "not_after",
-	                 pki_time_text(X509_get0_notAfter(certificate), until), "validity",
-	                 validity_of(certificate), "sha256",
-	                 pki_fingerprint(certificate, EVP_sha256(), sha256), "sha1",
-	                 pki_fingerprint(certificate, EVP_sha1(), sha1), "names",
-	                 names_model(certificate));
+	add_details(model, certificate);
+	return model;
 }
 
 static json_t *certificates_model(const STACK_OF(X509) * certificates)
@@ -63,7 +169,8 @@ static json_t *certificates_model(const STACK_OF(X509) * certificates)
 	json_t *models = json_array();
 
 	for (int i = 0; certificates && i < sk_X509_num(certificates); i++)
-		json_array_append_new(models, certificate_model(sk_X509_value(certificates, i)));
+		json_array_append_new(models,
+		                      pki_certificate_model(sk_X509_value(certificates, i)));
 	return models;
 }
 
@@ -84,28 +191,30 @@ static json_t *key_model(const struct pki_store *store, X509 *certificate)
 	return model;
 }
 
-static json_t *crl_model(const struct pki_store *store)
+json_t *pki_lists_model(const struct pki_store *store)
 {
 	size_t size;
 	char *content = store->crl_file ? pki_read(store->crl_file, &size) : NULL;
-	BIO *bio = content ? BIO_new_mem_buf(content, (int)size) : NULL;
-	json_t *lists = json_array();
-	X509_CRL *list;
-	char until[32];
+	STACK_OF(X509_CRL) *lists = content ? pki_parse_lists(content, size) : NULL;
+	json_t *models = json_array();
+	char since[32], until[32];
 
-	while (bio && (list = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL))) {
+	for (int i = 0; lists && i < sk_X509_CRL_num(lists); i++) {
+		X509_CRL *list = sk_X509_CRL_value(lists, i);
 		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(list);
+		STACK_OF(X509_REVOKED) *revoked = X509_CRL_get_REVOKED(list);
 
-		json_array_append_new(lists, json_pack("{s:o, s:s}", "issuer",
-		                                       name_model(X509_CRL_get_issuer(list)),
-		                                       "next_update",
-		                                       next ? pki_time_text(next, until) : ""));
-		X509_CRL_free(list);
+		json_array_append_new(
+			models, json_pack("{s:o, s:s, s:s, s:i, s:b}", "issuer",
+		                          name_model(X509_CRL_get_issuer(list)), "last_update",
+		                          pki_time_text(X509_CRL_get0_lastUpdate(list), since),
+		                          "next_update", next ? pki_time_text(next, until) : "",
+		                          "revoked", revoked ? sk_X509_REVOKED_num(revoked) : 0,
+		                          "is_expired", next && X509_cmp_current_time(next) < 0));
 	}
-	ERR_clear_error();
-	BIO_free(bio);
+	sk_X509_CRL_pop_free(lists, X509_CRL_free);
 	free(content);
-	return lists;
+	return models;
 }
 
 static json_t *store_model(const struct pki_store *store)
@@ -118,7 +227,7 @@ static json_t *store_model(const struct pki_store *store)
 		certificates_model(chain), "key",
 		key_model(store, chain ? sk_X509_value(chain, 0) : NULL), "ca_file",
 		store->ca_file ? store->ca_file : "", "authorities", certificates_model(believed),
-		"crl_file", store->crl_file ? store->crl_file : "", "crls", crl_model(store));
+		"crl_file", store->crl_file ? store->crl_file : "", "crls", pki_lists_model(store));
 
 	sk_X509_pop_free(chain, X509_free);
 	sk_X509_pop_free(believed, X509_free);

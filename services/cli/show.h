@@ -28,10 +28,14 @@ typedef void show_text_fn(FILE *stream, const json_t *model);
 
 show_model_fn show_session_model, show_registration_model, show_registrar_model, show_nat_model,
 	show_track_model, show_interface_model, show_timers_model, show_services_model,
-	show_security_model, show_config_model, show_dhcp_model;
+	show_security_model, show_config_model, show_dhcp_model, show_crypto_session_model,
+	show_crypto_ipsec_model, show_crypto_ikev2_sa_model, show_crypto_ikev2_session_model,
+	show_crypto_ikev2_proposal_model, show_crypto_admission_model;
 show_text_fn show_session_text, show_registration_text, show_registrar_text, show_nat_text,
 	show_track_text, show_interface_text, show_timers_text, show_services_text,
-	show_security_text, show_config_text, show_dhcp_text;
+	show_security_text, show_config_text, show_dhcp_text, show_crypto_session_text,
+	show_crypto_ipsec_text, show_crypto_ikev2_sa_text, show_crypto_ikev2_session_text,
+	show_crypto_ikev2_proposal_text, show_crypto_admission_text;
 
 /* Helpers of models. */
 

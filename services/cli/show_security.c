@@ -142,6 +142,45 @@ static void add_bounds(json_t *list, const struct config_peer *peer)
 		add(list, "calls-per-hour", "%u", peer->maximum_calls_per_hour);
 }
 
+static void add_authentication(json_t *list, const struct config_peer *peer)
+{
+	static const char *const revocations[] = {
+		[REVOCATION_NONE] = "not checked",
+		[REVOCATION_CACHED] = "checked where a list is there",
+		[REVOCATION_STRICT] = "required",
+	};
+	const struct config_ike_profile *profile = peer->ike_profile;
+
+	if (profile->authentication == AUTHENTICATION_PSK)
+		add(list, "key", "pre-shared, %s",
+		    profile->sends_psk_fingerprint
+		            ? "fingerprint sent and compared before a call is answered"
+		            : "fingerprint not sent");
+	else if (profile->authentication == AUTHENTICATION_SELF_SIGNED)
+		add(list, "key",
+		    "self-signed certificate of trustpoint %s, believed by its fingerprint",
+		    profile->trustpoint->name);
+	else
+		add(list, "key", "certificate of trustpoint %s, chain verified, revocation list %s",
+		    profile->trustpoint->name, revocations[profile->trustpoint->revocation]);
+	if (config_peer_trusts_carrier(peer))
+		add(list, "trust",
+		    "trusts the carrier: no pin, and the call that names the fingerprint is not "
+		    "over TLS");
+	if (profile->authentication == AUTHENTICATION_CERTIFICATE && !profile->certificate_map &&
+	    !peer->has_fingerprint)
+		add(list, "trust",
+		    "every holder of a certificate of the same authority: no certificate-map, no "
+		    "pin");
+	add(list, "pin", "%s", peer->has_fingerprint ? peer->fingerprint_hash : "none");
+	if (profile->match_identity == MATCH_CERTIFICATE_MAP)
+		add(list, "identity", "any, certificate-map %s", profile->certificate_map->name);
+	else
+		add(list, "identity", "%s",
+		    profile->match_identity == MATCH_ANY ? "any"
+		                                         : "key-id, equal to the SIP number");
+}
+
 static json_t *peer_model(const struct config_peer *peer)
 {
 	static const char *const sources[] = {
@@ -152,14 +191,7 @@ static json_t *peer_model(const struct config_peer *peer)
 	const enum config_transport transport = transport_of(peer->line, peer);
 	json_t *list = json_array();
 
-	add(list, "key", "pre-shared, %s",
-	    peer->ike_profile->sends_psk_fingerprint
-	            ? "fingerprint sent and compared before a call is answered"
-	            : "fingerprint not sent");
-	add(list, "pin", "%s", peer->has_fingerprint ? peer->fingerprint_hash : "none");
-	add(list, "identity", "%s",
-	    peer->ike_profile->match_identity == MATCH_ANY ? "any"
-	                                                   : "key-id, equal to the SIP number");
+	add_authentication(list, peer);
 	add(list, "peer-source", "%s", sources[peer->peer_source]);
 	add(list, "signalling", "%s", transport_text(transport));
 	add_bounds(list, peer);

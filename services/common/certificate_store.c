@@ -232,9 +232,11 @@ static bool load_lists(struct certificate_store *store, const struct config_trus
 	bool is_loaded;
 	BIO *stream;
 
-	if (!trustpoint->crl_file || trustpoint->revocation == REVOCATION_NONE ||
-	    access(trustpoint->crl_file, F_OK) != 0)
+	if (!trustpoint->crl_file || trustpoint->revocation == REVOCATION_NONE)
 		return true;
+	if (access(trustpoint->crl_file, R_OK) != 0)
+		return errno == ENOENT ||
+		       explain(why, "crl-file", trustpoint->crl_file, strerror(errno));
 	stream = BIO_new_file(trustpoint->crl_file, "r");
 	is_loaded = stream && add_lists(store->roots, stream);
 	BIO_free(stream);

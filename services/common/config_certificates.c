@@ -117,6 +117,12 @@ static void judge(struct config_reading *reading, const struct config *config,
 	if (certificate_store_obstacle(store, time(NULL), why))
 		config_warning(reading, trustpoint->line_number, "trustpoint \"%s\": %s",
 		               trustpoint->name, why);
+	if (trustpoint->revocation == REVOCATION_STRICT && access(trustpoint->crl_file, F_OK) != 0)
+		config_warning(reading, trustpoint->line_number,
+		               "trustpoint \"%s\": crl-file %s is not there and "
+		               "revocation-check = strict: nobody is believed until vpnsip pki "
+		               "refresh has fetched it",
+		               trustpoint->name, trustpoint->crl_file);
 	if (!certificate_has_strong_key(store->own) && !allows_weak(config, trustpoint))
 		config_warning(reading, trustpoint->line_number,
 		               "trustpoint \"%s\": our key (%s, %u bits) is weak, peers refuse it: "

@@ -6,6 +6,7 @@
 
 #include "services/common/address.h"
 #include "services/common/config_internal.h"
+#include "services/common/data_plane.h"
 
 void config_complete_trustpoint(struct config_reading *reading, struct config *config, void *item)
 {
@@ -198,7 +199,10 @@ void config_complete_ipsec_profile(struct config_reading *reading, struct config
                                    void *item)
 {
 	struct config_ipsec_profile *profile = item;
+	const char *lacking = data_plane_lacks(config->data_plane, profile);
 
+	if (lacking)
+		config_error(reading, profile->line_number, "%s", lacking);
 	config_check_ipsec_proposals(reading, config, profile);
 	if (profile->replay_window != 0 && profile->replay_window < 64)
 		config_error(reading, profile->line_number,

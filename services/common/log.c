@@ -24,9 +24,23 @@ void log_set_name(const char *name)
 	snprintf(log_name, sizeof(log_name), "%s", name);
 }
 
+static void (*watcher)(void);
+
+void log_watch(void (*changed)(void))
+{
+	watcher = changed;
+}
+
+void log_tell_watcher(void)
+{
+	if (watcher)
+		watcher();
+}
+
 void log_set_level(int level)
 {
 	atomic_store(&highest_level, level);
+	log_tell_watcher();
 }
 
 int log_level(void)

@@ -41,7 +41,9 @@ enum log_category {
 	LOG_SIP_TRANSPORT,
 	LOG_SIP_VERBOSE,
 	LOG_IKE,
+	LOG_IKE_ERROR, /* the failures among them; "ike" shows these too */
 	LOG_TUNNEL,
+	LOG_TUNNEL_ERROR,
 	LOG_TRACK,
 	LOG_NAT_QOS,
 	LOG_BUS,
@@ -60,6 +62,11 @@ bool log_is_on(enum log_category category, const char *tunnel);
 /** Writes a line at LOG_DEBUG if the category is on for this session, whatever the level is. */
 void log_debug(enum log_category category, const char *tunnel, const char *number,
                const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/** Has `changed` called after each change of a switch or of the level, in the thread that made it. */
+void log_watch(void (*changed)(void));
+/** Calls it: for the files of the log alone. */
+void log_tell_watcher(void);
 
 /** Calls `told` for each switch that is on: "sip messages", or "sip messages vsip7". */
 void log_describe(void (*told)(void *context, const char *text), void *context);

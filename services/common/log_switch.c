@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "services/common/log.h"
+#include "services/common/log_condition.h"
 
 #define SESSIONS_MAXIMUM 8
 #define TUNNEL_SIZE      16
@@ -30,7 +31,9 @@ const char *const log_category_names[LOG_CATEGORY_COUNT] = {
 	[LOG_SIP_TRANSPORT] = "sip transport",
 	[LOG_SIP_VERBOSE] = "sip verbose",
 	[LOG_IKE] = "ike",
+	[LOG_IKE_ERROR] = "ike error",
 	[LOG_TUNNEL] = "tunnel",
+	[LOG_TUNNEL_ERROR] = "tunnel error",
 	[LOG_TRACK] = "track",
 	[LOG_NAT_QOS] = "nat-qos",
 	[LOG_BUS] = "bus",
@@ -102,10 +105,24 @@ int log_switch(const char *category, const char *tunnel, bool is_on)
 		result = 0;
 	}
 	pthread_mutex_unlock(&mutex);
+	log_tell_watcher();
 	return result;
 }
 
-bool log_is_on(enum log_category category, const char *tunnel)
+/** The category whose lines include this one's, or itself. */
+static enum log_category whole_of(enum log_category category)
+{
+	return category == LOG_IKE_ERROR      ? LOG_IKE
+	       : category == LOG_TUNNEL_ERROR ? LOG_TUNNEL
+	                                      : category;
+}
+
+static bool is_crypto(enum log_category category)
+{
+	return whole_of(category) == LOG_IKE || whole_of(category) == LOG_TUNNEL;
+}
+
+static bool is_on(enum log_category category, const char *tunnel)
 {
 	bool is_on;
 
@@ -119,12 +136,18 @@ bool log_is_on(enum log_category category, const char *tunnel)
 	return is_on;
 }
 
+bool log_is_on(enum log_category category, const char *tunnel)
+{
+	return is_on(category, tunnel) || is_on(whole_of(category), tunnel);
+}
+
 void log_debug(enum log_category category, const char *tunnel, const char *number,
                const char *format, ...)
 {
 	va_list arguments;
 
-	if (!log_is_on(category, tunnel))
+	if (!log_is_on(category, tunnel) ||
+	    (is_crypto(category) && !log_condition_holds(tunnel, number)))
 		return;
 	va_start(arguments, format);
 	log_write_va(LOG_DEBUG, tunnel, number, format, arguments);

@@ -153,12 +153,38 @@ static int become(uid_t uid, gid_t gid, const int *capabilities)
 	return error ? -1 : 0;
 }
 
+/* Started as the service's user already, by systemd with what is needed to start: less is needed from here on. */
+static int keep_only(const int *capabilities)
+{
+	int error = 0;
+
+	capng_get_caps_process();
+	for (int capability = 0; capability <= CAP_LAST_CAP; capability++) {
+		const int *wanted = capabilities;
+
+		while (wanted && *wanted >= 0 && *wanted != capability)
+			wanted++;
+		if (wanted && *wanted == capability)
+			continue;
+		error |= capng_update(CAPNG_DROP,
+		                      CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE,
+		                      (unsigned)capability);
+	}
+	if (!error)
+		error = capng_apply(CAPNG_SELECT_CAPS);
+	if (error)
+		log_line(LOG_ERR, "cannot drop capabilities: %m");
+	return error ? -1 : 0;
+}
+
 int privileges_drop(const char *user, const int *capabilities)
 {
 	bool changes = changes_user(user);
 	uid_t uid;
 	gid_t gid;
 
+	if (!changes && geteuid() != 0 && keep_only(capabilities) != 0)
+		return -1;
 	if (changes && (find_user(user, &uid, &gid) != 0 || become(uid, gid, capabilities) != 0))
 		return -1;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {

@@ -14,7 +14,7 @@ int privileges_make_directories(const struct service *service, const char *user,
 
 /**
  * As root: becomes `user` (empty = stays) with group vpnsip, permitted and effective capabilities exactly
- * `capabilities` (ended by -1; NULL = none), bounding set cut down to them. Always sets no_new_privs. Not root: keeps what it has.
+ * `capabilities` (ended by -1; NULL = none), bounding set cut down to them. Always sets no_new_privs. Not root: keeps of `capabilities` what it has, and no other.
  * 0, or -1 after logging why: then the process must not go on.
  */
 int privileges_drop(const char *user, const int *capabilities);

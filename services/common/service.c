@@ -14,6 +14,7 @@
 
 #include "services/common/config.h"
 #include "services/common/log.h"
+#include "services/common/log_condition.h"
 #include "services/common/privileges.h"
 
 #define DEFAULT_RUN_DIRECTORY   "/run/vpnsip"
@@ -243,6 +244,9 @@ static int set_log(void *context, const Vpnsip__SetLog *order)
 	if (order->category[0] != '\0' &&
 	    log_switch(order->category, order->session, !order->is_off) != 0)
 		return -1;
+	if (order->condition[0] != '\0' &&
+	    log_condition_change(order->condition, !order->is_off) != 0)
+		return -1;
 	if (order->level > 0 && order->level <= LOG_DEBUG)
 		log_set_level((int)order->level);
 	return 0;
@@ -259,6 +263,12 @@ static void describe_log(void *context, struct bus_description *description)
 	log_describe(describe_switch, description);
 }
 
+static void describe_conditions(void *context, struct bus_description *description)
+{
+	(void)context;
+	log_condition_describe(describe_switch, description);
+}
+
 /* The service's own, and the skeleton's where it has none. */
 static struct bus_handlers complete_handlers(const struct service *service)
 {
@@ -268,6 +278,8 @@ static struct bus_handlers complete_handlers(const struct service *service)
 		handlers.set_log = set_log;
 	if (!handlers.describe_log)
 		handlers.describe_log = describe_log;
+	if (!handlers.describe_conditions)
+		handlers.describe_conditions = describe_conditions;
 	return handlers;
 }
 

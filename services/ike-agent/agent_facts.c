@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What the engine reports, applied to the sessions. */
+#include <sys/random.h>
+
 #include "services/common/log.h"
+#include "services/common/log_condition.h"
 #include "services/ike-agent/agent_messages.h"
+
+/* For a negotiation and its repetitions, after which nobody is believed any longer. */
+#define REAUTHENTICATION_GRACE_SEC 60
+#define REAUTHENTICATION_RETRY_SEC 5
 
 /** The moments in the life of a session's IKE_SAs and children, for the trace and the debug log. */
 static void note_fact(struct ike_agent *agent, const struct ike_session *session,
@@ -15,6 +22,8 @@ static void note_fact(struct ike_agent *agent, const struct ike_session *session
 		[ENGINE_CHILD_REKEYED] = "child rekeyed",
 		[ENGINE_CHILD_GONE] = "child gone",
 		[ENGINE_PEER_MOVED] = "peer moved",
+		[ENGINE_REAUTHENTICATION_DUE] = "reauthentication is due",
+		[ENGINE_REAUTHENTICATION_MISSED] = "reauthentication was missed",
 		[ENGINE_CAUSE] = "fault",
 		[ENGINE_INITIATION_FAILED] = "initiation failed",
 	};
@@ -23,8 +32,11 @@ static void note_fact(struct ike_agent *agent, const struct ike_session *session
 	bus_trace(agent->service->bus, session->tunnel, session->attempt,
 	          VPNSIP__TRACE_KIND__TRACE_IKE, NULL, !fact->is_initiator, "%s, IKE_SA %u%s%s",
 	          texts[fact->kind], fact->sa, detail[0] ? ": " : "", detail);
-	log_debug(LOG_IKE, session->tunnel, session->remote_number, "%s, IKE_SA %u%s%s",
-	          texts[fact->kind], fact->sa, detail[0] ? ": " : "", detail);
+	log_debug(fact->kind == ENGINE_CAUSE || fact->kind == ENGINE_INITIATION_FAILED
+	                  ? LOG_IKE_ERROR
+	                  : LOG_IKE,
+	          session->tunnel, session->remote_number, "%s, IKE_SA %u%s%s", texts[fact->kind],
+	          fact->sa, detail[0] ? ": " : "", detail);
 }
 
 static void log_state(const struct ike_session *session)
@@ -56,9 +68,11 @@ static void log_state(const struct ike_session *session)
 
 void agent_publish(struct ike_agent *agent, const struct ike_session *session, bool is_noteworthy)
 {
+	const uint32_t spis[] = {session->child.inbound_spi, session->child.outbound_spi};
 	struct session_message message;
 
 	agent_describe_session(agent, session, &message);
+	log_condition_know(session->tunnel, &session->ike.remote, spis, 2);
 	bus_touch_state(agent->service->bus);
 	bus_publish(agent->service->bus, session->tunnel, &message.changed.base);
 	if (!is_noteworthy)
@@ -76,6 +90,26 @@ void agent_end_session(struct ike_agent *agent, struct ike_session *session)
 		engine_end_sa(session->sas[i].sa, !session->sas[i].is_superseded);
 	engine_retire_session(session->if_id, session->attempt);
 	session_table_remove(agent->sessions, session->if_id);
+}
+
+/** Who began the IKE_SA authenticates anew some time before the end, so that the other side need not. */
+static void set_reauthentication(struct ike_agent *agent, const struct ike_session *session)
+{
+	const struct config_peer *peer = config_peer_by_if_id(agent->service->config,
+	                                                      session->if_id);
+	uint32_t whole_sec = peer->ike_profile->reauthentication_sec, jitter = 0;
+	uint32_t margin_sec = whole_sec / 10;
+
+	if (!whole_sec)
+		return;
+	/* What was set up at once does not begin anew at once. */
+	if (getrandom(&jitter, sizeof(jitter), 0) != sizeof(jitter))
+		jitter = 0;
+	engine_reauthenticate_in(session->if_id, session->attempt,
+	                         session->is_initiator ? whole_sec - margin_sec / 2 -
+	                                                         jitter % (margin_sec / 2 + 1)
+	                                               : whole_sec,
+	                         whole_sec + REAUTHENTICATION_GRACE_SEC);
 }
 
 void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
@@ -101,9 +135,15 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 		log_session(LOG_WARNING, session->tunnel, session->remote_number,
 		            "another IKE_SA on the session's port failed: %s", outcome.stray);
 	if (outcome.superseded)
-		engine_supersede_sa(outcome.superseded);
+		engine_supersede_sa(outcome.superseded, outcome.tells_superseded);
 	if (outcome.unwanted)
 		engine_end_sa(outcome.unwanted, true);
+	if (outcome.is_authenticated)
+		set_reauthentication(agent, session);
+	if (outcome.wants_retry)
+		engine_reauthenticate_again(session->if_id, REAUTHENTICATION_RETRY_SEC);
+	if (outcome.wants_initiation)
+		engine_initiate(session->if_id, session->attempt);
 	if (outcome.is_over)
 		engine_retire_session(session->if_id, session->attempt);
 	if (outcome.is_changed)

@@ -173,15 +173,54 @@ static job_requeue_t stop_sending(void *sa)
 	return JOB_REQUEUE_NONE;
 }
 
-void engine_supersede_sa(uint32_t sa)
+void engine_supersede_sa(uint32_t sa, bool tells_peer)
 {
 	void *data = (void *)(uintptr_t)sa;
 
 	lib->processor->queue_job(lib->processor,
 	                          (job_t *)callback_job_create(stop_sending, data, NULL, NULL));
-	lib->scheduler->schedule_job(lib->scheduler,
-	                             (job_t *)callback_job_create(drop_sa, data, NULL, NULL),
-	                             SUPERSEDED_SEC);
+	lib->scheduler->schedule_job(
+		lib->scheduler,
+		(job_t *)callback_job_create(tells_peer ? delete_sa : drop_sa, data, NULL, NULL),
+		SUPERSEDED_SEC);
+}
+
+static void meet_reauthentication(uint64_t if_id, bool is_hard)
+{
+	struct charon_session *session = charon_session_by_if_id((uint32_t)if_id);
+	struct engine_fact fact = {
+		.kind = is_hard ? ENGINE_REAUTHENTICATION_MISSED : ENGINE_REAUTHENTICATION_DUE,
+		.if_id = (uint32_t)if_id,
+	};
+
+	if (session && !session->is_retired) {
+		fact.attempt = session->attempt;
+		charon_engine.host->report(charon_engine.host->context, &fact);
+	}
+	charon_session_release(session);
+}
+
+void charon_end_reauthentication(uint32_t if_id)
+{
+	charon_drop_deadlines(meet_reauthentication, if_id);
+}
+
+void engine_reauthenticate_again(uint32_t if_id, uint32_t due_sec)
+{
+	charon_set_deadline(meet_reauthentication, if_id, false, due_sec);
+}
+
+void engine_reauthenticate_in(uint32_t if_id, uint64_t attempt, uint32_t due_sec,
+                              uint32_t missed_sec)
+{
+	struct charon_session *session = charon_session_by_if_id(if_id);
+
+	charon_end_reauthentication(if_id);
+	if (session && session->attempt == attempt && !session->is_retired) {
+		charon_set_deadline(meet_reauthentication, if_id, false, due_sec);
+		charon_set_deadline(meet_reauthentication, if_id, true, missed_sec);
+	}
+	charon_session_release(session);
 }
 
 static bool is_making_child(ike_sa_t *ike_sa)

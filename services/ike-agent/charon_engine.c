@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "services/common/log.h"
+#include "services/common/log_condition.h"
 #include "services/ike-agent/abi_probe.h"
 
 #define LEAVE_LIMIT_MSEC 600
@@ -96,22 +97,33 @@ static void log_message(logger_t *this, debug_t group, level_t level, int thread
 {
 	struct charon_session *session = charon_session_of(ike_sa);
 
-	log_session(LOG_DEBUG, session ? session->peer->tunnel : NULL,
-	            session ? session->remote_number : NULL, "charon %s: %s",
-	            enum_to_name(debug_lower_names, group) ?: "", message);
+	const char *tunnel = session ? session->peer->tunnel : NULL;
+	const char *number = session ? session->remote_number : NULL;
+	const char *part = enum_to_name(debug_lower_names, group) ?: "";
+
+	if (log_level() < LOG_DEBUG)
+		log_debug(LOG_IKE, tunnel, number, "charon %s: %s", part, message);
+	else if (log_condition_holds(tunnel, number))
+		log_session(LOG_DEBUG, tunnel, number, "charon %s: %s", part, message);
 	charon_session_release(session);
 }
 
 /* Never above CTRL: from level 3 on libcharon writes raw data, at level 4 keys. */
 static level_t get_level(logger_t *this, debug_t group)
 {
-	return log_level() >= LOG_DEBUG ? LEVEL_CTRL : LEVEL_SILENT;
+	return log_level() >= LOG_DEBUG || log_is_on(LOG_IKE, NULL) ? LEVEL_CTRL : LEVEL_SILENT;
 }
 
 static logger_t logger = {
 	.log = log_message,
 	.get_level = get_level,
 };
+
+/* libcharon asks for the level once: each time the logger is added. */
+static void change_level(void)
+{
+	charon->bus->add_logger(charon->bus, &logger);
+}
 
 static bool has_key_derivation(void)
 {
@@ -192,6 +204,7 @@ bool engine_open(const struct config *config, const struct engine_host *host, ch
 	charon->backends->add_backend(charon->backends, &charon_backend);
 	charon->bus->add_listener(charon->bus, &charon_listener);
 	charon->start(charon);
+	log_watch(change_level);
 	return true;
 }
 
@@ -221,6 +234,7 @@ void engine_close(void)
 	if (!is_open)
 		return;
 	is_open = false;
+	log_watch(NULL);
 	charon_engine.is_leaving = true;
 	sem_init(&has_left, 0, 0);
 	is_watched = pthread_create(&watch, NULL, leave_anyway, NULL) == 0;

@@ -120,6 +120,9 @@ void charon_end_lifetime(uint32_t sa);
 /** When it will be rekeyed, and when it would end without that (monotonic clock); 0 = never. */
 void charon_read_lifetime(uint32_t sa, uint64_t *rekeys_usec, uint64_t *ends_usec);
 
+/** Forgets when the session is to authenticate anew. */
+void charon_end_reauthentication(uint32_t if_id);
+
 /** Seconds, bytes or packets before the end of a lifetime at which rekeying begins, or up to half of that earlier. */
 uint64_t charon_rekey_margin(uint64_t lifetime);
 

@@ -85,6 +85,22 @@ struct charon_session *charon_session_of(ike_sa_t *ike_sa)
 	return local ? charon_session_by_port(local->get_port(local)) : NULL;
 }
 
+/** The keyring may be another one while the session lasts. */
+static bool copy_key(struct charon_session *session, const struct engine_session *wanted, char *why,
+                     size_t why_size)
+{
+	if (!wanted->key)
+		return true;
+	session->key = malloc(wanted->key_size);
+	if (!session->key) {
+		snprintf(why, why_size, "%s", strerror(ENOMEM));
+		return false;
+	}
+	session->key_size = wanted->key_size;
+	memcpy(session->key, wanted->key, wanted->key_size);
+	return true;
+}
+
 bool engine_add_session(const struct engine_session *wanted, char *why, size_t why_size)
 {
 	struct charon_session *session = calloc(1, sizeof(*session));
@@ -103,16 +119,11 @@ bool engine_add_session(const struct engine_session *wanted, char *why, size_t w
 	session->local_number = strdup(wanted->local_number);
 	session->remote_number = strdup(wanted->remote_number);
 	session->certificates = wanted->certificates;
-	if (wanted->key) {
-		/* The keyring may be another one while the session lasts. */
-		session->key = malloc(wanted->key_size);
-		session->key_size = wanted->key_size;
-		memcpy(session->key, wanted->key, wanted->key_size);
-	}
 	session->pin_count = wanted->pin_count;
 	for (size_t i = 0; i < wanted->pin_count; i++)
 		session->pins[i] = wanted->pins[i];
-	if (!charon_own_certificate_load(session, why, why_size) ||
+	if (!copy_key(session, wanted, why, why_size) ||
+	    !charon_own_certificate_load(session, why, why_size) ||
 	    !charon_config_build(session, &wanted->remote, why, why_size)) {
 		charon_session_release(session);
 		return false;
@@ -151,6 +162,7 @@ void engine_retire_session(uint32_t if_id, uint64_t attempt)
 {
 	struct charon_session *session = charon_session_by_if_id(if_id);
 
+	charon_end_reauthentication(if_id);
 	if (session && session->attempt == attempt && !atomic_exchange(&session->is_retired, true))
 		/* The job's reference is the one that find() took. */
 		lib->scheduler->schedule_job(

@@ -8,6 +8,12 @@
 
 #define NONE IKE_STATE_COUNT
 
+/*
+ * IKE_SAs that both sides begin without knowing of the other's are up within the time limit of a negotiation, as either side sees it. One
+ * that is begun later than this after the older one came up is meant to take its place.
+ */
+#define CROSSING_USEC (90 * 1000000ull)
+
 /* A peer that failed before it proved anything may be anyone: the session waits on for the right one. */
 static const enum ike_state transitions[IKE_STATE_COUNT][IKE_EVENT_COUNT] = {
 	[IKE_STATE_WAITING] =
@@ -141,7 +147,8 @@ static bool is_older_kept(const struct ike_session *session, const struct ike_sa
                           const struct ike_sa_entry *newer)
 {
 	bool has_crossed = older->is_initiator != newer->is_initiator &&
-	                   older->peer_life == newer->peer_life;
+	                   older->peer_life == newer->peer_life &&
+	                   newer->begun_usec < older->up_usec + CROSSING_USEC;
 
 	return has_crossed && older->is_initiator == session->is_lower;
 }
@@ -166,6 +173,7 @@ static void child_up(struct ike_session *session, const struct engine_fact *fact
 		return;
 	}
 	entry->is_up = true;
+	entry->up_usec = now_usec;
 	entry->peer_life = ENGINE_LIFE_OF(fact->is_initiator ? fact->responder_spi
 	                                                     : fact->initiator_spi);
 	for (size_t i = 0; i < session->sa_count && !outcome->superseded; i++) {
@@ -183,6 +191,12 @@ static void child_up(struct ike_session *session, const struct engine_fact *fact
 		return;
 	if (!session->up_since_usec)
 		session->up_since_usec = now_usec;
+	if (session->reauthenticated_sa && session->reauthenticated_sa == outcome->superseded)
+		outcome->tells_superseded = fact->is_initiator;
+	session->reauthentications += outcome->superseded != 0 &&
+	                              session->reauthenticated_sa == outcome->superseded;
+	session->reauthenticated_sa = 0;
+	outcome->is_authenticated = true;
 	session->is_initiator = fact->is_initiator;
 	session->cause[0] = '\0';
 	snprintf(session->ike_proposal, sizeof(session->ike_proposal), "%s", fact->ike_proposal);
@@ -212,6 +226,8 @@ static void replace(struct ike_session *session, const struct engine_fact *fact,
 		old = find_sa(session, fact->sa);
 	}
 	old->sa = fact->successor;
+	if (session->reauthenticated_sa == fact->sa)
+		session->reauthenticated_sa = fact->successor;
 	if (old->is_superseded)
 		outcome->superseded = old->sa;
 	if (session->state != IKE_STATE_UP || old->is_superseded)
@@ -261,6 +277,8 @@ static void gone(struct ike_session *session, const struct engine_fact *fact,
 		/* Should what is pending not come up, this is why the session ended. */
 		memcpy(last.is_up ? session->cause : outcome->stray, last.cause,
 		       sizeof(session->cause));
+		outcome->wants_retry = !last.is_up && last.is_initiator &&
+		                       session->reauthenticated_sa != 0;
 		return;
 	}
 	if (session->state != IKE_STATE_UP || last.is_up || !session->cause[0])
@@ -270,6 +288,27 @@ static void gone(struct ike_session *session, const struct engine_fact *fact,
 		         last.is_up ? "the IKE_SA was ended" : "IKE negotiation failed");
 	is_refused = last.is_up || last.is_initiator || last.is_proven;
 	move(session, is_refused ? IKE_EVENT_REFUSED : IKE_EVENT_LOST, outcome);
+}
+
+static void reauthenticate(struct ike_session *session, struct ike_outcome *outcome)
+{
+	if (session->state != IKE_STATE_UP)
+		return;
+	session->reauthenticated_sa = session->sa_in_force;
+	outcome->wants_initiation = true;
+}
+
+/** Neither side has authenticated in time: what was believed then is not believed any longer. */
+static void end_unauthenticated(struct ike_session *session, struct ike_outcome *outcome)
+{
+	struct ike_sa_entry *entry = find_sa(session, session->sa_in_force);
+
+	if (session->state != IKE_STATE_UP || !entry)
+		return;
+	entry->rank = ENGINE_CAUSE_VERDICT;
+	snprintf(entry->cause, sizeof(entry->cause),
+	         "neither side authenticated anew within the time of reauthentication");
+	outcome->unwanted = entry->sa;
 }
 
 static void note_cause(struct ike_session *session, const struct engine_fact *fact)
@@ -309,6 +348,12 @@ void ike_session_apply(struct ike_session *session, const struct engine_fact *fa
 		/* The IKE_SA makes another, or ends. */
 		if (is_in_force(session, fact))
 			session->child = (struct engine_child){0};
+		break;
+	case ENGINE_REAUTHENTICATION_DUE:
+		reauthenticate(session, outcome);
+		break;
+	case ENGINE_REAUTHENTICATION_MISSED:
+		end_unauthenticated(session, outcome);
 		break;
 	case ENGINE_PEER_MOVED:
 		peer_moved(session, fact, outcome);

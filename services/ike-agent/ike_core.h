@@ -39,7 +39,7 @@ struct ike_sa_entry {
 	bool is_superseded; /* another one is up in its place; it goes soon and counts no more */
 	bool is_proven;
 	uint32_t peer_life; /* of an IKE_SA that is up: ENGINE_LIFE_OF() the peer's SPI */
-	uint64_t begun_usec;
+	uint64_t begun_usec, up_usec;
 	enum engine_cause_rank rank;
 	char cause[ENGINE_CAUSE_SIZE];
 };
@@ -65,6 +65,7 @@ struct ike_session {
 	struct engine_authentication authentication; /* of the IKE_SA in force */
 	/* Of the IKE_SA in force and its child; a child with inbound_spi 0 is none. */
 	uint32_t sa_in_force;
+	uint32_t reauthenticated_sa; /* we began another one in place of this; 0 = none */
 	struct engine_ike ike;
 	struct engine_child child;
 	unsigned ike_rekeys, child_rekeys, reauthentications; /* since the session came up */
@@ -75,7 +76,11 @@ struct ike_outcome {
 	bool is_changed;               /* publish the session */
 	bool is_noteworthy;            /* and tell the log: another state, or another IKE_SA */
 	bool is_over;                  /* FAILED or ENDED was entered: retire it */
-	uint32_t superseded;           /* let this IKE_SA go without a word; 0 = none */
+	uint32_t superseded;           /* let this IKE_SA go; 0 = none */
+	bool tells_superseded;         /* with a DELETE: the peer may keep it otherwise */
+	bool is_authenticated;         /* an IKE_SA is in force that has just been authenticated */
+	bool wants_initiation;         /* begin an IKE_SA */
+	bool wants_retry;              /* to authenticate anew failed: once more in a while */
 	uint32_t unwanted;             /* end this IKE_SA with a DELETE; 0 = none */
 	char stray[ENGINE_CAUSE_SIZE]; /* why an IKE_SA failed that was not the session's last; "" = none */
 };

@@ -83,7 +83,8 @@ struct engine_session {
 	const struct config_peer *peer;
 	const uint8_t *key; /* the PSK for remote_number; NULL with certificates */
 	size_t key_size;
-	struct certificate_source *certificates; /* of the profile's trustpoint; must outlive the engine; NULL with PSK */
+	struct certificate_source *
+		certificates; /* of the profile's trustpoint; must outlive the engine; NULL with PSK */
 	const struct engine_pin *pins; /* empty: any fingerprint will do */
 	size_t pin_count;
 };
@@ -133,8 +134,10 @@ enum engine_fact_kind {
 	ENGINE_SA_GONE,      /* the IKE_SA does not exist any more */
 	ENGINE_CHILD_UP,     /* authenticated, and its first child SA is installed */
 	ENGINE_CHILD_REKEYED,
-	ENGINE_CHILD_GONE,       /* without a successor */
-	ENGINE_PEER_MOVED,       /* an authenticated message came from another address or port */
+	ENGINE_CHILD_GONE, /* without a successor */
+	ENGINE_PEER_MOVED, /* an authenticated message came from another address or port */
+	ENGINE_REAUTHENTICATION_DUE, /* as engine_reauthenticate_in() asked; `sa` is 0, as with the next */
+	ENGINE_REAUTHENTICATION_MISSED,
 	ENGINE_CAUSE,            /* something went wrong with the IKE_SA */
 	ENGINE_INITIATION_FAILED /* no IKE_SA came of engine_initiate() */
 };
@@ -215,6 +218,13 @@ bool engine_add_session(const struct engine_session *session, char *why, size_t 
 /** Begins an IKE_SA for the session; failure is a fact. */
 void engine_initiate(uint32_t if_id, uint64_t attempt);
 
+/** Reports after so many seconds that reauthentication is due, and later that it is missed. An earlier wish for the session is forgotten; 0 = never. */
+void engine_reauthenticate_in(uint32_t if_id, uint64_t attempt, uint32_t due_sec,
+                              uint32_t missed_sec);
+
+/** Reports in so many seconds once more that it is due. */
+void engine_reauthenticate_again(uint32_t if_id, uint32_t due_sec);
+
 /** No IKE_SA may begin for this session any more; what its living ones still have to say is sent. */
 void engine_retire_session(uint32_t if_id, uint64_t attempt);
 
@@ -223,9 +233,9 @@ void engine_end_sa(uint32_t sa, bool tells_peer);
 
 /**
  * Another IKE_SA has this one's place: it sends nothing through its children any more, still receives for some seconds what
- * the peer sent before it changed over too, and then goes without a word.
+ * the peer sent before it changed over too, and then goes, with a DELETE if `tells_peer`.
  */
-void engine_supersede_sa(uint32_t sa);
+void engine_supersede_sa(uint32_t sa, bool tells_peer);
 
 /** Makes a child SA on an established IKE_SA that has none and makes none. */
 void engine_make_child(uint32_t sa);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "services/common/log.h"
+#include "services/sip-agent/dialog_line.h"
 
 #define PREFIX            "call-"
 /* Written anew from here on: a call that is refreshed for weeks. */
@@ -32,80 +33,6 @@ static void name_file(char path[PATH_MAX], const char *directory, const struct c
 	for (const char *c = call->call_id; *c; c++)
 		hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
 	snprintf(path, PATH_MAX, "%s/" PREFIX "offer-%016llx", directory, (unsigned long long)hash);
-}
-
-/* A tunnel is kept as the session description that says the same. */
-static void print_tunnel(char text[SDP_TEXT_SIZE], const struct sdp_tunnel *tunnel, bool is_known)
-{
-	const struct sdp_origin origin = {1, 1};
-
-	text[0] = '\0';
-	if (is_known)
-		sdp_write(text, SDP_TEXT_SIZE, &origin, tunnel, NULL, 0);
-}
-
-static json_t *call_to_json(const struct call *call)
-{
-	char remote[SDP_TEXT_SIZE], local[SDP_TEXT_SIZE];
-
-	print_tunnel(remote, &call->remote, call->has_remote);
-	print_tunnel(local, &call->local, call->has_local);
-	return json_pack(
-		"{s:i, s:i, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:b, s:i, "
-		"s:i}",
-		"state", call->state, "direction", call->direction, "call_id", call->call_id,
-		"attempt", (json_int_t)call->attempt, "tunnel", call->tunnel, "local_number",
-		call->local_number, "remote_number", call->remote_number, "local_tunnel", local,
-		"remote_tunnel", remote, "cause", call->cause, "ended_by", call->ended_by,
-		"started_at_usec", (json_int_t)call->started_at_usec, "answered_at_usec",
-		(json_int_t)call->answered_at_usec, "ended_at_usec",
-		(json_int_t)call->ended_at_usec, "is_end_estimated", call->is_end_estimated,
-		"sip_status", (int)call->sip_status, "retry_after_sec", (int)call->retry_after_sec);
-}
-
-static json_t *to_json(const struct dialog_record *record)
-{
-	char wan_address[INET_ADDRSTRLEN];
-	json_t *json = call_to_json(&record->call);
-
-	inet_ntop(AF_INET, &record->wan_address, wan_address, sizeof(wan_address));
-	json_t *dialog = json_pack(
-		"{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:b, s:s, s:s, s:I, s:I, s:s, s:i, "
-		"s:b, s:I, s:b}",
-		"local", record->local, "remote", record->remote, "routes", record->routes,
-		"target", record->target, "local_sequence", (json_int_t)record->local_sequence,
-		"remote_sequence", (json_int_t)record->remote_sequence, "branch", record->branch,
-		"invite_sequence", (json_int_t)record->invite_sequence, "is_acknowledged",
-		record->is_acknowledged, "invite", record->invite, "wan_address", wan_address,
-		"session_id", (json_int_t)record->origin.session_id, "session_version",
-		(json_int_t)record->origin.version, "sdp", record->sdp, "interval_sec",
-		record->timer.interval_sec, "is_refresher", record->timer.is_refresher,
-		"refreshed_at_usec", (json_int_t)record->refreshed_at_usec, "peer_takes_update",
-		record->peer_takes_update);
-	if (!json || !dialog || json_object_update(json, dialog) != 0) {
-		json_decref(json);
-		json = NULL;
-	}
-	json_decref(dialog);
-	return json;
-}
-
-/* What changes while the dialog stays as it is. */
-static json_t *state_to_json(const struct dialog_record *record)
-{
-	const struct call *call = &record->call;
-
-	return json_pack("{s:i, s:I, s:I, s:s, s:i, s:I, s:I, s:b, s:i, s:i, s:b, s:i, s:b, s:I}",
-	                 "state", call->state, "local_sequence", (json_int_t)record->local_sequence,
-	                 "remote_sequence", (json_int_t)record->remote_sequence, "cause",
-	                 call->cause, "ended_by", call->ended_by, "answered_at_usec",
-	                 (json_int_t)call->answered_at_usec, "ended_at_usec",
-	                 (json_int_t)call->ended_at_usec, "is_end_estimated",
-	                 call->is_end_estimated, "sip_status", (int)call->sip_status,
-	                 "retry_after_sec", (int)call->retry_after_sec, "is_acknowledged",
-	                 record->is_acknowledged, "interval_sec", record->timer.interval_sec,
-	                 "is_refresher", record->timer.is_refresher, "refreshed_at_usec",
-	                 (json_int_t)record->refreshed_at_usec);
 }
 
 static bool write_whole(int fd, const char *text)
@@ -193,48 +120,36 @@ static bool write_line(const char *path, const char *line, int flags, bool is_la
 	return replace_file(path, line);
 }
 
-static char *print_line(json_t *json)
+static bool tell_failure(const char *path, char *why, size_t why_size)
 {
-	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL, *line = NULL;
-
-	json_decref(json);
-	if (text && asprintf(&line, "%s\n", text) < 0)
-		line = NULL;
-	free(text);
-	return line;
+	snprintf(why, why_size, "cannot write %s: %s", path, strerror(errno));
+	return false;
 }
 
 bool dialog_store_write(const char *directory, const struct dialog_record *record, bool is_lasting,
                         char *why, size_t why_size)
 {
-	char path[PATH_MAX], *line = print_line(to_json(record));
+	char path[PATH_MAX], line[DIALOG_LINE_SIZE];
 
 	name_file(path, directory, &record->call);
-	errno = ENOMEM;
-	bool is_ok = line && write_line(path, line, O_CREAT, is_lasting) &&
-	             (!is_lasting || sync_directory(directory));
-	if (!is_ok)
-		snprintf(why, why_size, "cannot write %s: %s", path, strerror(errno));
-	free(line);
-	return is_ok;
+	errno = EMSGSIZE;
+	return (dialog_line_print(line, record) && write_line(path, line, O_CREAT, is_lasting) &&
+	        (!is_lasting || sync_directory(directory))) ||
+	       tell_failure(path, why, why_size);
 }
 
 bool dialog_store_write_state(const char *directory, const struct dialog_record *record, char *why,
                               size_t why_size)
 {
-	char path[PATH_MAX], *line;
+	char path[PATH_MAX], line[DIALOG_LINE_SIZE];
 	struct stat file;
 
 	name_file(path, directory, &record->call);
 	if (stat(path, &file) != 0 || file.st_size >= FILE_SIZE_MAXIMUM)
 		return dialog_store_write(directory, record, false, why, why_size);
-	line = print_line(state_to_json(record));
-	errno = ENOMEM;
-	bool is_ok = line && write_line(path, line, 0, false);
-	if (!is_ok)
-		snprintf(why, why_size, "cannot write %s: %s", path, strerror(errno));
-	free(line);
-	return is_ok;
+	errno = EMSGSIZE;
+	return (dialog_line_print_state(line, record) && write_line(path, line, 0, false)) ||
+	       tell_failure(path, why, why_size);
 }
 
 void dialog_store_take_attempt(const char *directory, const struct call *call)

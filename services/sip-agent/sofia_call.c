@@ -103,6 +103,8 @@ void sofia_call_free(struct sofia_call *call)
 	sofia_auth_reset(&call->auth);
 	sofia_auth_reset(&call->later_auth);
 	free(call->parked);
+	free(call->local_uri);
+	free(call->remote_uri);
 	free(call->sdp);
 	free(call->offer);
 	free(call->invite_text);

@@ -192,7 +192,7 @@ static char *print_invite(const sip_t *sip)
 		(const sip_header_t *)sip->sip_min_se,
 		(const sip_header_t *)sip->sip_session_expires,
 	};
-	char text[DIALOG_INVITE_SIZE], host[256];
+	char text[DIALOG_INVITE_SIZE], host[DIALOG_TEXT_SIZE];
 	su_home_t home[1] = {SU_HOME_INIT(home)};
 	size_t length;
 
@@ -252,14 +252,16 @@ bool sofia_call_reopen_invite(struct sofia_call *call)
 	return call->incoming != NULL;
 }
 
-static bool copy_header(char *text, size_t size, const sip_addr_t *address)
+/* "<sip:...>"; NULL without memory. */
+static char *copy_uri(const sip_addr_t *address)
 {
 	su_home_t home[1] = {SU_HOME_INIT(home)};
-	char *url = url_as_string(home, address->a_url);
-	bool is_ok = url && (size_t)snprintf(text, size, "<%s>", url) < size;
+	char *url = url_as_string(home, address->a_url), *text = NULL;
 
+	if (url && asprintf(&text, "<%s>", url) < 0)
+		text = NULL;
 	su_home_deinit(home);
-	return is_ok;
+	return text;
 }
 
 static bool create_dialog(struct sofia_call *call, nta_incoming_t *request, const sip_t *sip)
@@ -267,8 +269,9 @@ static bool create_dialog(struct sofia_call *call, nta_incoming_t *request, cons
 	struct sofia_line *line = call->line;
 	char token[SOFIA_TOKEN_SIZE];
 
-	if (!copy_header(call->local_uri, sizeof(call->local_uri), sip->sip_to) ||
-	    !copy_header(call->remote_uri, sizeof(call->remote_uri), sip->sip_from))
+	call->local_uri = copy_uri(sip->sip_to);
+	call->remote_uri = copy_uri(sip->sip_from);
+	if (!call->local_uri || !call->remote_uri)
 		return false;
 	call->leg = nta_leg_tcreate(line->agent, sofia_call_request, call,
 	                            SIPTAG_CALL_ID(sip->sip_call_id), SIPTAG_FROM(sip->sip_to),
@@ -293,6 +296,14 @@ static void offer_call(struct sofia_line *line, nta_incoming_t *request, const s
 		if (call)
 			sofia_call_free(call);
 		refuse(line, request, &(struct sofia_refusal){500, NULL, 0, "no memory"}, number);
+		return;
+	}
+	if (!sofia_dialog_fits(call)) {
+		sofia_call_free(call);
+		refuse(line, request,
+		       &(struct sofia_refusal){513, NULL, WARNING_OTHER,
+		                               "addresses or routes are too long"},
+		       number);
 		return;
 	}
 	call->incoming = request;

@@ -149,9 +149,11 @@ static bool prepare(struct sofia_call *call, const struct sofia_call_order *orde
 	         order->remote_number);
 	snprintf(call->call.call_id, sizeof(call->call.call_id), "%s@%s", token, host);
 	sofia_call_index(call);
-	snprintf(call->local_uri, sizeof(call->local_uri), "%s", line->identity);
-	snprintf(call->remote_uri, sizeof(call->remote_uri), "<sip:%s%s", order->remote_number,
-	         domain);
+	call->local_uri = strdup(line->identity);
+	if (asprintf(&call->remote_uri, "<sip:%s%s", order->remote_number, domain) < 0)
+		call->remote_uri = NULL;
+	if (!call->local_uri || !call->remote_uri)
+		return false;
 	call->call.local = order->offer;
 	call->call.has_local = true;
 	if (!sdp_write(sdp, sizeof(sdp), &call->origin, &order->offer, NULL, 0))

@@ -29,7 +29,8 @@ static bool has_dialog(const struct sofia_call *call)
 	}
 }
 
-static void print_routes(su_home_t *home, const sip_route_t *route, char *text, size_t size)
+/* These tell whether there was room. */
+static bool print_routes(su_home_t *home, const sip_route_t *route, char *text, size_t size)
 {
 	size_t length = 0;
 
@@ -40,11 +41,20 @@ static void print_routes(su_home_t *home, const sip_route_t *route, char *text, 
 		length += (size_t)snprintf(text + length, size - length, "%s%s", length ? ", " : "",
 		                           one ? one : "");
 	}
+	return length < size;
 }
 
-static void print_party(char *text, size_t size, const char *uri, const char *tag)
+static bool print_party(char *text, size_t size, const char *uri, const char *tag)
 {
-	snprintf(text, size, "%s%s%s", uri, tag ? ";tag=" : "", tag ? tag : "");
+	return (size_t)snprintf(text, size, "%s%s%s", uri, tag ? ";tag=" : "", tag ? tag : "") <
+	       size;
+}
+
+static bool print_target(su_home_t *home, const sip_contact_t *target, char *text, size_t size)
+{
+	const char *one = sip_header_as_string(home, (const sip_header_t *)target);
+
+	return (size_t)snprintf(text, size, "%s", one ? one : "") < size;
 }
 
 static void make_ascii(char *text)
@@ -55,35 +65,41 @@ static void make_ascii(char *text)
 }
 
 /* Before an answer there is neither a route set nor a Contact: what the INVITE had says where it went. */
-static void fill_dialog(const struct sofia_call *call, struct dialog_record *record)
+static bool fill_dialog(const struct sofia_call *call, struct dialog_record *record)
 {
 	const sip_route_t *route = NULL;
 	const sip_contact_t *target = NULL;
 	su_home_t home[1] = {SU_HOME_INIT(home)};
+	bool fits;
 
 	nta_leg_get_route(call->leg, &route, &target);
-	print_party(record->local, sizeof(record->local), call->local_uri,
-	            nta_leg_get_tag(call->leg));
-	print_party(record->remote, sizeof(record->remote), call->remote_uri,
-	            nta_leg_get_rtag(call->leg));
+	fits = print_party(record->local, sizeof(record->local), call->local_uri,
+	                   nta_leg_get_tag(call->leg));
+	fits &= print_party(record->remote, sizeof(record->remote), call->remote_uri,
+	                    nta_leg_get_rtag(call->leg));
 	record->local_sequence = nta_leg_get_seq(call->leg);
 	record->remote_sequence = nta_leg_get_rseq(call->leg);
 	if (call->call.direction == CALL_OUTGOING && !target) {
 		sofia_transport_print_route(call, record->routes, sizeof(record->routes));
 		sofia_transport_print_target(call, record->target, sizeof(record->target));
 	} else {
-		print_routes(home, route, record->routes, sizeof(record->routes));
+		fits &= print_routes(home, route, record->routes, sizeof(record->routes));
 	}
-	if (target) {
-		const char *text = sip_header_as_string(home, (const sip_header_t *)target);
-
-		snprintf(record->target, sizeof(record->target), "%s", text ? text : "");
-	}
+	if (target)
+		fits &= print_target(home, target, record->target, sizeof(record->target));
 	su_home_deinit(home);
 	/* A record is text: what is not ASCII is a display name, which means nothing here. */
 	make_ascii(record->remote);
 	make_ascii(record->routes);
 	make_ascii(record->target);
+	return fits;
+}
+
+bool sofia_dialog_fits(const struct sofia_call *call)
+{
+	struct dialog_record record;
+
+	return fill_dialog(call, &record);
 }
 
 /* From the leg, or from where the dialog is parked. */
@@ -264,11 +280,6 @@ void sofia_dialog_end_on_line(struct sofia_line *line, const char *cause)
 	}
 }
 
-static void copy_uri(char *uri, size_t size, const char *with_tag)
-{
-	snprintf(uri, size, "%.*s", (int)(strcspn(with_tag, ">") + 1), with_tag);
-}
-
 static struct sofia_call *revive(struct sofia_line *line, const struct dialog_record *record)
 {
 	struct sofia_call *call = sofia_call_new(line, record->call.direction);
@@ -286,10 +297,11 @@ static struct sofia_call *revive(struct sofia_line *line, const struct dialog_re
 	snprintf(call->branch, sizeof(call->branch), "%s", record->branch);
 	call->sdp = strdup(record->sdp);
 	call->invite_text = strdup(record->invite);
-	copy_uri(call->local_uri, sizeof(call->local_uri), record->local);
-	copy_uri(call->remote_uri, sizeof(call->remote_uri), record->remote);
+	call->local_uri = strndup(record->local, strcspn(record->local, ">") + 1);
+	call->remote_uri = strndup(record->remote, strcspn(record->remote, ">") + 1);
 	call->parked = malloc(sizeof(*call->parked));
-	if (!call->sdp || !call->invite_text || !call->parked) {
+	if (!call->local_uri || !call->remote_uri || !call->sdp || !call->invite_text ||
+	    !call->parked) {
 		sofia_call_free(call);
 		return NULL;
 	}

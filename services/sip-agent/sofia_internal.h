@@ -172,7 +172,7 @@ struct sofia_call {
 	size_t early_count;
 	struct event *
 		silence_event; /* the server counts as dead when our INVITE is not heard of by then */
-	char local_uri[SOFIA_URI_SIZE], remote_uri[SOFIA_URI_SIZE];
+	char *local_uri, *remote_uri; /* "<sip:...>" */
 	uint32_t invite_cseq;
 	char branch[DIALOG_BRANCH_SIZE]; /* of our INVITE */
 	char *invite_text;      /* the peer's INVITE for the record, until it is acknowledged */
@@ -317,6 +317,8 @@ void sofia_dialog_store_state(struct sofia_call *call);
  */
 bool sofia_dialog_store_ahead(struct sofia_call *call, enum call_state state);
 void sofia_dialog_forget(struct sofia_call *call);
+/* Whether a record has room for the dialog. */
+bool sofia_dialog_fits(const struct sofia_call *call);
 /* Makes the dialog of a parked call in the line's agent. False while there is none. */
 bool sofia_dialog_reopen(struct sofia_call *call);
 /* Takes up the calls that the last process left, at start. */

@@ -12,6 +12,8 @@
 #define USEC_PER_SEC     1000000ULL
 /* A refresh that failed for a passing reason is tried again after this pause. */
 #define RETRY_SEC        5
+/* What a refresh needs to be answered before the session ends. */
+#define ANSWER_WAIT_USEC (USEC_PER_SEC / 2)
 /* From a restart to the question whether the peer still has the call: the line is open by then. */
 #define RESUME_WAIT_USEC USEC_PER_SEC
 
@@ -229,7 +231,10 @@ static void retry_refresh(struct sofia_call *call, int status, const sip_t *sip)
 	                        USEC_PER_SEC * session_timer_expiry_sec(&call->timer);
 	const uint64_t left = expiry > now ? expiry - now : 0;
 
-	schedule(call, wait < left ? wait : left / 2);
+	if (left <= 2 * ANSWER_WAIT_USEC)
+		schedule(call, left / 2);
+	else
+		schedule(call, wait < left - ANSWER_WAIT_USEC ? wait : left - ANSWER_WAIT_USEC);
 }
 
 /* A longer interval is asked for once; who names another one then may have the call end. */

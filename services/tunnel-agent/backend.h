@@ -79,6 +79,12 @@ struct backend {
 	                 uint64_t now_usec);
 };
 
-extern const struct backend backend_userspace;
+extern const struct backend backend_userspace, backend_kernel;
+
+/**
+ * The back end that the configuration asks for; with `auto` the kernel where it can do all that the profiles want, which is
+ * tried out, else the user-space one, and `why` says in a sentence why. NULL: the kernel was asked for and cannot. Needs root.
+ */
+const struct backend *backend_choose(struct agent *agent, char *why, size_t why_size);
 
 #endif

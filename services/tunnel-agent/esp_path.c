@@ -119,10 +119,9 @@ void esp_path_send(struct agent_tunnel *tunnel, uint8_t *inner, size_t inner_siz
 static void answer_too_big(struct agent_tunnel *tunnel, const uint8_t *packet, size_t size)
 {
 	uint8_t message[ICMP_ERROR_MAXIMUM];
-	size_t message_size = icmp_write_too_big(
-		message, packet, size, tunnel->address.address.s_addr, tunnel->core.plain_mtu);
+	size_t message_size = icmp_write_too_big(message, packet, size, tunnel->core.plain_mtu);
 
-	if (message_size > 0 && tun_write(tunnel->descriptor, message, message_size) != 0)
+	if (tun_write(tunnel->descriptor, message, message_size) != 0)
 		tunnel->core.drops[DROP_INTERFACE]++;
 }
 

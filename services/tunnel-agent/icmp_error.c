@@ -22,23 +22,20 @@ static void write_checksum(uint8_t *icmp, uint64_t sum, size_t size)
 	memcpy(icmp + 2, &checksum, sizeof(checksum));
 }
 
-static size_t write_ipv4(uint8_t *room, const uint8_t *packet, size_t size, uint32_t own_address,
-                         size_t mtu)
+static size_t write_ipv4(uint8_t *room, const uint8_t *packet, size_t size, size_t mtu)
 {
 	size_t quoted = size < QUOTED_IPV4 ? size : QUOTED_IPV4;
 	uint16_t total = htons((uint16_t)(IPV4_HEADER_SIZE + ICMP_HEADER_SIZE + quoted));
 	uint16_t next_mtu = htons((uint16_t)mtu);
 	uint8_t *icmp = room + IPV4_HEADER_SIZE;
 
-	if (!own_address)
-		return 0;
 	memset(room, 0, IPV4_HEADER_SIZE + ICMP_HEADER_SIZE);
 	room[0] = 0x45;
 	memcpy(room + 2, &total, sizeof(total));
 	room[8] = TIME_TO_LIVE;
 	room[9] = IPPROTO_ICMP;
-	memcpy(room + 12, &own_address, sizeof(own_address));
-	memcpy(room + 16, packet + 12, sizeof(own_address));
+	memcpy(room + 12, packet + 16, sizeof(struct in_addr));
+	memcpy(room + 16, packet + 12, sizeof(struct in_addr));
 	checksum_write_ipv4(room);
 	icmp[0] = ICMP_DEST_UNREACH;
 	icmp[1] = ICMP_FRAG_NEEDED;
@@ -71,8 +68,8 @@ static size_t write_ipv6(uint8_t *room, const uint8_t *packet, size_t size, size
 }
 
 size_t icmp_write_too_big(uint8_t room[ICMP_ERROR_MAXIMUM], const uint8_t *packet, size_t size,
-                          uint32_t own_address, size_t mtu)
+                          size_t mtu)
 {
-	return packet[0] >> 4 == 4 ? write_ipv4(room, packet, size, own_address, mtu)
+	return packet[0] >> 4 == 4 ? write_ipv4(room, packet, size, mtu)
 	                           : write_ipv6(room, packet, size, mtu);
 }

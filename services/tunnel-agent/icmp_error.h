@@ -9,11 +9,10 @@
 #define ICMP_ERROR_MAXIMUM 1280
 
 /**
- * Writes the message that tells the sender of `packet` to send no more than `mtu` octets, from `own_address` (IPv4, network order;
- * an IPv6 message has the destination of the packet as its source, for the tunnel has no address of that kind). Returns its
- * size; 0 = no message is due (an ICMP error, or no address).
+ * Writes the message that tells the sender of `packet` to send no more than `mtu` octets. It comes from the destination of the packet:
+ * the kernel believes no packet from outside that has an address of its own. Returns its size.
  */
 size_t icmp_write_too_big(uint8_t room[ICMP_ERROR_MAXIMUM], const uint8_t *packet, size_t size,
-                          uint32_t own_address, size_t mtu);
+                          size_t mtu);
 
 #endif

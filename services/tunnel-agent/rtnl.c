@@ -14,9 +14,6 @@
 
 #define EVENT_BUFFER_SIZE (1 << 20)
 
-/* Interfaces of this group are ours: the kernel deletes a group at once, but 300 single ones in 6 s. */
-#define LINK_GROUP 564956
-
 struct rtnl {
 	struct nl_sock *requests;
 	struct nl_sock *events;
@@ -158,7 +155,7 @@ static int change_link(struct rtnl *rtnl, unsigned index, unsigned mtu, bool set
 	rtnl_link_set_ifindex(original, (int)index);
 	rtnl_link_set_mtu(changes, mtu);
 	rtnl_link_set_flags(changes, IFF_UP);
-	rtnl_link_set_group(changes, LINK_GROUP);
+	rtnl_link_set_group(changes, RTNL_LINK_GROUP);
 	/* Without a link-local address the kernel sends no router solicitations. */
 	if (sets_ipv6)
 		rtnl_link_inet6_set_addr_gen_mode(changes, IN6_ADDR_GEN_MODE_NONE);
@@ -205,7 +202,7 @@ int rtnl_delete_links(struct rtnl *rtnl, const char **why)
 	int error = -NLE_NOMEM;
 
 	if (message && nlmsg_append(message, (void *)&none, sizeof(none), NLMSG_ALIGNTO) == 0 &&
-	    nla_put_u32(message, IFLA_GROUP, LINK_GROUP) == 0) {
+	    nla_put_u32(message, IFLA_GROUP, RTNL_LINK_GROUP) == 0) {
 		error = nl_send_sync(rtnl->requests, message); /* frees the message */
 		message = NULL;
 	}

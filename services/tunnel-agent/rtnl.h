@@ -10,6 +10,9 @@
 struct event_base;
 struct rtnl;
 
+/* Interfaces of this group are ours: the kernel deletes a group at once, but 300 single ones in 6 s. */
+#define RTNL_LINK_GROUP 564956
+
 struct rtnl_interface {
 	unsigned index;
 	unsigned mtu;

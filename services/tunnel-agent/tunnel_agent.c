@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "services/tunnel-agent/tunnel_agent.h"
 
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 #include "services/common/address.h"
 #include "services/common/log.h"
+#include "services/common/log_condition.h"
 #include "services/tunnel-agent/agent.h"
 
 #define HOLD_SECONDS 2
@@ -45,6 +47,44 @@ struct agent_tunnel *agent_find_name(const struct agent *agent, const char *name
 	return NULL;
 }
 
+/** What the conditions of the debug log ask for. */
+static void know_session(const struct agent_tunnel *tunnel)
+{
+	const struct sa_table *sas = &tunnel->core.sas;
+	uint32_t spis[2 * SA_MAXIMUM];
+	size_t count = 0;
+
+	for (unsigned i = sas->inbound_count; i > 0; i--)
+		spis[count++] = sas->inbound[i - 1]->spi;
+	for (unsigned i = sas->outbound_count; i > 0; i--)
+		spis[count++] = sas->outbound[i - 1]->spi;
+	log_condition_know(tunnel->peer->tunnel, &tunnel->core.remote, spis, count);
+}
+
+/* Failures of the last second, if somebody wants to see them. */
+static void note_failures(struct agent_tunnel *tunnel)
+{
+	static const enum drop_reason failures[] = {
+		DROP_NO_SA,          DROP_SEAL_FAILED, DROP_SEND_REFUSED,    DROP_UNKNOWN_SPI,
+		DROP_LIFETIME,       DROP_REPLAY,      DROP_INTEGRITY,       DROP_PADDING,
+		DROP_IKE_QUEUE_FULL, DROP_ECN,         DROP_IKE_UNDELIVERED,
+	};
+	const struct config_peer *peer = tunnel->peer;
+
+	for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+		uint64_t now = tunnel->core.drops[failures[i]];
+		uint64_t *noted = &tunnel->noted_drops[failures[i]];
+
+		if (now == *noted)
+			continue;
+		know_session(tunnel);
+		log_debug(LOG_TUNNEL_ERROR, peer->tunnel, peer->number,
+		          "%" PRIu64 " packets dropped: %s", now - *noted,
+		          drop_reason_names[failures[i]]);
+		*noted = now;
+	}
+}
+
 void agent_note(struct agent_tunnel *tunnel, const char *format, ...)
 {
 	const struct config_peer *peer = tunnel->peer;
@@ -56,6 +96,9 @@ void agent_note(struct agent_tunnel *tunnel, const char *format, ...)
 	va_end(arguments);
 	bus_trace(tunnel->agent->bus, peer->tunnel, tunnel->core.attempt,
 	          VPNSIP__TRACE_KIND__TRACE_KERNEL, NULL, false, "%s", text);
+	if (!log_is_on(LOG_TUNNEL, peer->tunnel))
+		return;
+	know_session(tunnel);
 	log_debug(LOG_TUNNEL, peer->tunnel, peer->number, "%s", text);
 }
 
@@ -109,6 +152,9 @@ static void advance_tunnel(struct agent_tunnel *tunnel, uint64_t now_usec, bool 
 		data_path_send_keepalive(tunnel, now_usec);
 	if (is_new_second) {
 		bool has_moved = tunnel_sample(core, now_usec);
+
+		if (log_is_on(LOG_TUNNEL_ERROR, tunnel->peer->tunnel))
+			note_failures(tunnel);
 
 		if (has_moved || has_condition(core, now_usec))
 			core->revision++;
@@ -241,7 +287,12 @@ int tunnel_agent_prepare(struct service_context *service)
 	service->state = agent;
 	agent->udp = -1;
 	agent->service = service;
-	agent->backend = &backend_userspace;
+	agent->backend = backend_choose(agent, why, sizeof(why));
+	if (!agent->backend) {
+		log_line(LOG_ERR, "data-plane = kernel: %s", why);
+		return -1;
+	}
+	log_line(LOG_NOTICE, "data plane %s%s%s", agent->backend->name, why[0] ? ": " : "", why);
 	if (agent->backend->prepare(agent, why, sizeof(why)) != 0) {
 		log_line(LOG_ERR, "%s", why);
 		return -1;

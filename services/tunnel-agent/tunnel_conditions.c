@@ -337,6 +337,8 @@ bool tunnel_sample(struct tunnel *tunnel, uint64_t now_usec)
 	weight = 1 - exp(-elapsed_sec / interval_sec);
 	has_moved = sample_direction(&tunnel->in, elapsed_sec, weight);
 	has_moved |= sample_direction(&tunnel->out, elapsed_sec, weight);
+	has_moved |= tunnel->dummies_sent != tunnel->sampled_dummies;
+	tunnel->sampled_dummies = tunnel->dummies_sent;
 	tunnel->sampled_usec = now_usec;
 	return has_moved;
 }

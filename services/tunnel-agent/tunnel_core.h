@@ -106,7 +106,7 @@ struct tunnel {
 	size_t plain_mtu;     /* what fits into one outer packet; set by the owner, 0 = not known */
 	uint64_t sealed_usec; /* when ESP was sent last */
 	uint64_t dummy_at_usec; /* by rate: when the next one is due */
-	uint64_t dummies_sent;
+	uint64_t dummies_sent, sampled_dummies;
 	uint64_t ecn_marked; /* inbound packets that met congestion */
 	uint32_t unknown_spi;
 	bool has_unknown_spi; /* to be told: see tunnel_next_unknown_spi() */
@@ -208,7 +208,7 @@ void tunnel_advance(struct tunnel *tunnel, uint64_t now_usec);
 /** When a condition may change next, if nothing else happens; UINT64_MAX = not by time. */
 uint64_t tunnel_next_deadline_usec(const struct tunnel *tunnel);
 
-/** Updates the rates; call it about once a second. True when payload moved since the last call. */
+/** Updates the rates; call it about once a second. True when payload or dummies moved since the last call. */
 bool tunnel_sample(struct tunnel *tunnel, uint64_t now_usec);
 
 /** An SA that reached a limit, each limit once; NULL when all are told. */

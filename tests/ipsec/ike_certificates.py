@@ -59,16 +59,17 @@ class SelfSigned:
 
 
 class LongChain:
-    """Both sites' certificates below the last of CHAIN intermediate authorities. The authorities share a key: a large one takes seconds."""
+    """Both sites' certificates below the last of CHAIN intermediate authorities. The authorities share a key, and with `is_one_key` the
+    sites too: a large one takes seconds to make."""
 
     method = "certificate"
 
-    def __init__(self, kind):
+    def __init__(self, kind, is_one_key=False):
         authority = key_of(kind, "authority")
         names = ["Root"] + [f"Intermediate {number}" for number in range(1, CHAIN + 1)]
         self.root = certificate("Root", authority, "Root", authority, is_authority=True)
         below = [certificate(name, authority, above, authority, is_authority=True) for above, name in zip(names, names[1:])]
-        self.keys = {site.name: key_of(kind, site.name) for site in (A, B)}
+        self.keys = {site.name: authority if is_one_key else key_of(kind, site.name) for site in (A, B)}
         self.chains = {site.name: [certificate(f"router {site.name}", self.keys[site.name], names[-1], authority,
                                                key_identifier=site.number.encode()), *reversed(below)] for site in (A, B)}
 

@@ -63,10 +63,12 @@ class Authority:
             builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
         return builder.sign(self.key, hashes.SHA256())
 
-    def revocations(self, *serials, key=None, updated=-HOUR, ends=24 * HOUR, number=1):
-        """A list as DER; with `key` it is a forged one."""
+    def revocations(self, *serials, key=None, updated=-HOUR, ends=24 * HOUR, number=1, extension=None):
+        """A list as DER; with `key` it is a forged one; `extension` is a critical one."""
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.name).last_update(now() + updated).next_update(now() + ends)
         builder = builder.add_extension(x509.CRLNumber(number), critical=False)
+        if extension:
+            builder = builder.add_extension(extension, critical=True)
         for serial in serials:
             builder = builder.add_revoked_certificate(
                 x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now() - HOUR).build())

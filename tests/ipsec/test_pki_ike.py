@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """vpnsip pki --for ike: enrolment and renewal by EST and by SCEP (Debian's scep, of another make), and what can go wrong."""
 
+import json
 import os
 import shutil
 import socket
@@ -27,6 +28,7 @@ class Branch(Pki):
 
     def enrolled_by(self, protocol, url, challenge):
         self.file("challenge").write_text(challenge + "\n")
+        self.file("challenge").chmod(0o600)
         self.configure(f'    enrollment = {protocol}\n    enrollment-url = "{url}"\n    challenge-file = "{self.folder}/challenge"\n'
                        '    subject = "CN=branch1, O=Bank"\n')
         return self
@@ -163,9 +165,15 @@ def test_est_with_a_wrong_challenge_is_refused(branch, est):
     assert '"NAME:PASSWORD"' in branch.refused("enroll", "bank", *IKE)
 
 
-def test_the_challenge_is_in_no_argument_and_no_output(branch, est):
+def test_the_challenge_is_in_no_output_and_its_file_is_nobody_elses(branch, est):
     branch.authenticate(est.authority.certificate)
+    branch.file("challenge").chmod(0o640)
+    assert "may be read or written by others" in branch.refused("enroll", "bank", *IKE)
+    assert not est.requests
+    branch.file("challenge").chmod(0o600)
     done = branch.run("enroll", "bank", *IKE)
+    branch.file("challenge").chmod(0o640)
+    assert "may be read or written by others" in branch.refused("renew", "bank", "--force")
     assert done.returncode == 0 and "secret" not in done.stdout + done.stderr
 
 
@@ -279,3 +287,24 @@ def test_what_cannot_be_enrolled_says_so(tmp_path):
     branch.enrolled_by("est", "https://127.0.0.1:1", "a:b")
     branch("key", "bank", *IKE)
     assert "holds no root: vpnsip pki authenticate bank --for ike" in branch.refused("enroll", "bank", *IKE)
+
+
+def test_show_certificates(branch, est):
+    """As the manual's routers show them: both certificates, with their labels in order."""
+    branch.authenticate(est.authority.certificate)
+    branch("enroll", "bank", *IKE, "--name", "branch1.bank.example")
+    branch.file("roots.crl").write_bytes(est.authority.revocations(7, 8))
+    text = branch("certificates", "verbose", command="show crypto pki")
+    at = 0
+    for label in ["Certificate\n  Status: Available", "Certificate Serial Number (hex): ", "Certificate Usage: General Purpose", "Issuer:",
+                  "cn=Bank Root", "Subject:", "cn=branch1", "Validity Date:", "start date: ", "end   date: ", "renew date: ", "Subject Key Info:",
+                  "Signature Algorithm: ", f"Fingerprint SHA256: {colons(branch.certificate())}", "Fingerprint SHA1: ", "X509v3 extensions:",
+                  "DNS:branch1.bank.example", "Associated Trustpoints: bank", "Key Label: ", "CA Certificate\n", "cn=Bank Root",
+                  f"Fingerprint SHA256: {colons(est.authority.certificate)}", "Associated Trustpoints: bank", "CRL\n", "Revoked certificates: 2"]:
+        found = text.find(label, at)
+        assert found >= 0, (label, text)
+        at = found + len(label)
+    brief = branch("certificates", command="show crypto pki")
+    assert "Fingerprint" not in brief and "Associated Trustpoints: bank" in brief
+    model = json.loads(branch("certificates", "--json", command="show crypto pki"))
+    assert [one["is_own"] for one in model["certificates"]] == [True, False] and model["crls"][0]["revoked"] == 2

@@ -58,7 +58,14 @@ def test_an_issuer_is_asked_once_in_half_an_hour(pki, web, authority):
     assert "unchanged" in pki("refresh") and len(web.asked) == 3
 
 
+PART = "it covers only a part of what the CA has signed"
+FOR_CAS = x509.IssuingDistributionPoint(full_name=None, relative_name=None, only_contains_user_certs=False, only_contains_ca_certs=True,
+                                        only_some_reasons=None, indirect_crl=False, only_contains_attribute_certs=False)
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
 BAD = {
+    "of CAs alone": (lambda ca: ca.revocations(number=9, extension=FOR_CAS), PART),
+    "delta": (lambda ca: ca.revocations(number=9, extension=x509.DeltaCRLIndicator(1)), PART),
+    "unknown": (lambda ca: ca.revocations(number=9, extension=UNKNOWN), PART),
     "forged": (lambda ca: ca.revocations(99, key=ec.generate_private_key(ec.SECP256R1()), number=9), "none of our CAs signed it"),
     "foreign": (lambda ca: Authority("Somebody").revocations(99, number=9), "none of our CAs signed it"),
     "expired": (lambda ca: ca.revocations(99, updated=-3 * HOUR, ends=-HOUR, number=9), "it has expired"),

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 import pytest
-from traffic import SteadyPing
+from traffic import SteadyPing, one_datagram_a_frame
 from vpnlab.namespaces import wait_for
 from vpnlab.router import Settings
 from vpnlab.topology import A, B
@@ -33,6 +33,7 @@ def tunnel(router):
 @pytest.mark.parametrize("ike_rekeyings", [1, pytest.param(3, marks=pytest.mark.long)])
 def test_nothing_is_lost(make_lab, tell, ike_rekeyings):
     lab = make_lab(a=Settings(**OPTIONS), b=Settings(**OPTIONS))
+    one_datagram_a_frame(lab)
     assert lab.ping(1) == 1
     lab.wait_up()
     seconds = 57 * ike_rekeyings

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from attacks import IpsecAttacker, delivered, drops, hosts_captures, session_packets
+from traffic import one_datagram_a_frame
 from vpnlab.namespaces import wait_for
 from vpnlab.router import Settings
 
@@ -22,6 +23,7 @@ def scene(make_lab):
         lab = make_lab(a=Settings(idle_time=30, **settings), b=Settings(idle_time=30, **settings))
         attackers.append(IpsecAttacker(lab))
         captures = hosts_captures(lab)
+        one_datagram_a_frame(lab)
         assert lab.ping(PINGS, interval=0.01) == PINGS
         lab.wait_up()
         return lab, attackers[-1], captures

@@ -9,6 +9,12 @@ from vpnlab.namespaces import wait_for
 INTERVAL_SEC = 0.008  # ping sleeps in ticks: this makes a good 100 a second, 0.01 makes 60
 
 
+def one_datagram_a_frame(lab):
+    """Has the routers' kernels cut what tunnel-agent sends in one piece, so that captures count packets as a wire would carry them."""
+    for router in lab.routers.values():
+        router.space.run("ethtool", "-K", "wan0", "tx-udp-segmentation", "off")
+
+
 class SteadyPing:
     """A good 100 pings a second from construction to finish(). `space` is the sender's namespace."""
 

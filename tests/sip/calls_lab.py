@@ -73,15 +73,16 @@ class CallsLab:
             raise
 
     def _start(self):
-        # A REGISTER that found nobody would be repeated after half a minute only.
-        first = self.sipp("registrar", registrar(), self.topology.carrier, CARRIER, 5060) if self.is_direct else None
-        self.router.start()
-        self.router.wait_up(15)
-        if first:
-            first.popen.wait(20)
+        # First, for a REGISTER that found nobody would be repeated after half a minute only.
+        if self.is_direct:
+            first = self.sipp("registrar", registrar(), self.topology.carrier, CARRIER, 5060)
         else:
             self.carrier = Carrier(self.workspace, self.topology.carrier, {A.number: PASSWORD})
             self.carrier.start()
+        self.router.start()
+        self.router.wait_up(15)
+        if self.is_direct:
+            first.popen.wait(20)
         wait_for(lambda: self.status(0) == "READY_TO_CONNECT", 40, "the line is registered")
         if self.carrier:
             self.carrier.switch("no-auth", 1)

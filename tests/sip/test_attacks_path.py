@@ -267,12 +267,12 @@ def test_registration_cannot_be_taken(make_lab, tell):
 @pytest.mark.slow
 def test_stolen_binding_is_taken_back(make_lab):
     """What a careless carrier lets happen is noticed at the next refresh at the latest: half of `expires`."""
-    lab = make_lab(a=Settings(line_options=["expires = 60"]))
+    lab = make_lab(a=Settings(line_options=["expires = 60"]), expires=20)
     lab.may_leak = True
     attacker = Attacker(lab)
     lab.carrier.switch("no-auth", 1)
     assert register(lab, attacker)[0].startswith("SIP/2.0 200")
     number = lab.a.site.number
     assert ADDRESS in lab.carrier.registered()[number]
-    wait_for(lambda: lab.a.site.wan in lab.carrier.registered()[number], 40, "our binding is back", interval=0.5)
+    wait_for(lambda: lab.a.site.wan in lab.carrier.registered()[number], 15, "our binding is back", interval=0.5)
     lab.carrier.switch("no-auth", None)

@@ -43,7 +43,7 @@ def test_invite_goes_to_the_second_server(make_lab, tell, outage):
     assert row["is_secondary"], "the line goes on with the second server"
     lab.a.cli("hangup", B.number)
     wait_for(lambda: not second.open_dialogs(), 5, "the call is over")
-    (record,) = second.call_records()
+    (record,) = wait_for(second.call_records, 3, "its record")
     assert (record["caller"], record["callee"]) == (A.number, B.number)
     if outage == "dead":
         lab.carrier.start()

@@ -139,6 +139,7 @@ def test_session_may_not_change(request, where, change, method):
     wait_for(lambda: lab.status(index) in ("READY_TO_CONNECT", "HOLDDOWN"), 5, "the call is over")
 
 
+@pytest.mark.slow
 def test_no_ack(direct):
     """64*T1 without an ACK: the call is ended and not billed on."""
     script = CallerScript(direct, number_of(next(direct.free)))

@@ -275,6 +275,7 @@ def test_the_network_says_nothing_to_who_is_nobody(scene):
     assert lease["main_number"] == "" and lease["vendor_option"] == ""
 
 
+@pytest.mark.slow
 def test_a_renewal_with_another_server_and_a_lost_lease(scene):
     """What a renewal changes is applied at once, and the line registered at the other server; when the lease is gone, so are its servers and routes."""
     scene = scene()
@@ -312,6 +313,7 @@ def test_dns_and_the_next_answer_when_the_first_is_dead(scene):
     assert [(kind, name) for *_, kind, name in asked[:4]] == [("35", REALM), ("33", f"_sip._udp.{REALM}"), ("1", f"one.{REALM}"), ("1", f"two.{REALM}")]
 
 
+@pytest.mark.slow
 def test_records_are_looked_up_again_when_they_have_lived(scene):
     """A registrar's name that leads elsewhere: followed within its TTL, in both directions of an outage of DNS."""
     scene = scene(registrar=REALM)

@@ -72,6 +72,7 @@ def test_only_servers_reach_the_sip_port(box):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_drops_are_told(box):
     """Each 20 s, one line for each class."""
     send(box, STRANGER, count=7)

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from agents_parts import inside
-from test_registration import NUMBER, registrar_row, restart, settings, sip
+from test_registration import EXPIRES, NUMBER, registrar_row, restart, settings, sip
 from vpnlab.lab import PASSWORDS
 from vpnlab.namespaces import wait_for
 from vpnlab.router import Settings
@@ -42,7 +42,7 @@ def test_interval_too_brief(make_lab):
 @pytest.mark.slow
 def test_somebody_else_is_registered(make_lab):
     """A binding that is not ours is an alarm, in the log and by `show`, and no reason to leave; it ends with the binding."""
-    lab = make_lab(a=settings(), b=Settings())
+    lab = make_lab(a=settings(), b=Settings(), expires=EXPIRES)
     lab.carrier.switch("bindings", "many")
     assert "Alarm" not in lab.a.cli("show", "vpn-sip", "sip", "registrar")
     lab.carrier.control("ul.add", "location", f"s:{NUMBER}", f"s:sip:{NUMBER}@{FOREIGN}:5060", 3600, "1.0", ".", 0, 0, 4095)
@@ -54,7 +54,7 @@ def test_somebody_else_is_registered(make_lab):
     assert lab.a.log("sip-agent").count(f"error: line {NUMBER}: {alarm}") == 1
     assert f"sip:{NUMBER}@{FOREIGN}" in lab.carrier.control("ul.dump"), "it is not ours to take away"
     lab.carrier.control("ul.rm_contact", "location", f"s:{NUMBER}", f"s:sip:{NUMBER}@{FOREIGN}:5060")
-    wait_for(lambda: registrar_row(lab)["alarm"] == "", 35, "the alarm's end at the next refresh", interval=0.5)
+    wait_for(lambda: registrar_row(lab)["alarm"] == "", EXPIRES // 2 + 5, "the alarm's end at the next refresh", interval=0.5)
     lab.carrier.switch("bindings", None)
 
 

@@ -33,8 +33,25 @@ struct recipe {
 	const char *key_usage, *alternative;
 	long begin_sec, end_sec; /* from now; 0 = since yesterday, for 30 days */
 	bool is_authority;
-	EVP_PKEY *key; /* NULL = a fresh one */
 };
+
+/** All that was made, until free_made(). */
+static struct {
+	struct identity identities[256];
+	char *paths[512];
+	size_t identity_count, path_count;
+} made;
+
+static inline void free_made(void)
+{
+	for (size_t i = 0; i < made.identity_count; i++) {
+		X509_free(made.identities[i].certificate);
+		EVP_PKEY_free(made.identities[i].key);
+	}
+	for (size_t i = 0; i < made.path_count; i++)
+		free(made.paths[i]);
+	made.identity_count = made.path_count = 0;
+}
 
 static inline EVP_PKEY *make_key(const char *kind)
 {
@@ -68,7 +85,7 @@ static inline struct identity make_identity(const struct recipe *recipe)
 {
 	static long serial = 0x1001;
 	X509 *certificate = X509_new();
-	EVP_PKEY *key = recipe->key ? recipe->key : make_key(recipe->kind ? recipe->kind : "P-256");
+	EVP_PKEY *key = make_key(recipe->kind ? recipe->kind : "P-256");
 	const struct identity self = {key, certificate};
 	const struct identity *issuer = recipe->issuer ? recipe->issuer : &self;
 
@@ -89,10 +106,12 @@ static inline struct identity make_identity(const struct recipe *recipe)
 		add_extension(certificate, NID_subject_alt_name, recipe->alternative);
 	X509_sign(certificate, issuer->key,
 	          EVP_get_digestbyname(recipe->hash ? recipe->hash : "SHA256"));
-	return (struct identity){key, certificate};
+	assert(made.identity_count < sizeof(made.identities) / sizeof(made.identities[0]));
+	made.identities[made.identity_count++] = self;
+	return self;
 }
 
-/** Writes "DIRECTORY/NAME" anew, as an operator's tool does, and returns its path, the caller's. */
+/** Writes "DIRECTORY/NAME" anew, as an operator's tool does, and returns its path. */
 static inline char *write_pem(const char *directory, const char *name, EVP_PKEY *key,
                               X509 *const *certificates, size_t count, X509_CRL *list)
 {
@@ -113,6 +132,8 @@ static inline char *write_pem(const char *directory, const char *name, EVP_PKEY 
 	fclose(file);
 	chmod(fresh, 0600);
 	rename(fresh, path);
+	assert(made.path_count < sizeof(made.paths) / sizeof(made.paths[0]));
+	made.paths[made.path_count++] = path;
 	return path;
 }
 

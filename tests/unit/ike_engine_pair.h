@@ -50,6 +50,8 @@ enum message_kind {
 	REFUSE,
 	USAGE,
 	RENEW,
+	RENEW_CHILDREN,
+	REAUTHENTICATE,
 	READY
 };
 
@@ -86,6 +88,8 @@ struct variant {
 	unsigned dpd_interval_sec;
 	unsigned child_lifetime_sec;
 	unsigned ike_lifetime_sec;
+	const char *pfs;
+	bool is_dual_overlay, has_no_fragmentation;
 };
 
 struct side {
@@ -205,13 +209,19 @@ static inline void obey(const struct message *message, int index)
 		engine_end_sa(message->number, message->flag);
 		break;
 	case SUPERSEDE:
-		engine_supersede_sa(message->number);
+		engine_supersede_sa(message->number, message->flag);
 		break;
 	case MAKE_CHILD:
 		engine_make_child(message->number);
 		break;
 	case EXPIRE:
 		engine_expire(IF_ID, message->number, message->flag);
+		break;
+	case REAUTHENTICATE:
+		engine_reauthenticate_in(IF_ID, ATTEMPT, message->number, 0);
+		break;
+	case RENEW_CHILDREN:
+		engine_renew_children(message->number);
 		break;
 	case REFUSE:
 		refuses_sa = !message->flag;
@@ -279,18 +289,25 @@ static inline void run_engine(int index, const struct variant *variant)
 		.proposals = (char *)(variant->ike_proposals ? variant->ike_proposals
 	                                                     : "aes128-sha256-ecp256"),
 		.dpd_interval_sec = variant->dpd_interval_sec,
+		.uses_fragmentation = !variant->has_no_fragmentation,
 		.lifetime_sec = variant->ike_lifetime_sec ? variant->ike_lifetime_sec : 86400,
 	};
 	struct config_ipsec_profile ipsec = {
 		.name = "default",
 		.proposals = (char *)(variant->esp_proposals ? variant->esp_proposals
 	                                                     : "aes128gcm16,aes128-sha256"),
+		.pfs = (char *)variant->pfs,
 		.replay_window = 64,
 		.has_extended_sequence = true,
 		.lifetime_sec = variant->child_lifetime_sec ? variant->child_lifetime_sec : 3600,
 	};
 	struct config_peer peer = {
-		.tunnel = "vsip7", .if_id = IF_ID, .ike_profile = &ike, .ipsec_profile = &ipsec};
+		.tunnel = "vsip7",
+		.if_id = IF_ID,
+		.is_dual_overlay = variant->is_dual_overlay,
+		.ike_profile = &ike,
+		.ipsec_profile = &ipsec,
+	};
 	struct config_key keys[] = {{.key_id = (char *)numbers[!index]}, {.key_id = "0388889999"}};
 	struct config_keyring keyring = {keys, 2};
 	struct config config = {.file = "test",
@@ -371,6 +388,12 @@ static inline void take_fact(struct side *side, const struct engine_fact *fact)
 	if (outcome.superseded) {
 		message.kind = SUPERSEDE;
 		message.number = outcome.superseded;
+		message.flag = outcome.tells_superseded;
+		order(side, &message);
+		message.kind = END_SA;
+	}
+	if (outcome.wants_initiation) {
+		message.kind = INITIATE;
 		order(side, &message);
 		message.kind = END_SA;
 	}

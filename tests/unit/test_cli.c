@@ -22,7 +22,7 @@
 static int match(const char *line, struct words *words, char *why)
 {
 	static char copy[256];
-	const char *patterns[64];
+	const char *patterns[128];
 	char *argv[16];
 	size_t argc = 0;
 

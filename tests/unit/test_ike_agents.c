@@ -2,6 +2,8 @@
 /* ike-agent as a process on the bus: two of them against each other. */
 #include "ike_agent_pair.h"
 
+#include "certificate_fixture.h"
+
 #define MANY      50
 #define OTHER_KEY "zz3Vq8yZ1rWm5TtLxPc7HnUd"
 #define VECTOR    "example-psk-0388881001"
@@ -112,6 +114,65 @@ static void prepares(void **state)
 	         pair->routers[0].directory);
 	assert_string_equal(answer.cause, expected);
 	assert_int_equal(prepare(pair, 0, "vsip8", "0388889999").outcome, BUS_FAILED);
+}
+
+/** The files that the configuration of a router's certificate names, for the service's user. */
+static void write_identity(const struct pair *pair, const struct identity *identity)
+{
+	const char *directory = pair->routers[0].directory;
+	const struct passwd *user = pair->has_users ? getpwnam("vpnsip-ike") : NULL;
+	const char *paths[] = {
+		write_pem(directory, "own.pem", NULL, &identity->certificate, 1, NULL),
+		write_pem(directory, "own.key", identity->key, NULL, 0, NULL)};
+
+	for (int i = 0; user && i < 2; i++)
+		assert_int_equal(chown(paths[i], user->pw_uid, user->pw_gid), 0);
+}
+
+/** SHA-256 first; then the hash of the certificate's own signature, and SHA-1 where it is allowed. A renewed certificate is shown at once. */
+static void prepares_with_certificate(void **state)
+{
+	struct pair *pair = *state;
+	const char *directory;
+	char text[2048], expected[32];
+	struct answer answer;
+	struct identity first = make_identity(&(struct recipe){.name = "CN=a", .hash = "SHA384"});
+	struct identity second = make_identity(&(struct recipe){.name = "CN=a", .hash = "SHA256"});
+	unsigned length;
+
+	open_router(pair, 0, GOOD_KEY);
+	directory = pair->routers[0].directory;
+	end_agent(pair, 0, SIGTERM);
+	write_identity(pair, &first);
+	snprintf(text, sizeof(text),
+	         "tunnel-source = \"%s\"\n"
+	         "trustpoint own { certificate-file = \"%s/own.pem\" key-file = \"%s/own.key\" }\n"
+	         "line \"%s\" { wan-interface = wan0 gateway = \"198.51.100.1\" registrar = "
+	         "\"198.51.100.5\" }\n"
+	         "peer \"%s\" { tunnel = vsip7 address = \"10.254.0.1/32\" bandwidth = 1000 }\n"
+	         "ike-profile default { authentication = self-signed trustpoint = own allow-sha1 = "
+	         "true }\nipsec-profile default { idle-time = 120 }\n",
+	         inner[0], directory, directory, numbers[0], numbers[1]);
+	write_file(pair, directory, "vpnsip.conf", text);
+	start_agent(pair, 0);
+	answer = prepare(pair, 0, "vsip7", numbers[1]);
+	assert_int_equal(answer.outcome, BUS_DONE);
+	assert_int_equal(answer.fingerprint_count, 3);
+	assert_string_equal(answer.hash, "SHA-256");
+	X509_digest(first.certificate, EVP_sha256(), (uint8_t *)expected, &length);
+	assert_memory_equal(answer.fingerprint, expected, 32);
+
+	write_identity(pair, &second);
+	answer = prepare(pair, 0, "vsip7", numbers[1]);
+	assert_int_equal(answer.fingerprint_count, 2);
+	X509_digest(second.certificate, EVP_sha256(), (uint8_t *)expected, &length);
+	assert_memory_equal(answer.fingerprint, expected, 32);
+	/* Nothing is announced: nobody could be believed. */
+	answer = start(pair, 0, 1, false, NULL);
+	assert_int_equal(answer.outcome, BUS_FAILED);
+	assert_string_equal(answer.cause,
+	                    "peer announced no fingerprint of its certificate, and none is pinned");
+	free_made();
 }
 
 static void attempts_are_idempotent_and_ordered(void **state)
@@ -496,6 +557,7 @@ int main(void)
 	const struct CMUnitTest quick[] = {
 		CASE(handshakes),
 		CASE(prepares),
+		CASE(prepares_with_certificate),
 		CASE(attempts_are_idempotent_and_ordered),
 		CASE(wrong_key),
 		CASE(unknown_key_id),

@@ -51,10 +51,11 @@ static void begin_script(struct script *script, bool is_initiator)
 /* The peer's process, as its SPIs tell; each IKE_SA of these scripts has one of its own. */
 #define PEER_LIFE 0x5EED0000ull
 
-/** Applies a fact about an IKE_SA, one millisecond after the last. */
-static void feed(struct script *script, enum engine_fact_kind kind, uint32_t sa, bool is_ours)
+/** Applies a fact about an IKE_SA of a peer in its `life`th life, one millisecond after the last. */
+static void feed_of_life(struct script *script, enum engine_fact_kind kind, uint32_t sa,
+                         bool is_ours, uint32_t life)
 {
-	uint64_t peer_spi = (PEER_LIFE + sa) << 32;
+	uint64_t peer_spi = (PEER_LIFE + life) << 32;
 
 	struct engine_fact fact = {
 		.kind = kind,
@@ -71,6 +72,11 @@ static void feed(struct script *script, enum engine_fact_kind kind, uint32_t sa,
 
 	script->now_usec += 1000;
 	ike_session_apply(&script->session, &fact, script->now_usec, &script->outcome);
+}
+
+static void feed(struct script *script, enum engine_fact_kind kind, uint32_t sa, bool is_ours)
+{
+	feed_of_life(script, kind, sa, is_ours, sa);
 }
 
 static void feed_cause(struct script *script, uint32_t sa, enum engine_cause_rank rank,
@@ -233,6 +239,74 @@ static void flood_is_bounded(void **state)
 	assert_int_equal(script.session.sa_count, IKE_SAS_MAX - 1);
 }
 
+/** An IKE_SA of the peer comes up so long after ours, which the lower number began. */
+static void bring_up_peers(struct script *script, uint64_t later_usec)
+{
+	begin_script(script, true);
+	feed_of_life(script, ENGINE_SA_BEGUN, 1, true, 1);
+	feed_of_life(script, ENGINE_CHILD_UP, 1, true, 1);
+	assert_true(script->outcome.is_authenticated);
+	script->now_usec += later_usec;
+	feed_of_life(script, ENGINE_SA_BEGUN, 2, false, 1);
+	feed_of_life(script, ENGINE_CHILD_UP, 2, false, 1);
+}
+
+static void responder_may_authenticate_anew(void **state)
+{
+	struct script script;
+
+	(void)state;
+	bring_up_peers(&script, 100 * 1000000ull);
+	assert_int_equal(script.outcome.superseded, 1);
+	assert_false(script.outcome.tells_superseded);
+	assert_true(script.outcome.is_authenticated);
+	/* The control: begun at the same time as ours it crosses it, and ours stays. */
+	bring_up_peers(&script, 20 * 1000000ull);
+	assert_int_equal(script.outcome.superseded, 2);
+	assert_false(script.outcome.is_authenticated);
+}
+
+static void we_authenticate_anew(void **state)
+{
+	struct script script;
+
+	(void)state;
+	begin_script(&script, true);
+	feed(&script, ENGINE_REAUTHENTICATION_DUE, 0, false);
+	assert_false(script.outcome.wants_initiation);
+	feed(&script, ENGINE_SA_BEGUN, 1, true);
+	feed(&script, ENGINE_CHILD_UP, 1, true);
+	feed(&script, ENGINE_REAUTHENTICATION_DUE, 0, false);
+	assert_true(script.outcome.wants_initiation);
+	feed(&script, ENGINE_SA_BEGUN, 2, true);
+	feed(&script, ENGINE_SA_GONE, 2, true);
+	assert_true(script.outcome.wants_retry);
+	assert_int_equal(script.session.state, IKE_STATE_UP);
+	feed(&script, ENGINE_REAUTHENTICATION_DUE, 0, false);
+	feed(&script, ENGINE_SA_BEGUN, 3, true);
+	feed(&script, ENGINE_CHILD_UP, 3, true);
+	assert_int_equal(script.outcome.superseded, 1);
+	assert_true(script.outcome.tells_superseded);
+	assert_int_equal(script.session.reauthentications, 1);
+	assert_int_equal(script.session.sa_in_force, 3);
+}
+
+static void nobody_authenticates_anew(void **state)
+{
+	struct script script;
+
+	(void)state;
+	begin_script(&script, true);
+	feed(&script, ENGINE_SA_BEGUN, 1, true);
+	feed(&script, ENGINE_CHILD_UP, 1, true);
+	feed(&script, ENGINE_REAUTHENTICATION_MISSED, 0, false);
+	assert_int_equal(script.outcome.unwanted, 1);
+	feed(&script, ENGINE_SA_GONE, 1, true);
+	assert_int_equal(script.session.state, IKE_STATE_ENDED);
+	assert_string_equal(script.session.cause, "neither side authenticated anew within the "
+	                                          "time of reauthentication");
+}
+
 static void initiation_fails(void **state)
 {
 	struct script script;
@@ -336,6 +410,9 @@ int main(void)
 		cmocka_unit_test(newer_takes_the_place_of_older),
 		cmocka_unit_test(rekey_is_no_end),
 		cmocka_unit_test(flood_is_bounded),
+		cmocka_unit_test(responder_may_authenticate_anew),
+		cmocka_unit_test(we_authenticate_anew),
+		cmocka_unit_test(nobody_authenticates_anew),
 		cmocka_unit_test(initiation_fails),
 		cmocka_unit_test(table_orders_attempts),
 		cmocka_unit_test(fingerprint_of_the_check_vector),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The least that can answer a call with sofia-sip's nta: 200 with a fixed description to every INVITE, 200 to every BYE. No
- * checks, no record on disk, no bus, no timers of its own: what sip-agent is measured beside.
+ * The least that can answer a call with sofia-sip's nta as sip-agent answers it on the wire: 100 and then 200 with a fixed description
+ * to every INVITE, a dialog for each, 200 to its BYE. No checks, no record on disk, no bus, no timers of its own: what
+ * sip-agent is measured beside.
  *
  *   nta_answerer ADDRESS PORT
  */
@@ -24,15 +25,11 @@ struct answerer {
 static int on_request(nta_leg_magic_t *magic, nta_leg_t *leg, nta_incoming_t *request,
                       const sip_t *sip)
 {
-	struct answerer *answerer = (struct answerer *)magic;
-
-	(void)leg;
-	if (sip->sip_request->rq_method != sip_method_invite)
-		return 200;
-	nta_incoming_treply(request, SIP_200_OK, SIPTAG_CONTACT_STR(answerer->contact),
-	                    SIPTAG_CONTENT_TYPE_STR("application/sdp"),
-	                    SIPTAG_PAYLOAD_STR(answerer->description), TAG_END());
-	return 0;
+	(void)magic;
+	(void)request;
+	if (sip->sip_request->rq_method == sip_method_bye)
+		nta_leg_destroy(leg);
+	return 200;
 }
 
 /* The INVITE's transaction ends with its ACK. */
@@ -47,11 +44,24 @@ static int on_ack(nta_incoming_magic_t *magic, nta_incoming_t *request, const si
 static int on_invite(nta_leg_magic_t *magic, nta_leg_t *leg, nta_incoming_t *request,
                      const sip_t *sip)
 {
-	if (sip->sip_request->rq_method == sip_method_invite) {
-		nta_incoming_tag(request, NULL);
-		nta_incoming_bind(request, on_ack, (nta_incoming_magic_t *)magic);
-	}
-	return on_request(magic, leg, request, sip);
+	struct answerer *answerer = (struct answerer *)magic;
+
+	if (sip->sip_request->rq_method != sip_method_invite)
+		return 481;
+	leg = nta_leg_tcreate(answerer->agent, on_request, NULL, SIPTAG_CALL_ID(sip->sip_call_id),
+	                      SIPTAG_FROM(sip->sip_to), SIPTAG_TO(sip->sip_from),
+	                      NTATAG_REMOTE_CSEQ(sip->sip_cseq->cs_seq), TAG_END());
+	nta_leg_server_route(leg, sip->sip_record_route, sip->sip_contact);
+	nta_incoming_tag(request, nta_leg_tag(leg, NULL));
+	nta_incoming_bind(request, on_ack, (nta_incoming_magic_t *)magic);
+	nta_incoming_treply(request, SIP_100_TRYING, TAG_END());
+	nta_incoming_treply(request, SIP_200_OK, SIPTAG_CONTACT_STR(answerer->contact),
+	                    SIPTAG_ALLOW_STR("INVITE,ACK,CANCEL,BYE,UPDATE,PRACK,OPTIONS"),
+	                    SIPTAG_SUPPORTED_STR("timer"), SIPTAG_REQUIRE_STR("timer"),
+	                    SIPTAG_SESSION_EXPIRES_STR("300;refresher=uas"),
+	                    SIPTAG_CONTENT_TYPE_STR("application/sdp"),
+	                    SIPTAG_PAYLOAD_STR(answerer->description), TAG_END());
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -73,7 +83,8 @@ int main(int argc, char **argv)
 	         argv[1]);
 	su_init();
 	root = su_root_create(NULL);
-	answerer.agent = nta_agent_create(root, URL_STRING_MAKE(url), NULL, NULL, TAG_END());
+	answerer.agent = nta_agent_create(root, URL_STRING_MAKE(url), NULL, NULL, NTATAG_UA(1),
+	                                  TAG_END());
 	if (!answerer.agent ||
 	    !nta_leg_tcreate(answerer.agent, on_invite, (nta_leg_magic_t *)&answerer,
 	                     NTATAG_NO_DIALOG(1), TAG_END())) {

@@ -17,7 +17,8 @@
 #include "bus/bus.h"
 #include "services/common/address.h"
 
-#define DEADLINE_MSEC 3000
+#define DEADLINE_MSEC  3000
+#define TUNNEL_MAXIMUM 4000
 
 struct driver {
 	struct bus *bus;
@@ -49,7 +50,7 @@ static void register_line(struct driver *driver)
 	order(driver, &message.base);
 }
 
-/* The tunnel of the attempt's own, so that no call makes another one stale. */
+/* The tunnels take turns: more than there are calls at once. */
 static void answer(struct driver *driver, const Vpnsip__CallChanged *call)
 {
 	Vpnsip__AnswerCall message = VPNSIP__ANSWER_CALL__INIT;
@@ -58,7 +59,7 @@ static void answer(struct driver *driver, const Vpnsip__CallChanged *call)
 	char tunnel[16];
 
 	driver->attempt++;
-	snprintf(tunnel, sizeof(tunnel), "vsip%u", (unsigned)(driver->attempt % 100000 + 1));
+	snprintf(tunnel, sizeof(tunnel), "vsip%u", (unsigned)(driver->attempt % TUNNEL_MAXIMUM));
 	address_to_proto(&driver->address, &address);
 	address.port = 50001;
 	media.address = &address;

@@ -24,6 +24,7 @@ class Carrier:
         self.dir = workspace.dir / name
         self.digest = digest
         self.children = children  # processes for UDP
+        self.expires = None  # seconds; the most that is granted
         self.tls = {}  # what tls.cfg is to say; empty = no TLS
         self.process = None
         tables = self.dir / "tables"
@@ -40,6 +41,8 @@ class Carrier:
         argv += [f"--subst=!@{word}@!{value}!g" for word, value in words.items()]
         if self.children:
             argv += ["-n", self.children]
+        if self.expires:
+            argv += ["-A", f"MAX_EXPIRES={self.expires}"]
         for transport in ("udp", "tcp"):
             argv += ["-l", f"{transport}:{self.address}:5060"]
         if self.tls:

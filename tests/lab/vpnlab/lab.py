@@ -14,10 +14,11 @@ PASSWORDS = {A.number: "carrier-password-a", B.number: "carrier-password-b"}
 class Lab:
     """start() returns when both lines are registered. close() removes everything and tells what stayed."""
 
-    def __init__(self, a=None, b=None, digest="MD5"):
+    def __init__(self, a=None, b=None, digest="MD5", expires=None):
         self.workspace = Workspace()
         self.topology = Topology(self.workspace)
         self.carrier = Carrier(self.workspace, self.topology.carrier, PASSWORDS, digest)
+        self.carrier.expires = expires
         spaces = self.topology.routers
         self.a = Router(self.workspace, spaces["a"], A, B, PASSWORDS[A.number], a or Settings())
         self.b = Router(self.workspace, spaces["b"], B, A, PASSWORDS[B.number], b or Settings())

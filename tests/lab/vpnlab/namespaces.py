@@ -13,6 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
+SLOWNESS = float(os.environ.get("VPNSIP_SLOWNESS", 1))  # how many times longer everything may take: in an emulated machine 3
 LABS = Path("/run/vpnsip-lab")
 NETNS = Path("/run/netns")
 
@@ -23,7 +24,7 @@ class LabError(Exception):
 
 def run(argv, check=True, timeout=20, stdin=None):
     """Runs a command to its end and returns its standard output."""
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout)
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout * SLOWNESS)
     if check and done.returncode != 0:
         raise LabError(f"{' '.join(map(str, argv))}: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
@@ -31,7 +32,7 @@ def run(argv, check=True, timeout=20, stdin=None):
 
 def wait_for(condition, seconds, what, interval=0.02):
     """Polls condition() until it is true and returns its value; LabError after `seconds`."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOWNESS
     while True:
         value = condition()
         if value:
@@ -99,7 +100,7 @@ class Process:
     def end(self, seconds=3):
         """Waits for the end and kills what is late. Returns the exit status."""
         try:
-            return self.popen.wait(seconds)
+            return self.popen.wait(seconds * SLOWNESS)
         except subprocess.TimeoutExpired:
             os.killpg(self.pid, signal.SIGKILL)
             return self.popen.wait()

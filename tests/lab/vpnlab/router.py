@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from .carrier import REALM
-from .namespaces import LabError, run, wait_for
+from .namespaces import SLOWNESS, LabError, run, wait_for
 from .topology import CARRIER
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -84,7 +84,7 @@ def configuration(site, peer, settings, directory):
     more = "".join(f"    {option}\n" for option in settings.peer_options)
     of_line, of_ike, of_ipsec = ("".join(f"    {option}\n" for option in options) for options in
                                  (settings.line_options, settings.ike_options, settings.ipsec_options))
-    timers = "  ".join(f"{name} = {value}" for name, value in settings.timers.items())
+    timers = "  ".join(f"{name} = {round(value * SLOWNESS, 3):g}" for name, value in settings.timers.items())
     return f"""\
 enabled = true
 logging = true

@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The kernel back end: one XFRM interface a tunnel, its states and policies over netlink. The core decides; xfrm_settle() compares
+ * what it wants with what the kernel was told and orders the difference. Links, states and policies outlive this process, and so does
+ * the hold: a tunnel that rested or waited then sends nothing, one that was open goes on.
+ */
+#include "services/tunnel-agent/xfrm_backend.h"
+
+#include <errno.h>
+#include <linux/udp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "services/common/log.h"
+#include "services/tunnel-agent/xfrm_algorithms.h"
+
+struct xfrm_tunnel *xfrm_tunnel_of(const struct agent_tunnel *tunnel)
+{
+	return &tunnel->agent->xfrm->tunnels[tunnel - tunnel->agent->tunnels];
+}
+
+struct xfrm_ends xfrm_ends_of(const struct agent_tunnel *tunnel, const struct sockaddr_in *remote)
+{
+	struct xfrm_ends ends = {
+		.if_id = tunnel->core.options.if_id,
+		.remote = *remote,
+		.has_ipv6 = tunnel->peer->is_dual_overlay,
+	};
+
+	memcpy(&ends.local, &tunnel->agent->service->config->tunnel_source, sizeof(ends.local));
+	ends.local.sin_port = htons(UDP_IKE_PORT);
+	return ends;
+}
+
+struct xfrm_sa *xfrm_find_sa(struct xfrm_tunnel *known, bool is_inbound, uint32_t spi)
+{
+	for (unsigned i = 0; i < known->sa_count; i++)
+		if (known->sas[i].spi == spi && known->sas[i].is_inbound == is_inbound)
+			return &known->sas[i];
+	return NULL;
+}
+
+static const struct sockaddr_in *remote_of(const struct agent_tunnel *tunnel)
+{
+	return (const struct sockaddr_in *)&tunnel->core.remote;
+}
+
+static bool is_same_end(const struct sockaddr_in *a, const struct sockaddr_in *b)
+{
+	return a->sin_addr.s_addr == b->sin_addr.s_addr && a->sin_port == b->sin_port;
+}
+
+static void complain(const struct agent_tunnel *tunnel, const char *what, const char *why)
+{
+	log_session(LOG_ERR, tunnel->peer->tunnel, tunnel->peer->number, "%s: %s", what, why);
+}
+
+/* The process: what it opens. */
+
+static int prepare(struct agent *agent, char *why, size_t why_size)
+{
+	struct xfrm_backend *xfrm = calloc(1, sizeof(*xfrm));
+
+	agent->xfrm = xfrm;
+	if (!xfrm) {
+		snprintf(why, why_size, "out of memory");
+		return -1;
+	}
+	xfrm->packets = nfqueue_hold_open();
+	if (xfrm->packets)
+		return 0;
+	snprintf(why, why_size, "cannot open a packet socket: %s", strerror(errno));
+	return -1;
+}
+
+static void take_expiry(void *context, const struct xfrm_state *state, bool is_hard)
+{
+	struct agent *agent = context;
+	struct agent_tunnel *tunnel = agent_find_mark(agent, state->if_id);
+
+	if (!tunnel)
+		return;
+	tunnel_note_limit(&tunnel->core, xfrm_is_inbound(agent, state), state->spi, is_hard);
+	agent_settle(tunnel);
+}
+
+/* The original goes on to where it is dropped, and leaves its trace in connection tracking, if a copy of it is kept. */
+static bool take_packet(void *context, unsigned interface_index, const uint8_t *packet, size_t size)
+{
+	struct agent *agent = context;
+
+	for (size_t i = 0; i < agent->tunnel_count; i++) {
+		struct agent_tunnel *tunnel = &agent->tunnels[i];
+		enum tunnel_verdict verdict;
+
+		if (tunnel->interface_index != interface_index)
+			continue;
+		verdict = tunnel_take(&tunnel->core, packet, size, bus_mono_usec(agent->bus));
+		agent_settle(tunnel);
+		return verdict == TUNNEL_HELD || verdict == TUNNEL_SEND;
+	}
+	return true;
+}
+
+/* The tables as they should be, at once: there is no moment in which a tunnel that is held is not. */
+static bool reset_hold(struct agent *agent, char *why, size_t why_size)
+{
+	const char **names = calloc(agent->tunnel_count + 1, sizeof(*names));
+	struct xfrm_backend *xfrm = agent->xfrm;
+	size_t count = 0;
+	bool is_done;
+
+	snprintf(why, why_size, "out of memory");
+	if (!names)
+		return false;
+	for (size_t i = 0; i < agent->tunnel_count; i++) {
+		xfrm->tunnels[i].is_hold_known = true;
+		if (xfrm->tunnels[i].is_held)
+			names[count++] = agent->tunnels[i].peer->tunnel;
+	}
+	is_done = nft_hold_reset(xfrm->hold, names, count, why, why_size);
+	free(names);
+	return is_done;
+}
+
+/* Somebody changed the rule set. */
+static void check_hold(void *context)
+{
+	struct agent *agent = context;
+	char why[256];
+
+	if (agent->is_purged || nft_hold_is_there(agent->xfrm->hold))
+		return;
+	if (reset_hold(agent, why, sizeof(why)))
+		log_line(LOG_NOTICE, "somebody removed the table vpnsip_hold: it is there again");
+	else
+		log_line(LOG_ERR, "somebody removed the table vpnsip_hold: %s", why);
+}
+
+static int refuse(const char *what, const char *why)
+{
+	log_line(LOG_ERR, "data-plane kernel: %s: %s", what, why);
+	return -1;
+}
+
+static int start(struct agent *agent)
+{
+	const int encapsulation = UDP_ENCAP_ESPINUDP;
+	struct event_base *base = agent->service->base;
+	struct xfrm_backend *xfrm = agent->xfrm;
+	const char *why;
+	char text[256];
+
+	xfrm->tunnels = calloc(agent->tunnel_count + 1, sizeof(*xfrm->tunnels));
+	xfrm->hold = nft_hold_open();
+	if (!xfrm->tunnels || !xfrm->hold)
+		return refuse("start", "out of memory");
+	xfrm->socket = xfrm_open(base, take_expiry, agent, &why);
+	if (!xfrm->socket)
+		return refuse("cannot speak to the kernel", why);
+	if (xfrm_adopt(agent) != 0)
+		return refuse("cannot read the SAs of before", strerror(errno));
+	/* From here on what peers send is decrypted again. */
+	if (setsockopt(agent->udp, IPPROTO_UDP, UDP_ENCAP, &encapsulation, sizeof(encapsulation)) !=
+	    0)
+		return refuse("the UDP socket cannot take ESP", strerror(errno));
+	/* Every tunnel without SAs is held from the first moment on. */
+	for (size_t i = 0; i < agent->tunnel_count; i++)
+		xfrm->tunnels[i].is_held = !xfrm->tunnels[i].is_adopted;
+	if (!reset_hold(agent, text, sizeof(text)))
+		return refuse("packets cannot be held", text);
+	xfrm->watch = nft_watch_open(base, check_hold, agent, text, sizeof(text));
+	if (!xfrm->watch)
+		return refuse("cannot watch the rule set", text);
+	if (nfqueue_hold_listen(xfrm->packets, base, take_packet, agent) != 0)
+		return refuse("cannot listen to held packets", strerror(errno));
+	return 0;
+}
+
+static void stop(struct agent *agent)
+{
+	struct xfrm_backend *xfrm = agent->xfrm;
+
+	if (!xfrm)
+		return;
+	nfqueue_hold_close(xfrm->packets);
+	nft_watch_close(xfrm->watch);
+	nft_hold_close(xfrm->hold);
+	xfrm_close(xfrm->socket);
+	free(xfrm->tunnels);
+	free(xfrm);
+	agent->xfrm = NULL;
+}
+
+/* Interfaces. */
+
+static bool has_interface(struct agent_tunnel *tunnel)
+{
+	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
+	const char *name = tunnel->peer->tunnel;
+	struct rtnl_interface interface;
+
+	if (!rtnl_find_interface(tunnel->agent->rtnl, name, &interface))
+		return false;
+	/* An interface does not change its type: one that was looked at once is good. */
+	if (interface.index != known->interface_index &&
+	    !xfrm_link_exists(name, tunnel->core.options.if_id))
+		return false;
+	known->interface_index = interface.index;
+	return true;
+}
+
+static void set_hold(struct agent_tunnel *tunnel, bool is_held)
+{
+	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
+	char why[256];
+
+	if (known->is_hold_known && known->is_held == is_held)
+		return;
+	known->is_held = is_held;
+	known->is_hold_known = nft_hold_set(tunnel->agent->xfrm->hold, tunnel->peer->tunnel,
+	                                    is_held, why, sizeof(why));
+	if (!known->is_hold_known)
+		complain(tunnel, is_held ? "packets cannot be held" : "packets stay held", why);
+}
+
+static int make_interface(struct agent_tunnel *tunnel, char *why, size_t why_size)
+{
+	const char *name = tunnel->peer->tunnel, *cause;
+	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
+
+	if (xfrm_link_make(name, tunnel->core.options.if_id, &cause) != 0) {
+		snprintf(why, why_size, "cannot make the interface %s: %s", name, cause);
+		return -1;
+	}
+	/* Before it is up. The rule that stops what is held is the device's. */
+	known->is_hold_known = false;
+	set_hold(tunnel, known->is_held);
+	return 0;
+}
+
+/* States and policies. */
+
+static void put_policies(struct xfrm_batch *batch, const struct xfrm_ends *ends, bool is_deletion)
+{
+	for (unsigned i = 0; i < xfrm_policy_count(ends); i++) {
+		void *next = xfrm_next(batch);
+
+		xfrm_add(batch, is_deletion ? xfrm_put_policy_deletion(next, ends, i)
+		                            : xfrm_put_policy(next, ends, i));
+	}
+}
+
+static void set_policies(struct agent_tunnel *tunnel, const struct sockaddr_in *remote)
+{
+	struct xfrm_backend *xfrm = tunnel->agent->xfrm;
+	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
+	struct xfrm_ends ends = xfrm_ends_of(tunnel, remote);
+	int error;
+
+	put_policies(&xfrm->batch, &ends, false);
+	error = xfrm_run(xfrm->socket, &xfrm->batch, 0, NULL, NULL);
+	if (error)
+		complain(tunnel, "the tunnel's policies cannot be set", strerror(error));
+	known->has_policies = true;
+	known->policy_remote = *remote;
+}
+
+static void remove_policies(struct agent_tunnel *tunnel)
+{
+	struct xfrm_backend *xfrm = tunnel->agent->xfrm;
+	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
+	struct xfrm_ends ends = xfrm_ends_of(tunnel, &known->policy_remote);
+	int error;
+
+	put_policies(&xfrm->batch, &ends, true);
+	error = xfrm_run(xfrm->socket, &xfrm->batch, ENOENT, NULL, NULL);
+	if (error)
+		complain(tunnel, "the tunnel's policies remain", strerror(error));
+	known->has_policies = false;
+}
+
+static void count_last(void *context, const struct xfrm_state *state)
+{
+	struct agent *agent = context;
+
+	xfrm_count(agent, state, bus_mono_usec(agent->bus));
+}
+
+static bool is_wanted(const struct sa_table *table, const struct xfrm_sa *sa)
+{
+	struct sa *const *list = sa->is_inbound ? table->inbound : table->outbound;
+	unsigned count = sa->is_inbound ? table->inbound_count : table->outbound_count;
+
+	for (unsigned i = 0; i < count; i++)
+		if (list[i]->spi == sa->spi)
+			return true;
+	return false;
+}
+
+/* Deletes the states that the core has given up; what they counted is asked for in the same breath. */
+static void remove_states(struct agent_tunnel *tunnel)
+{
+	struct xfrm_backend *xfrm = tunnel->agent->xfrm;
+	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
+	struct xfrm_batch *batch = &xfrm->batch;
+	unsigned kept = 0;
+	struct xfrm_sa sas[XFRM_TUNNEL_SAS];
+	int error;
+
+	for (unsigned i = 0; i < known->sa_count; i++) {
+		const struct xfrm_sa *sa = &known->sas[i];
+		struct xfrm_ends ends = xfrm_ends_of(tunnel, &sa->remote);
+
+		if (is_wanted(&tunnel->core.sas, sa)) {
+			sas[kept++] = *sa;
+			continue;
+		}
+		xfrm_add(batch,
+		         xfrm_put_state_question(xfrm_next(batch), &ends, sa->is_inbound, sa->spi));
+		xfrm_add(batch,
+		         xfrm_put_state_deletion(xfrm_next(batch), &ends, sa->is_inbound, sa->spi));
+	}
+	if (kept == known->sa_count)
+		return;
+	/* ESRCH: the kernel itself ended it. */
+	error = xfrm_run(xfrm->socket, batch, ESRCH, count_last, tunnel->agent);
+	if (error)
+		complain(tunnel, "an SA remains in the kernel", strerror(error));
+	memcpy(known->sas, sas, kept * sizeof(sas[0]));
+	known->sa_count = kept;
+}
+
+/* A peer that moved: the outbound SAs to where it was are given up, packets wait until IKE has made one to where it is. */
+static void give_up_moved(struct agent_tunnel *tunnel)
+{
+	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
+	uint64_t now_usec = bus_mono_usec(tunnel->agent->bus);
+
+	if (!tunnel->core.attempt)
+		return;
+	for (unsigned i = 0; i < known->sa_count; i++)
+		if (!known->sas[i].is_inbound &&
+		    !is_same_end(&known->sas[i].remote, remote_of(tunnel)))
+			tunnel_remove_sa(&tunnel->core, false, known->sas[i].spi, now_usec);
+}
+
+/* A tunnel is held unless its session is open and it can send; one that is adopted, until it is known whose it is. */
+static bool wants_hold(const struct agent_tunnel *tunnel, struct xfrm_tunnel *known)
+{
+	const struct tunnel *core = &tunnel->core;
+
+	if (!sa_find_outbound(&core->sas, bus_mono_usec(tunnel->agent->bus))) {
+		known->is_adopted = false;
+		return true;
+	}
+	if (core->state == TUNNEL_OPEN)
+		known->is_adopted = false;
+	return !known->is_adopted && core->state != TUNNEL_OPEN;
+}
+
+static void settle(struct agent_tunnel *tunnel)
+{
+	struct xfrm_tunnel *known;
+
+	if (tunnel->agent->is_purged || !tunnel->agent->xfrm)
+		return;
+	known = xfrm_tunnel_of(tunnel);
+	give_up_moved(tunnel);
+	remove_states(tunnel);
+	if (known->sa_count == 0 && known->has_policies)
+		remove_policies(tunnel);
+	else if (known->sa_count > 0 && tunnel->core.attempt &&
+	         (!known->has_policies || !is_same_end(&known->policy_remote, remote_of(tunnel))))
+		set_policies(tunnel, remote_of(tunnel));
+	set_hold(tunnel, wants_hold(tunnel, known));
+}
+
+static const char *explain(int error)
+{
+	return error == EEXIST
+	               ? "another SA to the peer's address has this SPI: it must choose another"
+	               : strerror(error);
+}
+
+static void forget_orders(struct agent_tunnel *tunnel, const struct sa_order *orders, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		tunnel_remove_sa(&tunnel->core, orders[i].options.is_inbound, orders[i].spi,
+		                 bus_mono_usec(tunnel->agent->bus));
+	remove_states(tunnel);
+}
+
+/* Enters one order in the core and in what the kernel has. */
+static int enter(struct agent_tunnel *tunnel, const struct sa_order *order, const char **why)
+{
+	const struct esp_options *options = &order->options;
+	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
+	char algorithms[SA_ALGORITHMS_SIZE];
+
+	xfrm_print_algorithms(xfrm_find_cipher(options->encryption),
+	                      xfrm_find_digest(options->integrity), options->encryption_key_size,
+	                      options->has_extended_sequence, algorithms, sizeof(algorithms));
+	if (tunnel_enter_sa(&tunnel->core, order->spi, options->is_inbound, algorithms,
+	                    &order->terms, bus_mono_usec(tunnel->agent->bus), why) != 0)
+		return -1;
+	known->sas[known->sa_count++] = (struct xfrm_sa){
+		.spi = order->spi,
+		.is_inbound = options->is_inbound,
+		.remote = *remote_of(tunnel),
+	};
+	return 0;
+}
+
+static int install_sas(struct agent_tunnel *tunnel, const struct sa_order *orders, size_t count,
+                       const char **why)
+{
+	struct xfrm_backend *xfrm = tunnel->agent->xfrm;
+	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
+	struct xfrm_ends ends = xfrm_ends_of(tunnel, remote_of(tunnel));
+	const struct sa_order *added[2];
+	size_t added_count = 0;
+	int error;
+
+	if (!tunnel->core.attempt) {
+		*why = "the tunnel has no peer";
+		return -1;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (!xfrm_check_options(&orders[i].options, why))
+			return -1;
+	for (size_t i = 0; i < count; i++) {
+		const struct sa_order *order = &orders[i];
+
+		if (xfrm_find_sa(known, order->options.is_inbound, order->spi))
+			continue;
+		/* Entered first: what the kernel then refuses is taken back by the same means as anything else. */
+		if (enter(tunnel, order, why) != 0) {
+			forget_orders(tunnel, orders, i);
+			return -1;
+		}
+		added[added_count++] = order;
+	}
+	for (size_t i = 0; i < added_count; i++)
+		xfrm_add(&xfrm->batch, xfrm_put_state(xfrm_next(&xfrm->batch), &ends, added[i],
+		                                      tunnel->peer->ipsec_profile));
+	error = xfrm_run(xfrm->socket, &xfrm->batch, 0, NULL, NULL);
+	if (error) {
+		*why = explain(error);
+		forget_orders(tunnel, orders, count);
+		return -1;
+	}
+	return 0;
+}
+
+static void purge(struct agent_tunnel *tunnel)
+{
+	struct xfrm_backend *xfrm = tunnel->agent->xfrm;
+	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
+	const char *cause;
+	char why[256];
+
+	sa_remove_all(&tunnel->core.sas);
+	remove_states(tunnel);
+	if (known->has_policies)
+		remove_policies(tunnel);
+	if (has_interface(tunnel) && xfrm_link_remove(tunnel->peer->tunnel, &cause) != 0)
+		complain(tunnel, "the interface remains", cause);
+	if (!nft_hold_purge(xfrm->hold, why, sizeof(why)))
+		complain(tunnel, "the table vpnsip_hold remains", why);
+}
+
+/* Packets. */
+
+static void send_held(struct agent_tunnel *tunnel, uint8_t *packet, size_t size, uint64_t now_usec)
+{
+	if (nfqueue_hold_send(tunnel->agent->xfrm->packets, tunnel->interface_index, packet,
+	                      size) != 0)
+		tunnel->core.drops[errno == EAGAIN || errno == ENOBUFS ? DROP_SEND_FULL
+		                                                       : DROP_INTERFACE]++;
+	tunnel_note_sent(&tunnel->core, now_usec);
+}
+
+/* The kernel passes on what is too short for ESP. */
+static void take_esp(struct agent_tunnel *tunnel, const struct udp_packet *packet,
+                     uint64_t now_usec)
+{
+	(void)packet;
+	(void)now_usec;
+	tunnel->core.drops[DROP_TOO_SHORT]++;
+}
+
+struct measurement {
+	struct agent *agent;
+	uint64_t now_usec;
+};
+
+static void measure_state(void *context, const struct xfrm_state *state)
+{
+	struct measurement *measurement = context;
+
+	xfrm_count(measurement->agent, state, measurement->now_usec);
+}
+
+static void measure(struct agent *agent, uint64_t now_usec)
+{
+	struct measurement measurement = {agent, now_usec};
+	bool has_sas = false;
+
+	for (size_t i = 0; i < agent->tunnel_count; i++)
+		has_sas |= agent->xfrm->tunnels[i].sa_count > 0;
+	if (has_sas)
+		xfrm_dump_states(agent->xfrm->socket, measure_state, &measurement);
+}
+
+const struct backend backend_kernel = {
+	.name = "kernel",
+	.outlives_process = true,
+	.prepare = prepare,
+	.start = start,
+	.stop = stop,
+	.has_interface = has_interface,
+	.make_interface = make_interface,
+	.purge = purge,
+	.install_sas = install_sas,
+	.settle = settle,
+	.measure = measure,
+	.send_held = send_held,
+	.take_esp = take_esp,
+};

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The kernel counts per state; the core hears of it by differences, once a second. Payload is what a tunnel's states carried: keepalives
+ * and IKE do not go through them.
+ */
+#include <string.h>
+
+#include "services/tunnel-agent/xfrm_backend.h"
+
+static bool is_source(const struct agent *agent, const struct sockaddr_in *address)
+{
+	const struct sockaddr_in *source =
+		(const struct sockaddr_in *)&agent->service->config->tunnel_source;
+
+	return address->sin_addr.s_addr == source->sin_addr.s_addr;
+}
+
+bool xfrm_is_inbound(const struct agent *agent, const struct xfrm_state *state)
+{
+	return is_source(agent, &state->destination);
+}
+
+bool xfrm_is_outbound(const struct agent *agent, const struct xfrm_state *state)
+{
+	return is_source(agent, &state->source);
+}
+
+static struct sa *find_entry(const struct sa_table *table, bool is_inbound, uint32_t spi)
+{
+	struct sa *const *list = is_inbound ? table->inbound : table->outbound;
+	unsigned count = is_inbound ? table->inbound_count : table->outbound_count;
+
+	for (unsigned i = 0; i < count; i++)
+		if (list[i]->spi == spi)
+			return list[i];
+	return NULL;
+}
+
+static void count_traffic(struct tunnel *core, bool is_inbound, uint64_t packets, uint64_t bytes,
+                          uint64_t now_usec)
+{
+	struct tunnel_traffic *traffic = is_inbound ? &core->in : &core->out;
+
+	traffic->packets += packets;
+	traffic->bytes += bytes;
+	if (packets == 0)
+		return;
+	if (core->attempt)
+		traffic->last_usec = now_usec;
+	if (is_inbound)
+		tunnel_note_received(core, now_usec);
+	else
+		tunnel_note_sent(core, now_usec);
+}
+
+void xfrm_count(struct agent *agent, const struct xfrm_state *state, uint64_t now_usec)
+{
+	struct agent_tunnel *tunnel = agent_find_mark(agent, state->if_id);
+	bool is_inbound = xfrm_is_inbound(agent, state);
+	uint64_t packets;
+	struct xfrm_sa *known;
+	struct sa *entry;
+
+	known = tunnel ? xfrm_find_sa(xfrm_tunnel_of(tunnel), is_inbound, state->spi) : NULL;
+	if (!known || state->packets < known->packets)
+		return;
+	packets = state->packets - known->packets;
+	count_traffic(&tunnel->core, is_inbound, packets, state->bytes - known->bytes, now_usec);
+	known->packets = state->packets;
+	known->bytes = state->bytes;
+	entry = find_entry(&tunnel->core.sas, is_inbound, state->spi);
+	if (!entry)
+		return;
+	tunnel->core.drops[DROP_REPLAY] += state->replay_drops - entry->replay_drops;
+	tunnel->core.drops[DROP_INTEGRITY] += state->integrity_drops - entry->integrity_drops;
+	entry->replay_drops = state->replay_drops;
+	entry->integrity_drops = state->integrity_drops;
+	entry->packets = state->packets;
+	entry->bytes = state->bytes;
+	entry->sequence = state->sequence_sent;
+	entry->replay.top = state->sequence_received;
+	if (packets > 0)
+		entry->last_used_usec = now_usec;
+}
