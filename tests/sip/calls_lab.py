@@ -131,7 +131,7 @@ class CallsLab:
     def finish(self, process, name, seconds=30):
         """The scenario must have been played to its end."""
         status = process.end(seconds)
-        assert status == 0, f"sipp ended with {status}\n{self.text(name)[-6000:]}"
+        assert status == 0, f"sipp ended with {status}\n{self.text(name)[-6000:]}\n{self.router.log('sip-agent')[-1500:]}\n{self.router.log()[-1500:]}"
 
     def close(self):
         self.workspace.close()

@@ -50,7 +50,7 @@ def call(lab, name, *steps, seconds=30):
     """Calls a peer whose side plays the steps, from the INVITE on; returns the peer's index."""
     index = next(lab.free)
     process = lab.callee(name, scenario(*steps), index)
-    lab.router.cli("call", number_of(index), check=False)
+    lab.router.cli("call", number_of(index))
     lab.finish(process, name, seconds)
     return index
 

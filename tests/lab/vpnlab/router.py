@@ -240,14 +240,18 @@ class Router:
         return self.session()["status"]
 
     def wait_status(self, *wanted, seconds=6):
-        """Waits for one of the session statuses and returns the session."""
+        """Waits for one of the session statuses and returns the session. A service of a busy machine may miss one question."""
         seen = []
 
         def reached():
-            session = self.session()
-            if not seen or seen[-1] != session["status"]:
-                seen.append(session["status"])
-            return session if session["status"] in wanted else None
+            try:
+                session = self.session()
+                what = session["status"]
+            except LabError as failure:
+                session, what = None, str(failure)
+            if not seen or seen[-1] != what:
+                seen.append(what)
+            return session if what in wanted else None
 
         try:
             return wait_for(reached, seconds, f"router {self.site.name}: session {' or '.join(wanted)}")
