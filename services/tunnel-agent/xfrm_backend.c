@@ -106,21 +106,21 @@ static bool take_packet(void *context, unsigned interface_index, const uint8_t *
 /* The tables as they should be, at once: there is no moment in which a tunnel that is held is not. */
 static bool reset_hold(struct agent *agent, char *why, size_t why_size)
 {
-	const char **names = calloc(agent->tunnel_count + 1, sizeof(*names));
+	struct nft_hold_tunnel *tunnels = calloc(agent->tunnel_count + 1, sizeof(*tunnels));
 	struct xfrm_backend *xfrm = agent->xfrm;
-	size_t count = 0;
 	bool is_done;
 
 	snprintf(why, why_size, "out of memory");
-	if (!names)
+	if (!tunnels)
 		return false;
 	for (size_t i = 0; i < agent->tunnel_count; i++) {
 		xfrm->tunnels[i].is_hold_known = true;
-		if (xfrm->tunnels[i].is_held)
-			names[count++] = agent->tunnels[i].peer->tunnel;
+		tunnels[i].name = agent->tunnels[i].peer->tunnel;
+		tunnels[i].is_held = xfrm->tunnels[i].is_held;
 	}
-	is_done = nft_hold_reset(xfrm->hold, names, count, why, why_size);
-	free(names);
+	is_done = nft_hold_reset(xfrm->hold, tunnels, agent->tunnel_count, agent->probe_targets,
+	                         agent->probe_target_count, why, why_size);
+	free(tunnels);
 	return is_done;
 }
 
@@ -491,29 +491,6 @@ static void take_esp(struct agent_tunnel *tunnel, const struct udp_packet *packe
 	tunnel->core.drops[DROP_TOO_SHORT]++;
 }
 
-struct measurement {
-	struct agent *agent;
-	uint64_t now_usec;
-};
-
-static void measure_state(void *context, const struct xfrm_state *state)
-{
-	struct measurement *measurement = context;
-
-	xfrm_count(measurement->agent, state, measurement->now_usec);
-}
-
-static void measure(struct agent *agent, uint64_t now_usec)
-{
-	struct measurement measurement = {agent, now_usec};
-	bool has_sas = false;
-
-	for (size_t i = 0; i < agent->tunnel_count; i++)
-		has_sas |= agent->xfrm->tunnels[i].sa_count > 0;
-	if (has_sas)
-		xfrm_dump_states(agent->xfrm->socket, measure_state, &measurement);
-}
-
 const struct backend backend_kernel = {
 	.name = "kernel",
 	.outlives_process = true,
@@ -525,7 +502,7 @@ const struct backend backend_kernel = {
 	.purge = purge,
 	.install_sas = install_sas,
 	.settle = settle,
-	.measure = measure,
+	.measure = xfrm_measure,
 	.send_held = send_held,
 	.take_esp = take_esp,
 };
