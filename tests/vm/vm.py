@@ -17,6 +17,7 @@ import lzma
 import os
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -133,6 +134,7 @@ def qemu_command(folder, out, cpus, memory):
 def boot(command, out, cpus=2, memory=3072, seconds=600):
     """Runs the command inside; its output appears on our standard output. Returns its exit status."""
     folder, _ = prepare()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(OVERDUE))  # not without taking the machine along
     script = f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(map(str, command))}\n"
     (Path(out) / "command").write_text(script)
     machine = subprocess.Popen([str(word) for word in qemu_command(folder, out, cpus, memory)], text=True, errors="replace",
