@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "services/cli/commands.h"
+#include "services/cli/show_crypto.h"
 #include "services/common/address.h"
 
 /** Which sessions are meant. */
@@ -53,7 +54,7 @@ static bool is_selected(const struct selection *selection, const Vpnsip__Session
 {
 	struct sockaddr_storage remote;
 
-	if (!session->attempt)
+	if (crypto_is_resting(session))
 		return false;
 	if (selection->number)
 		return strcmp(session->remote_number, selection->number) == 0;
