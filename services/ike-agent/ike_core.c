@@ -256,6 +256,8 @@ static void peer_moved(struct ike_session *session, const struct engine_fact *fa
 {
 	if (!is_in_force(session, fact))
 		return;
+	outcome->has_moved = true;
+	outcome->moved_from = session->ike.remote;
 	session->ike.remote = fact->ike.remote;
 	outcome->is_changed = true;
 }
