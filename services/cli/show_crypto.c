@@ -99,7 +99,7 @@ static json_t *peer_certificate_model(const Vpnsip__IkeChanged *ike)
 	                 "issuer", model_text(ike->peer_issuer), "serial",
 	                 model_text(ike->peer_serial), "fingerprint",
 	                 model_text(ike->peer_fingerprint), "not_after",
-	                 model_moment((uint64_t)ike->peer_not_after_unix_sec * 1000000));
+	                 model_moment(ike->peer_not_after_unix_sec * 1000000));
 }
 
 static void add_ike_times(json_t *object, const Vpnsip__IkeSaStatus *sa, uint64_t now)
