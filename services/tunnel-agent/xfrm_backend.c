@@ -225,12 +225,22 @@ static void set_hold(struct agent_tunnel *tunnel, bool is_held)
 		complain(tunnel, is_held ? "packets cannot be held" : "packets stay held", why);
 }
 
+static bool is_no_stray(void *context, const char *name, uint32_t if_id)
+{
+	const struct agent_tunnel *tunnel = context;
+
+	return if_id != tunnel->core.options.if_id || strcmp(name, tunnel->peer->tunnel) == 0;
+}
+
 static int make_interface(struct agent_tunnel *tunnel, char *why, size_t why_size)
 {
 	const char *name = tunnel->peer->tunnel, *cause;
 	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
 
-	if (xfrm_link_make(name, tunnel->core.options.if_id, &cause) != 0) {
+	/* One that was renamed still has the number. */
+	if (xfrm_link_make(name, tunnel->core.options.if_id, &cause) != 0 &&
+	    (xfrm_link_sweep(is_no_stray, tunnel, &cause) != 0 ||
+	     xfrm_link_make(name, tunnel->core.options.if_id, &cause) != 0)) {
 		snprintf(why, why_size, "cannot make the interface %s: %s", name, cause);
 		return -1;
 	}
@@ -384,10 +394,11 @@ static const char *explain(int error)
 	               : strerror(error);
 }
 
-static void forget_orders(struct agent_tunnel *tunnel, const struct sa_order *orders, size_t count)
+static void forget_orders(struct agent_tunnel *tunnel, const struct sa_order *const *orders,
+                          size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		tunnel_remove_sa(&tunnel->core, orders[i].options.is_inbound, orders[i].spi,
+		tunnel_remove_sa(&tunnel->core, orders[i]->options.is_inbound, orders[i]->spi,
 		                 bus_mono_usec(tunnel->agent->bus));
 	remove_states(tunnel);
 }
@@ -437,7 +448,7 @@ static int install_sas(struct agent_tunnel *tunnel, const struct sa_order *order
 			continue;
 		/* Entered first: what the kernel then refuses is taken back by the same means as anything else. */
 		if (enter(tunnel, order, why) != 0) {
-			forget_orders(tunnel, orders, i);
+			forget_orders(tunnel, added, added_count);
 			return -1;
 		}
 		added[added_count++] = order;
@@ -448,7 +459,7 @@ static int install_sas(struct agent_tunnel *tunnel, const struct sa_order *order
 	error = xfrm_run(xfrm->socket, &xfrm->batch, 0, NULL, NULL);
 	if (error) {
 		*why = explain(error);
-		forget_orders(tunnel, orders, count);
+		forget_orders(tunnel, added, added_count);
 		return -1;
 	}
 	return 0;
