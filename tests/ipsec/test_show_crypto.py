@@ -129,5 +129,6 @@ def test_clear(make_lab):
     lab.wait_up()
     with pytest.raises(LabError, match="nothing was done"):
         a.cli("clear", "crypto", "session", "all")
-    a.cli("clear", "crypto", "session", "all", "--yes")
+    assert "vsip2: new keys are negotiated" in a.cli("clear", "crypto", "sa", "all", "--yes")
+    assert "all sessions: cleared" in a.cli("clear", "crypto", "session", "all", "--yes")
     lab.wait_resting()
