@@ -162,10 +162,14 @@ def main():
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("--memory", type=int, default=3072, metavar="MIB")
     parser.add_argument("--seconds", type=int, default=600, help="then the machine is switched off")
+    parser.add_argument("--prepare", action="store_true", help="only fetch and unpack the kernel")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vpnsip-vm-") as scratch:
         try:
+            if options.prepare:
+                prepare()
+                return 0
             return boot(options.command or ["uname", "-a"], options.out or scratch, options.cpus, options.memory, options.seconds)
         except (VmError, OSError) as failure:
             print(f"vm: {failure}", file=sys.stderr)
