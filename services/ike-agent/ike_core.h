@@ -55,6 +55,7 @@ struct ike_session {
 	bool is_initiator;
 	enum ike_state state;
 	char cause[ENGINE_CAUSE_SIZE];
+	bool is_ended_by_us; /* ENDED on our verdict about a certificate */
 	struct ike_sa_entry sas[IKE_SAS_MAX];
 	size_t sa_count;
 	char remote_identity[64];

@@ -540,6 +540,8 @@ static void revoked_while_up(void **state)
 	order(&sides[1], &renew);
 	assert_true(carry(both_final, 3000));
 	assert_int_equal(sides[1].session.state, IKE_STATE_ENDED);
+	assert_true(sides[1].session.is_ended_by_us);
+	assert_false(sides[0].session.is_ended_by_us);
 	assert_non_null(strstr(sides[1].session.cause, "peer's certificate is revoked: serial "));
 	assert_non_null(strstr(sides[1].session.cause, "CN=Root, O=Bank"));
 	carry(never, 50);
