@@ -11,7 +11,7 @@ NETS = {"a": "fd00:1::", "b": "fd00:2::"}
 
 
 @pytest.mark.parametrize("proposals, algorithms", [
-    ("chacha20poly1305", "ChaCha20-Poly1305 256 ESN"), ("aes128-sha1", "AES-CBC 128 HMAC-SHA1-96 ESN"), ("aes256gcm16", "AES-GCM-16 256 ESN")])
+    ("chacha20poly1305", "ChaCha20-Poly1305 256 ESN"), ("aes128-sha1", "AES-CBC 128 HMAC-SHA1-96 ESN"), pytest.param("aes256gcm16", "AES-GCM-16 256 ESN", marks=pytest.mark.long)])
 def test_agreed_suite_is_used(make_lab, proposals, algorithms):
     options = [f'proposals = "{proposals}"', "allow-weak = true"]
     made = make_lab(a=Settings(ipsec_options=options), b=Settings(ipsec_options=options))
