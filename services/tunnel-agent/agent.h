@@ -107,6 +107,9 @@ void interfaces_stop(struct agent *agent);
 /** Looks at everything now and puts right what is not. */
 void interfaces_repair(struct agent *agent);
 
+/** Looks at one tunnel: what an order may wait for, however many there are. */
+void interfaces_repair_tunnel(struct agent *agent, struct agent_tunnel *tunnel);
+
 /** Removes the interfaces and the tunnel source for good. -1 and a constant text in `why`. */
 int interfaces_purge(struct agent *agent, const char **why);
 

@@ -64,7 +64,7 @@ static void check_tunnel(struct agent *agent, struct bus_request *request,
 	if (!tunnel)
 		return;
 	/* The news of a change may still be under way. */
-	interfaces_repair(agent);
+	interfaces_repair_tunnel(agent, tunnel);
 	if (agent->fault[0])
 		bus_fail(request, VPNSIP__FAILURE_KIND__REALITY, "%s", agent->fault);
 	else if (tunnel->fault[0])
