@@ -7,7 +7,10 @@
 #include <string.h>
 
 #include "services/cli/commands.h"
+#include "services/cli/show_crypto.h"
 #include "services/common/address.h"
+
+#define MOST_AT_ONCE 64 /* of orders to one service */
 
 /** Which sessions are meant. */
 struct selection {
@@ -53,7 +56,7 @@ static bool is_selected(const struct selection *selection, const Vpnsip__Session
 {
 	struct sockaddr_storage remote;
 
-	if (!session->attempt)
+	if (crypto_is_resting(session))
 		return false;
 	if (selection->number)
 		return strcmp(session->remote_number, selection->number) == 0;
@@ -67,11 +70,14 @@ union order {
 	Vpnsip__RenewChildren renew;
 };
 
+/* One order for all of them: the coordinator knows who that is. `session` is NULL then. */
 static void order_release(union order *order, struct ordered *ordered,
                           const Vpnsip__SessionChanged *session)
 {
 	vpnsip__release_session__init(&order->release);
-	order->release.remote_number = session->remote_number;
+	order->release.is_all = session == NULL;
+	if (session)
+		order->release.remote_number = session->remote_number;
 	order->release.cause = (char *)"clear crypto session"; /* only packed */
 	ordered->to = VPNSIP__SERVICE__COORDINATOR;
 	ordered->order = &order->release.base;
@@ -94,16 +100,39 @@ static int report(const struct cli *cli, const struct ordered *ordered, size_t c
 	int status = CLI_DONE;
 
 	for (size_t i = 0; i < count; i++) {
+		const char *session = ordered[i].session ? ordered[i].session : "all sessions";
+
 		if (ordered[i].outcome == BUS_DONE) {
-			printf("%s: %s\n", ordered[i].session, done);
+			printf("%s: %s\n", session, done);
 			continue;
 		}
 		gather_explain_order(&cli->bus, &ordered[i], ORDER_TIMEOUT_MSEC, why, sizeof(why));
-		command_complain("%s: %s", ordered[i].session, why);
-		status = ordered[i].outcome == BUS_FAILED && status != CLI_PARTIAL ? CLI_FAILED
-		                                                                   : CLI_PARTIAL;
+		command_complain("%s: %s", session, why);
+		if (ordered[i].outcome != BUS_FAILED)
+			status = CLI_PARTIAL;
+		else if (status == CLI_DONE)
+			status = CLI_FAILED;
 	}
 	return status;
+}
+
+/* Not more at once than a service takes. */
+static bool send_orders(const struct cli *cli, struct ordered *ordered, size_t count)
+{
+	char why[256];
+	struct gatherer *gatherer = gather_begin(&cli->bus, BUS_SERVICE(ordered[0].to), why,
+	                                         sizeof(why));
+
+	if (!gatherer) {
+		command_complain("%s", why);
+		return false;
+	}
+	for (size_t sent = 0; sent < count; sent += MOST_AT_ONCE)
+		gather_ask(gatherer, ordered + sent,
+		           count - sent < MOST_AT_ONCE ? count - sent : MOST_AT_ONCE,
+		           ORDER_TIMEOUT_MSEC);
+	gather_end(gatherer);
+	return true;
 }
 
 static int clear_selected(const struct cli *cli, const struct selection *selection,
@@ -111,11 +140,17 @@ static int clear_selected(const struct cli *cli, const struct selection *selecti
 {
 	union order *orders = calloc(snapshot->n_sessions + 1, sizeof(*orders));
 	struct ordered *ordered = calloc(snapshot->n_sessions + 1, sizeof(*ordered));
+	bool is_one_order = is_session && selection->is_all;
 	size_t count = 0;
 	int status = CLI_FAILED;
-	char why[256];
 
-	for (size_t i = 0; orders && ordered && i < snapshot->n_sessions; i++) {
+	if (!orders || !ordered) {
+		command_complain("out of memory");
+		goto out;
+	}
+	if (is_one_order)
+		order_release(&orders[count++], &ordered[0], NULL);
+	for (size_t i = 0; i < snapshot->n_sessions && !is_one_order; i++) {
 		const Vpnsip__SessionChanged *session = snapshot->sessions[i];
 
 		if (!is_selected(selection, session))
@@ -125,19 +160,15 @@ static int clear_selected(const struct cli *cli, const struct selection *selecti
 		                                             session);
 		count++;
 	}
-	if (!orders || !ordered)
-		command_complain("out of memory");
-	else if (count == 0 && !selection->is_all)
+	if (count == 0 && !selection->is_all)
 		command_complain("no session is up with that peer");
 	else if (count == 0)
 		status = CLI_DONE;
-	else if (!gather_order(&cli->bus, ordered, count, ORDER_TIMEOUT_MSEC, why, sizeof(why)))
-		command_complain("%s", why);
-	else
+	else if (send_orders(cli, ordered, count))
 		status = report(cli, ordered, count,
 		                is_session ? "cleared" : "new keys are negotiated");
-	if (ordered)
-		gather_forget(ordered, count);
+	gather_forget(ordered, count);
+out:
 	free(ordered);
 	free(orders);
 	return status;

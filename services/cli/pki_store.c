@@ -111,6 +111,20 @@ struct config *pki_config(const struct cli *cli)
 	                   config_report_to_stream, stderr);
 }
 
+/* A key is 0600: it has one owner. */
+static void warn_of_two_owners(const struct config *config, const struct pki_store *store)
+{
+	size_t users = 0;
+
+	for (size_t i = 0; i < PURPOSES; i++)
+		users += purposes[i].uses(config, store->trustpoint);
+	if (users > 1 && store->key_file)
+		command_complain(
+			"trustpoint \"%s\" is used by SIP and by IKE, but %s alone can read "
+			"its key: give each a trustpoint of its own",
+			store->name, store->purpose->owner);
+}
+
 bool pki_find(const struct cli *cli, const struct config *config, const char *name,
               struct pki_store *store)
 {
@@ -121,8 +135,10 @@ bool pki_find(const struct cli *cli, const struct config *config, const char *na
 	for (size_t i = 0; i < config->trustpoint_count; i++) {
 		if (strcmp(config->trustpoints[i].name, name) != 0)
 			continue;
-		if (pki_store_at(config, purpose, i, store))
+		if (pki_store_at(config, purpose, i, store)) {
+			warn_of_two_owners(config, store);
 			return true;
+		}
 		command_complain("trustpoint \"%s\" is not used so: --for %s", name,
 		                 pki_purpose_of(config, &config->trustpoints[i])->name);
 		return false;

@@ -99,7 +99,7 @@ static json_t *peer_certificate_model(const Vpnsip__IkeChanged *ike)
 	                 "issuer", model_text(ike->peer_issuer), "serial",
 	                 model_text(ike->peer_serial), "fingerprint",
 	                 model_text(ike->peer_fingerprint), "not_after",
-	                 model_moment((uint64_t)ike->peer_not_after_unix_sec * 1000000));
+	                 model_moment(ike->peer_not_after_unix_sec * 1000000));
 }
 
 static void add_ike_times(json_t *object, const Vpnsip__IkeSaStatus *sa, uint64_t now)
@@ -227,6 +227,13 @@ static void add_tunnel(json_t *object, const Vpnsip__TunnelChanged *tunnel)
 	                    json_integer((json_int_t)tunnel->dummy_packets_received));
 }
 
+bool crypto_is_resting(const Vpnsip__SessionChanged *session)
+{
+	return session->attempt == 0 ||
+	       session->status == VPNSIP__SESSION_STATUS__READY_TO_CONNECT ||
+	       session->status == VPNSIP__SESSION_STATUS__HOLDDOWN;
+}
+
 static json_t *session_model(const struct show_input *input, const Vpnsip__SessionChanged *session)
 {
 	const Vpnsip__IkeChanged *ike = find_ike(input, session->tunnel);
@@ -234,6 +241,7 @@ static json_t *session_model(const struct show_input *input, const Vpnsip__Sessi
 	const struct config_peer *peer =
 		input->config ? config_peer_by_tunnel(input->config, session->tunnel) : NULL;
 	uint64_t now = input->gathered->now_mono_usec;
+	bool is_resting = crypto_is_resting(session);
 	bool disconnects = input->config && input->config->disconnects_revoked_peers;
 	json_t *object = json_pack(
 		"{s:o, s:I, s:o, s:o, s:o, s:s, s:I, s:o, s:o, s:o, s:I, s:s, s:b, s:o, s:o}",
@@ -248,11 +256,14 @@ static json_t *session_model(const struct show_input *input, const Vpnsip__Sessi
 	                         : ""),
 		"status", status_of(ike, tunnel), "uptime_sec",
 		model_seconds(ike ? ike->up_since_mono_usec : 0, now), "peer",
-		model_address(ike && ike->remote ? ike->remote : session->remote), "phase1_id",
-		model_text(ike ? ike->remote_identity : ""), "description",
-		model_text(session->description), "session_id", (json_int_t)session->attempt,
-		"wan_interface", peer ? peer->line->wan_interface : "", "disconnects_revoked_peers",
-		disconnects, "ike_sa", ike_sa_model(ike, now), "child", child_model(ike, now));
+		model_address(is_resting           ? NULL
+	                      : ike && ike->remote ? ike->remote
+	                                           : session->remote),
+		"phase1_id", model_text(ike ? ike->remote_identity : ""), "description",
+		model_text(session->description), "session_id",
+		is_resting ? (json_int_t)0 : (json_int_t)session->attempt, "wan_interface",
+		peer ? peer->line->wan_interface : "", "disconnects_revoked_peers", disconnects,
+		"ike_sa", ike_sa_model(ike, now), "child", child_model(ike, now));
 
 	add_tunnel(object, tunnel);
 	return object;

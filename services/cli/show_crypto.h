@@ -14,6 +14,9 @@
  */
 json_t *crypto_sessions_model(const struct show_input *input);
 
+/** Whether no call stands behind the session; it still bears the number of its last attempt. */
+bool crypto_is_resting(const Vpnsip__SessionChanged *session);
+
 /** As an address and a mask: "0.0.0.0/0.0.0.0"; of IPv6 "::/0". */
 const char *selector_with_mask(const char *selector, char text[100]);
 

@@ -187,6 +187,11 @@ bool address_is_equal(const struct sockaddr_storage *a, const struct sockaddr_st
 	return a->ss_family == b->ss_family && address_is_in_prefix(a, b, address_bits(b));
 }
 
+bool address_is_same_endpoint(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	return address_is_equal(a, b) && address_port(a) == address_port(b);
+}
+
 bool address_is_any(const struct sockaddr_storage *address)
 {
 	static const uint8_t zeroes[16];

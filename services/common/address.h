@@ -57,6 +57,9 @@ void address_set_port(struct sockaddr_storage *address, uint16_t port);
 /** Same family and address, whatever the port. */
 bool address_is_equal(const struct sockaddr_storage *a, const struct sockaddr_storage *b);
 
+/** Same family, address and port. */
+bool address_is_same_endpoint(const struct sockaddr_storage *a, const struct sockaddr_storage *b);
+
 /** 0.0.0.0, ::, or none. */
 bool address_is_any(const struct sockaddr_storage *address);
 

@@ -150,6 +150,14 @@ static void ike_explains_failure(struct session *session, const char *cause)
 	port->session_changed(port->context, session);
 }
 
+void core_ike_ends_by_us(struct core *core, const char *tunnel, uint64_t attempt)
+{
+	struct session *session = core_session_by_tunnel(core, tunnel);
+
+	if (session && attempt && session->attempt == attempt)
+		session->is_ike_ended_by_us = true;
+}
+
 void core_ike_changed(struct core *core, const char *tunnel, uint64_t attempt,
                       Vpnsip__IkeStatus status, const char *cause)
 {

@@ -59,6 +59,8 @@ void core_step_finished(struct core *core, struct session *session, uint64_t att
                         enum step step, const struct step_result *result);
 
 void core_call_changed(struct core *core, const struct call_report *report);
+/** The next report of IKE about this attempt will be that it ended, on our own verdict. */
+void core_ike_ends_by_us(struct core *core, const char *tunnel, uint64_t attempt);
 void core_ike_changed(struct core *core, const char *tunnel, uint64_t attempt,
                       Vpnsip__IkeStatus status, const char *cause);
 

@@ -89,6 +89,8 @@ static void registration_changed(struct coordinator *coordinator,
 static void ike_changed(struct coordinator *coordinator, const Vpnsip__IkeChanged *ike)
 {
 	records_ike_changed(coordinator->records, ike);
+	if (ike->is_ended_by_us)
+		core_ike_ends_by_us(coordinator->core, ike->tunnel, ike->attempt);
 	core_ike_changed(coordinator->core, ike->tunnel, ike->attempt, ike->status, ike->cause);
 }
 

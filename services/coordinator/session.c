@@ -316,6 +316,7 @@ static void session_forget_attempt(struct session *session)
 	session->call_id[0] = '\0';
 	session->call_status = VPNSIP__CALL_STATUS__CALL_STATUS_UNSPECIFIED;
 	session->ike_status = VPNSIP__IKE_STATUS__IKE_STATUS_UNSPECIFIED;
+	session->is_ike_ended_by_us = false;
 	session->ike_cause[0] = '\0';
 	session->ordered = session->finished = 0;
 	session->negotiated_kbit = 0;

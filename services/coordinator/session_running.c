@@ -77,7 +77,7 @@ void session_established_handle(struct session *session, const struct session_ev
 		break;
 	case EVENT_IKE_DOWN:
 		if (session->ike_status == VPNSIP__IKE_STATUS__IKE_ENDED &&
-		    !session->probe_sent_usec)
+		    !session->is_ike_ended_by_us && !session->probe_sent_usec)
 			session_become(session, SESSION_PARTING, event->cause);
 		else
 			running_handle(session, event);

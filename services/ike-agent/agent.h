@@ -64,6 +64,9 @@ void agent_refuse_packet(struct ike_agent *agent, const char *tunnel,
 /** Sends an IKE message of the attempt. Loop's thread only. */
 void agent_send_packet(struct ike_agent *agent, uint32_t if_id, uint64_t attempt,
                        const struct sockaddr_storage *remote, const uint8_t *packet, size_t size);
+/** Has tunnel-agent send where the peer's IKE is now, if it has sent where that was. */
+void agent_follow_peer(struct ike_agent *agent, const struct ike_session *session,
+                       const struct sockaddr_storage *from);
 /** Fills the statistics of who was let in. */
 void agent_describe_admission(struct ike_agent *agent, Vpnsip__IkeAdmission *message);
 

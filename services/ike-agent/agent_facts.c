@@ -138,6 +138,8 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 		engine_supersede_sa(outcome.superseded, outcome.tells_superseded);
 	if (outcome.unwanted)
 		engine_end_sa(outcome.unwanted, true);
+	if (outcome.has_moved)
+		agent_follow_peer(agent, session, &outcome.moved_from);
 	if (outcome.is_authenticated)
 		set_reauthentication(agent, session);
 	if (outcome.wants_retry)

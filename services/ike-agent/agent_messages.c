@@ -120,6 +120,7 @@ void agent_describe_session(const struct ike_agent *agent, const struct ike_sess
 	changed->ike_rekeys = session->ike_rekeys;
 	changed->child_rekeys = session->child_rekeys;
 	changed->reauthentications = session->reauthentications;
+	changed->is_ended_by_us = session->is_ended_by_us;
 	if (session->state != IKE_STATE_UP)
 		return;
 	agent_describe_authentication(session, changed);

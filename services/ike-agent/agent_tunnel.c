@@ -304,6 +304,46 @@ void agent_init_host(struct ike_agent *agent)
 	agent->unanswered.reason = "tunnel-agent did not take them";
 }
 
+static void follow_replied(void *context, enum bus_outcome outcome, const Vpnsip__Envelope *reply)
+{
+	(void)context;
+	/* The next ESP packet of the peer's tells tunnel-agent the same. */
+	if (outcome != BUS_DONE)
+		log_line(LOG_WARNING, "tunnel-agent does not follow the peer: %s",
+		         bus_cause(reply));
+}
+
+void agent_follow_peer(struct ike_agent *agent, const struct ike_session *session,
+                       const struct sockaddr_storage *from)
+{
+	Vpnsip__FollowPeer order = VPNSIP__FOLLOW_PEER__INIT;
+	Vpnsip__SocketAddress before = VPNSIP__SOCKET_ADDRESS__INIT;
+	Vpnsip__SocketAddress now = VPNSIP__SOCKET_ADDRESS__INIT;
+
+	address_to_proto(from, &before);
+	address_to_proto(&session->ike.remote, &now);
+	order.if_id = session->if_id;
+	order.attempt = session->attempt;
+	order.from = &before;
+	order.to = &now;
+	bus_call(agent->service->bus, TUNNEL_AGENT, session->tunnel, &order.base, SA_TIMEOUT_MSEC,
+	         follow_replied, agent);
+}
+
+/** tunnel-agent follows what the peer's ESP proves; IKE, if it was where ESP was, goes with it. */
+static void follow_esp(struct ike_session *session, const Vpnsip__TunnelChanged *tunnel)
+{
+	const struct sockaddr_storage before = session->esp_remote;
+	struct sockaddr_storage remote;
+
+	if (!address_from_proto(tunnel->remote, &remote) ||
+	    address_is_same_endpoint(&remote, &before))
+		return;
+	session->esp_remote = remote;
+	if (before.ss_family && address_is_same_endpoint(&before, &session->ike.remote))
+		engine_move_peer(session->sa_in_force, &remote);
+}
+
 /** Makes a child for what tunnel-agent misses: in place of the one it lost, or the first of an IKE_SA that has none. */
 static void replace_sas(struct ike_agent *agent, uint32_t if_id)
 {
@@ -370,6 +410,8 @@ static void take_tunnel(struct ike_agent *agent, const Vpnsip__TunnelChanged *tu
 		return;
 	if (session->attempt != tunnel->attempt && !(is_new_start && tunnel->attempt == 0))
 		return;
+	if (session->attempt == tunnel->attempt)
+		follow_esp(session, tunnel);
 	for (; count < tunnel->n_sas && count < SAS_PER_TUNNEL_MAX; count++) {
 		const Vpnsip__SaStatus *sa = tunnel->sas[count];
 

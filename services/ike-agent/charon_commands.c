@@ -267,6 +267,37 @@ void engine_make_child(uint32_t sa)
 		(job_t *)callback_job_create(make_child, (void *)(uintptr_t)sa, NULL, NULL));
 }
 
+/** An IKE_SA and where its peer is. */
+struct move {
+	uint32_t sa;
+	struct sockaddr_storage remote;
+};
+
+static job_requeue_t move_peer(struct move *move)
+{
+	ike_sa_manager_t *manager = charon->ike_sa_manager;
+	ike_sa_t *ike_sa = manager->checkout_by_id(manager, move->sa);
+	host_t *remote;
+
+	if (!ike_sa)
+		return JOB_REQUEUE_NONE;
+	remote = host_create_from_sockaddr((sockaddr_t *)&move->remote);
+	if (remote && ike_sa->get_state(ike_sa) == IKE_ESTABLISHED)
+		ike_sa->update_hosts(ike_sa, NULL, remote, UPDATE_HOSTS_FORCE_REMOTE);
+	DESTROY_IF(remote);
+	manager->checkin(manager, ike_sa);
+	return JOB_REQUEUE_NONE;
+}
+
+void engine_move_peer(uint32_t sa, const struct sockaddr_storage *remote)
+{
+	struct move *move;
+
+	INIT(move, .sa = sa, .remote = *remote);
+	lib->processor->queue_job(
+		lib->processor, (job_t *)callback_job_create((void *)move_peer, move, free, NULL));
+}
+
 static job_requeue_t renew_children(void *sa)
 {
 	ike_sa_manager_t *manager = charon->ike_sa_manager;

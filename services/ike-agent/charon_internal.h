@@ -36,7 +36,7 @@ struct charon_session {
 	uint8_t *key; /* a copy; NULL with certificates */
 	size_t key_size;
 	struct certificate_source *certificates; /* by which the peer is judged; NULL with PSK */
-	struct certificate_store *store;         /* ours, as of the session's begin, as the next three */
+	struct certificate_store *store; /* ours, as of the session's begin, as the next three */
 	certificate_t *certificate;
 	certificate_t *anchor; /* the root that a CERTREQ names when ours is self-signed, else NULL */
 	private_key_t *private_key;

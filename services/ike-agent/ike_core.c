@@ -256,6 +256,8 @@ static void peer_moved(struct ike_session *session, const struct engine_fact *fa
 {
 	if (!is_in_force(session, fact))
 		return;
+	outcome->has_moved = true;
+	outcome->moved_from = session->ike.remote;
 	session->ike.remote = fact->ike.remote;
 	outcome->is_changed = true;
 }
@@ -287,6 +289,7 @@ static void gone(struct ike_session *session, const struct engine_fact *fact,
 		snprintf(session->cause, sizeof(session->cause), "%s",
 		         last.is_up ? "the IKE_SA was ended" : "IKE negotiation failed");
 	is_refused = last.is_up || last.is_initiator || last.is_proven;
+	session->is_ended_by_us = last.is_up && last.rank == ENGINE_CAUSE_VERDICT;
 	move(session, is_refused ? IKE_EVENT_REFUSED : IKE_EVENT_LOST, outcome);
 }
 

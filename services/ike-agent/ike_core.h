@@ -55,6 +55,7 @@ struct ike_session {
 	bool is_initiator;
 	enum ike_state state;
 	char cause[ENGINE_CAUSE_SIZE];
+	bool is_ended_by_us; /* ENDED on our verdict about a certificate */
 	struct ike_sa_entry sas[IKE_SAS_MAX];
 	size_t sa_count;
 	char remote_identity[64];
@@ -64,6 +65,7 @@ struct ike_session {
 	uint64_t up_since_usec;
 	struct engine_authentication authentication; /* of the IKE_SA in force */
 	/* Of the IKE_SA in force and its child; a child with inbound_spi 0 is none. */
+	struct sockaddr_storage esp_remote; /* where tunnel-agent last sent ESP to; family 0 = not told yet */
 	uint32_t sa_in_force;
 	uint32_t reauthenticated_sa; /* we began another one in place of this; 0 = none */
 	struct engine_ike ike;
@@ -78,6 +80,8 @@ struct ike_outcome {
 	bool is_over;                  /* FAILED or ENDED was entered: retire it */
 	uint32_t superseded;           /* let this IKE_SA go; 0 = none */
 	bool tells_superseded;         /* with a DELETE: the peer may keep it otherwise */
+	bool has_moved;                /* the peer, from `moved_from` to ike.remote */
+	struct sockaddr_storage moved_from;
 	bool is_authenticated;         /* an IKE_SA is in force that has just been authenticated */
 	bool wants_initiation;         /* begin an IKE_SA */
 	bool wants_retry;              /* to authenticate anew failed: once more in a while */

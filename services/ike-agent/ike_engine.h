@@ -240,6 +240,9 @@ void engine_supersede_sa(uint32_t sa, bool tells_peer);
 /** Makes a child SA on an established IKE_SA that has none and makes none. */
 void engine_make_child(uint32_t sa);
 
+/** The peer of an established IKE_SA is elsewhere now: that was proven by its ESP. */
+void engine_move_peer(uint32_t sa, const struct sockaddr_storage *remote);
+
 /** Rekeys the children of an established IKE_SA. */
 void engine_renew_children(uint32_t sa);
 

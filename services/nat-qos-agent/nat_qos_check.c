@@ -180,9 +180,11 @@ static void check(evutil_socket_t fd, short what, void *context)
 	if (nft_table_is_known(agent->nft))
 		check_table(agent, "something is amiss in");
 	nat_qos_qdiscs_changed(agent);
+	qdisc_begin_survey(agent->qdisc);
 	for (size_t i = 0; i < agent->core->tunnel_count; i++)
 		if (nat_qos_is_without_session(&agent->core->tunnels[i]))
 			remove_leftover(agent, &agent->core->tunnels[i]);
+	qdisc_end_survey(agent->qdisc);
 }
 
 bool nat_qos_start_checks(struct nat_qos_agent *agent)

@@ -12,10 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 
 #define TASK_NAME_SIZE 16 /* prctl(2), with its NUL */
 
 static const struct timeval settle_time = {.tv_usec = 50000};
+static const int buffer_size = 64 << 20;
 
 struct nft_watch {
 	char own_name[TASK_NAME_SIZE];
@@ -100,7 +102,10 @@ struct nft_watch *nft_watch_open(struct event_base *base, void (*changed)(void *
 	    (error = nl_socket_set_nonblocking(watch->socket)) < 0 ||
 	    (error = nl_socket_add_membership(watch->socket, NFNLGRP_NFTABLES)) < 0)
 		goto out;
-	nl_socket_set_buffer_size(watch->socket, 1 << 20, 0);
+	/* All of our own transaction waits here, and a table of thousands of lines has megabytes of events. Lost ones count as somebody's
+	 * change, for which the table would be made anew, and again. */
+	setsockopt(nl_socket_get_fd(watch->socket), SOL_SOCKET, SO_RCVBUFFORCE, &buffer_size,
+	           sizeof(buffer_size));
 	error = -NLE_NOMEM;
 	watch->settled = evtimer_new(base, events_settled, watch);
 	watch->readable = event_new(base, nl_socket_get_fd(watch->socket), EV_READ | EV_PERSIST,

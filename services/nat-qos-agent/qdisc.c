@@ -34,6 +34,7 @@ struct qdisc {
 	struct event *readable, *settled;
 	void (*changed)(void *context);
 	void *context;
+	struct nl_cache *survey; /* all qdiscs, while many interfaces are looked at; else NULL */
 };
 
 static void arm(struct qdisc *qdisc)
@@ -148,13 +149,13 @@ static enum qdisc_state judge(struct qdisc *qdisc, struct rtnl_tc *tc)
 enum qdisc_state qdisc_look(struct qdisc *qdisc, const char *interface, char *text,
                             size_t text_size)
 {
-	struct nl_cache *all = NULL;
+	struct nl_cache *all = qdisc->survey;
 	enum qdisc_state state = QDISC_NONE;
 	int index = (int)if_nametoindex(interface);
 
 	if (index == 0)
 		return QDISC_NO_INTERFACE;
-	if (rtnl_qdisc_alloc_cache(qdisc->orders, &all) < 0)
+	if (all == NULL && rtnl_qdisc_alloc_cache(qdisc->orders, &all) < 0)
 		return QDISC_UNREADABLE;
 	for (struct nl_object *object = nl_cache_get_first(all); object != NULL;
 	     object = nl_cache_get_next(object)) {
@@ -170,8 +171,21 @@ enum qdisc_state qdisc_look(struct qdisc *qdisc, const char *interface, char *te
 		if (verdict > state)
 			state = verdict;
 	}
-	nl_cache_free(all);
+	if (all != qdisc->survey)
+		nl_cache_free(all);
 	return state;
+}
+
+void qdisc_begin_survey(struct qdisc *qdisc)
+{
+	if (rtnl_qdisc_alloc_cache(qdisc->orders, &qdisc->survey) < 0)
+		qdisc->survey = NULL;
+}
+
+void qdisc_end_survey(struct qdisc *qdisc)
+{
+	nl_cache_free(qdisc->survey);
+	qdisc->survey = NULL;
 }
 
 static int install_root(struct nl_sock *socket, int index)

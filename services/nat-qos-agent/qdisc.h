@@ -40,6 +40,10 @@ void qdisc_close(struct qdisc *qdisc);
 enum qdisc_state qdisc_look(struct qdisc *qdisc, const char *interface, char *text,
                             size_t text_size);
 
+/** Until the end of it qdisc_look() judges by what there is now: the kernel lists all qdiscs, whichever one is asked for. */
+void qdisc_begin_survey(struct qdisc *qdisc);
+void qdisc_end_survey(struct qdisc *qdisc);
+
 /**
  * Puts our root qdisc in place, which lets everything pass until qdisc_install(). The kernel drops what is sent while a root
  * qdisc is exchanged (it waits for an RCU grace period with none in place): so this is done as the call begins, and

@@ -72,8 +72,9 @@ const struct sockaddr_storage *netfacts_default_gateway(const struct netfacts *f
 		const struct netfacts_route *route = &facts->routes[i];
 
 		if (route->table == ROUTE_TABLE_MAIN && route->kind == ROUTE_UNICAST &&
-		    route->prefix_length == 0 && route->link_index == link_index &&
-		    route->gateway.ss_family != 0 && route->protocol != ROUTE_PROTOCOL_VPNSIP &&
+		    route->destination.ss_family == AF_INET && route->prefix_length == 0 &&
+		    route->link_index == link_index && route->gateway.ss_family != 0 &&
+		    route->protocol != ROUTE_PROTOCOL_VPNSIP &&
 		    (best == NULL || route->metric < best->metric))
 			best = route;
 	}

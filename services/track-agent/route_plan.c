@@ -127,8 +127,12 @@ static void plan_tunnel_route(struct route_plan *plan, const struct config_route
 		.link_index = link != NULL ? link->index : 0,
 		.source = tunnel_address(config->peer, facts),
 	};
-	struct planned_route *planned = add_route(plan, &route, link);
+	struct planned_route *planned;
 
+	/* The tunnel has no IPv6 address: the kernel chooses another of this router. */
+	if (route.destination.ss_family != AF_INET)
+		route.source = (struct sockaddr_storage){0};
+	planned = add_route(plan, &route, link);
 	if (planned == NULL)
 		return;
 	snprintf(planned->interface, sizeof(planned->interface), "%s", name);

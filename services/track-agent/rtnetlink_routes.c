@@ -37,7 +37,7 @@ static bool concerns_us(struct nl_msg *message)
 		return true;
 	const struct rtmsg *route = nlmsg_data(header);
 
-	return route->rtm_family == AF_INET &&
+	return (route->rtm_family == AF_INET || route->rtm_family == AF_INET6) &&
 	       (route->rtm_protocol == ROUTE_PROTOCOL_VPNSIP || route->rtm_dst_len == 0);
 }
 
@@ -86,7 +86,8 @@ static int open_watch(struct rtnetlink *rtnetlink)
 	if (error < 0)
 		return error;
 	return nl_socket_add_memberships(rtnetlink->watch, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
-	                                 RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV4_RULE, 0);
+	                                 RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_ROUTE,
+	                                 0);
 }
 
 struct rtnetlink *rtnetlink_open(struct event_base *base, void (*changed)(void *context),
@@ -143,7 +144,7 @@ static struct sockaddr_storage from_nl(const struct nl_addr *address)
 	if (address == NULL)
 		return result;
 	if (nl_addr_get_len(address) == 0)
-		result.ss_family = AF_INET;
+		result.ss_family = nl_addr_get_family(address) == AF_INET6 ? AF_INET6 : AF_INET;
 	else
 		address_from_octets(nl_addr_get_binary_addr(address), nl_addr_get_len(address), 0,
 		                    &result);
@@ -257,15 +258,21 @@ static void read_rules(struct nl_cache *cache, struct netfacts *facts)
 	}
 }
 
-/* Room for all elements of a cache, and one, so that it is never NULL for lack of elements. */
-static void *room_for(struct nl_cache *cache, size_t size)
+static size_t count(struct nl_cache *cache)
 {
-	return calloc(nl_cache_nitems(cache) + 1, size);
+	return cache != NULL ? nl_cache_nitems(cache) : 0;
+}
+
+/* Room for all elements, and one, so that it is never NULL for lack of elements. */
+static void *room_for(size_t elements, size_t size)
+{
+	return calloc(elements + 1, size);
 }
 
 bool rtnetlink_read(struct rtnetlink *rtnetlink, struct netfacts *facts)
 {
 	struct nl_cache *links = NULL, *addresses = NULL, *routes = NULL, *rules = NULL;
+	struct nl_cache *ipv6_routes = NULL;
 	struct nl_sock *socket = rtnetlink->orders;
 	bool is_read = false;
 	int error;
@@ -276,17 +283,22 @@ bool rtnetlink_read(struct rtnetlink *rtnetlink, struct netfacts *facts)
 	    (error = rtnl_route_alloc_cache(socket, AF_INET, 0, &routes)) < 0 ||
 	    (error = rtnl_rule_alloc_cache(socket, AF_INET, &rules)) < 0)
 		goto out;
+	/* A kernel without IPv6 has none. */
+	if (rtnl_route_alloc_cache(socket, AF_INET6, 0, &ipv6_routes) < 0)
+		ipv6_routes = NULL;
 	error = -NLE_NOMEM;
-	facts->links = room_for(links, sizeof(*facts->links));
-	facts->addresses = room_for(addresses, sizeof(*facts->addresses));
-	facts->routes = room_for(routes, sizeof(*facts->routes));
-	facts->rules = room_for(rules, sizeof(*facts->rules));
+	facts->links = room_for(count(links), sizeof(*facts->links));
+	facts->addresses = room_for(count(addresses), sizeof(*facts->addresses));
+	facts->routes = room_for(count(routes) + count(ipv6_routes), sizeof(*facts->routes));
+	facts->rules = room_for(count(rules), sizeof(*facts->rules));
 	if (facts->links == NULL || facts->addresses == NULL || facts->routes == NULL ||
 	    facts->rules == NULL)
 		goto out;
 	read_links(links, facts);
 	read_addresses(addresses, facts);
 	read_routes(routes, facts);
+	if (ipv6_routes != NULL)
+		read_routes(ipv6_routes, facts);
 	read_rules(rules, facts);
 	is_read = true;
 out:
@@ -297,6 +309,7 @@ out:
 	nl_cache_free(links);
 	nl_cache_free(addresses);
 	nl_cache_free(routes);
+	nl_cache_free(ipv6_routes);
 	nl_cache_free(rules);
 	return is_read;
 }
@@ -330,7 +343,7 @@ static struct rtnl_route *make_route(const struct netfacts_route *wanted)
 
 	if (route == NULL || destination == NULL)
 		goto out;
-	rtnl_route_set_family(route, AF_INET);
+	rtnl_route_set_family(route, wanted->destination.ss_family);
 	rtnl_route_set_table(route, wanted->table);
 	rtnl_route_set_protocol(route, wanted->protocol);
 	rtnl_route_set_priority(route, wanted->metric);

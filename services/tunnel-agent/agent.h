@@ -81,6 +81,9 @@ struct agent_tunnel *agent_find_mark(const struct agent *agent, uint32_t mark);
 /** After anything happened to a tunnel: publishes a change, reports SA limits, lets held packets leave. */
 void agent_settle(struct agent_tunnel *tunnel);
 
+/** Tells the log where the peer is now. */
+void agent_note_move(struct agent_tunnel *tunnel);
+
 /** Tells the trace and, when switched on, the debug log what happened to a tunnel. */
 void agent_note(struct agent_tunnel *tunnel, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -103,6 +106,9 @@ void interfaces_stop(struct agent *agent);
 
 /** Looks at everything now and puts right what is not. */
 void interfaces_repair(struct agent *agent);
+
+/** Looks at one tunnel: what an order may wait for, however many there are. */
+void interfaces_repair_tunnel(struct agent *agent, struct agent_tunnel *tunnel);
 
 /** Removes the interfaces and the tunnel source for good. -1 and a constant text in `why`. */
 int interfaces_purge(struct agent *agent, const char **why);

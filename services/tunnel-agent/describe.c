@@ -94,6 +94,7 @@ void describe_agent(void *context, struct bus_description *description)
 	}
 	if (agent->fault[0])
 		bus_describe(description, "fault: %s", agent->fault);
+	bus_describe(description, "data plane %s", agent->backend->name);
 	bus_describe(description, "ike-agent is %s", agent->is_ike_up ? "up" : "away");
 	bus_describe_counter(description, "tunnels", agent->tunnel_count);
 	bus_describe_counter(description, "ike.in-flight", agent->ike_in_flight);

@@ -67,9 +67,12 @@ static void open_packet(struct agent_tunnel *tunnel, uint8_t *packet, size_t pac
 void esp_path_take_esp(struct agent_tunnel *tunnel, const struct udp_packet *packet,
                        uint64_t now_usec)
 {
-	if (!tunnel_keep_early(&tunnel->core, packet->remote, packet->octets, packet->size,
-	                       now_usec))
-		open_packet(tunnel, packet->octets, packet->size, packet->tos, now_usec);
+	if (tunnel_keep_early(&tunnel->core, packet->remote, packet->octets, packet->size,
+	                      now_usec))
+		return;
+	open_packet(tunnel, packet->octets, packet->size, packet->tos, now_usec);
+	if (tunnel_hear_from(&tunnel->core, packet->remote))
+		agent_note_move(tunnel);
 }
 
 void esp_path_finish(struct agent *agent)

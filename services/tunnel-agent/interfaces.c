@@ -236,6 +236,26 @@ static bool repair_tunnel_source(struct agent *agent)
 	return true;
 }
 
+void interfaces_repair_tunnel(struct agent *agent, struct agent_tunnel *tunnel)
+{
+	bool has_changed;
+
+	if (agent->is_purged)
+		return;
+	if (rtnl_refresh(agent->rtnl) != 0) {
+		set_fault(agent, NULL, "cannot read the interfaces");
+		return;
+	}
+	has_changed = !agent->backend->has_interface(tunnel) && create_interface(agent, tunnel);
+	if (has_changed && rtnl_refresh(agent->rtnl) != 0)
+		return;
+	has_changed |= repair_tunnel_source(agent);
+	has_changed |= repair_tunnel(agent, tunnel);
+	agent_settle(tunnel);
+	if (has_changed)
+		agent->repaired_usec = bus_mono_usec(agent->bus);
+}
+
 void interfaces_repair(struct agent *agent)
 {
 	bool has_changed = false;

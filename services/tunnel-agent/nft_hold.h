@@ -4,6 +4,8 @@
  * (NFQUEUE) and then go no further. A packet passes connection tracking and address translation first, as if it were sent: its
  * answer will belong to it, and the next packets of its flow are no strangers to it. The copy that leaves later comes from our packet socket, with a mark
  * that the last rule lets pass.
+ *
+ * The same table notes when payload passed a tunnel last, in either direction; what counts as payload is as in classify.h.
  */
 #ifndef VPNSIP_NFT_HOLD_H
 #define VPNSIP_NFT_HOLD_H
@@ -31,9 +33,18 @@ bool nft_hold_probe(struct nft_hold *hold, char *why, size_t why_size);
 
 /* Each is one transaction; false after writing nft's own words into `why`. */
 
-/** Makes the tables anew, holding the interfaces of these names, of which those without a device are caught when theirs is made. */
-bool nft_hold_reset(struct nft_hold *hold, const char *const *names, size_t count, char *why,
-                    size_t why_size);
+/** A tunnel, and whether it is held. */
+struct nft_hold_tunnel {
+	const char *name;
+	bool is_held;
+};
+
+/**
+ * Makes the tables anew for these tunnels; a held one without a device is caught when its device is made. Echo requests of this box to the
+ * `targets` (network byte order) are no payload.
+ */
+bool nft_hold_reset(struct nft_hold *hold, const struct nft_hold_tunnel *tunnels, size_t count,
+                    const uint32_t *targets, size_t target_count, char *why, size_t why_size);
 
 /** Whether the tables are in the kernel; somebody may have flushed the rule set. */
 bool nft_hold_is_there(struct nft_hold *hold);
@@ -41,6 +52,12 @@ bool nft_hold_is_there(struct nft_hold *hold);
 /** Holds the interface, which must exist, or lets its packets pass. May be said again. */
 bool nft_hold_set(struct nft_hold *hold, const char *name, bool is_held, char *why,
                   size_t why_size);
+
+/** Tells how long ago payload passed each tunnel, to the second and rather too little; false when it cannot be read. */
+bool nft_hold_read_payload(struct nft_hold *hold, bool is_inbound,
+                           void (*found)(void *context, const char *name, bool is_inbound,
+                                         uint64_t age_sec),
+                           void *context);
 
 /** Removes the tables. */
 bool nft_hold_purge(struct nft_hold *hold, char *why, size_t why_size);

@@ -64,7 +64,7 @@ static void check_tunnel(struct agent *agent, struct bus_request *request,
 	if (!tunnel)
 		return;
 	/* The news of a change may still be under way. */
-	interfaces_repair(agent);
+	interfaces_repair_tunnel(agent, tunnel);
 	if (agent->fault[0])
 		bus_fail(request, VPNSIP__FAILURE_KIND__REALITY, "%s", agent->fault);
 	else if (tunnel->fault[0])
@@ -234,6 +234,27 @@ static void remove_sa(struct agent *agent, struct bus_request *request,
 	bus_done(request);
 }
 
+static void follow_peer(struct agent *agent, struct bus_request *request,
+                        const Vpnsip__FollowPeer *order)
+{
+	struct agent_tunnel *tunnel = find_if_id(agent, request, order->if_id);
+	struct sockaddr_storage from, to;
+
+	if (!tunnel)
+		return;
+	if (!address_from_proto(order->from, &from) || !address_from_proto(order->to, &to) ||
+	    to.ss_family != AF_INET || address_port(&to) == 0) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "FollowPeer without addresses");
+		return;
+	}
+	if (order->attempt == tunnel->core.attempt &&
+	    tunnel_follow_peer(&tunnel->core, &from, &to)) {
+		agent_note_move(tunnel);
+		agent_settle(tunnel);
+	}
+	bus_done(request);
+}
+
 static void send_ike_packet(struct agent *agent, struct bus_request *request,
                             const Vpnsip__SendIkePacket *order)
 {
@@ -310,6 +331,9 @@ void orders_handle(void *context, struct bus_request *request, const Vpnsip__Env
 		break;
 	case VPNSIP__ENVELOPE__BODY_REMOVE_SA:
 		remove_sa(agent, request, order->remove_sa);
+		break;
+	case VPNSIP__ENVELOPE__BODY_FOLLOW_PEER:
+		follow_peer(agent, request, order->follow_peer);
 		break;
 	case VPNSIP__ENVELOPE__BODY_SEND_IKE_PACKET:
 		send_ike_packet(agent, request, order->send_ike_packet);

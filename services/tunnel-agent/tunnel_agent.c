@@ -102,6 +102,15 @@ void agent_note(struct agent_tunnel *tunnel, const char *format, ...)
 	log_debug(LOG_TUNNEL, peer->tunnel, peer->number, "%s", text);
 }
 
+void agent_note_move(struct agent_tunnel *tunnel)
+{
+	char text[ADDRESS_TEXT_SIZE];
+
+	agent_note(tunnel, "peer moved to %s", address_format_port(&tunnel->core.remote, text));
+	log_session(LOG_NOTICE, tunnel->peer->tunnel, tunnel->peer->number,
+	            "the peer's packets come from %s now: ours go there", text);
+}
+
 static void note_changes(struct agent_tunnel *tunnel)
 {
 	const struct tunnel *core = &tunnel->core;
@@ -187,7 +196,7 @@ static void tick(evutil_socket_t descriptor, short what, void *context)
 	bool is_new_second = now_usec >= agent->next_second_usec;
 	bool has_fault = agent->fault[0];
 
-	if (is_new_second && agent->backend->measure)
+	if (agent->backend->measure)
 		agent->backend->measure(agent, now_usec);
 
 	(void)descriptor;

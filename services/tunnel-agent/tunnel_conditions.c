@@ -140,6 +140,7 @@ bool tunnel_unseal(struct tunnel *tunnel, uint8_t *packet, size_t packet_size, u
 	uint64_t sequence;
 	uint8_t next_header;
 
+	tunnel->is_newest = false;
 	if (!tunnel->attempt)
 		return drop(tunnel, DROP_NO_PEER);
 	if (packet_size < ESP_HEADER_SIZE)
@@ -157,6 +158,8 @@ bool tunnel_unseal(struct tunnel *tunnel, uint8_t *packet, size_t packet_size, u
 	result = esp_open(sa->esp, sequence, packet, packet_size, inner, inner_size, &next_header);
 	if (result != ESP_OK)
 		return drop_unopened(tunnel, sa, result);
+	/* Without a window a captured packet would count as new. */
+	tunnel->is_newest = sa->replay.window_size > 0 && sequence > sa->replay.top;
 	replay_accept(&sa->replay, sequence);
 	tunnel->last_received_usec = now_usec;
 	if (next_header == ESP_NEXT_DUMMY) {
@@ -172,6 +175,27 @@ bool tunnel_unseal(struct tunnel *tunnel, uint8_t *packet, size_t packet_size, u
 	if (classify_packet(&tunnel->classify, *inner, *inner_size) == CLASSIFY_PAYLOAD)
 		tunnel->in.last_usec = now_usec;
 	return true;
+}
+
+bool tunnel_follow_peer(struct tunnel *tunnel, const struct sockaddr_storage *from,
+                        const struct sockaddr_storage *to)
+{
+	if (!tunnel->attempt || !address_is_same_endpoint(from, &tunnel->remote) ||
+	    address_is_same_endpoint(to, &tunnel->remote))
+		return false;
+	tunnel->remote = *to;
+	tunnel->revision++;
+	return true;
+}
+
+bool tunnel_hear_from(struct tunnel *tunnel, const struct sockaddr_storage *source)
+{
+	const struct sockaddr_storage before = tunnel->heard_from;
+
+	if (!tunnel->is_newest || address_is_same_endpoint(source, &before))
+		return false;
+	tunnel->heard_from = *source;
+	return before.ss_family && tunnel_follow_peer(tunnel, &before, source);
 }
 
 bool tunnel_take_ecn(struct tunnel *tunnel, uint8_t outer_tos, uint8_t *inner)

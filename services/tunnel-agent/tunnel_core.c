@@ -180,6 +180,7 @@ static void forget_session(struct tunnel *tunnel)
 	tunnel->is_idle = tunnel->is_dead = tunnel->is_one_way = false;
 	tunnel->drops[DROP_UNKNOWN_SPI] += early_drop_all(&tunnel->early);
 	memset(&tunnel->remote, 0, sizeof(tunnel->remote));
+	memset(&tunnel->heard_from, 0, sizeof(tunnel->heard_from));
 }
 
 bool tunnel_is_stale(const struct tunnel *tunnel, uint64_t attempt)
@@ -201,7 +202,9 @@ enum tunnel_order_result tunnel_set_peer(struct tunnel *tunnel, uint64_t attempt
 		tunnel->attempt = attempt;
 		tunnel->last_sent_usec = now_usec;
 		tunnel_settle_orphans(tunnel, now_usec);
-	} else if (address_is_equal(remote, &tunnel->remote)) {
+	} else if (address_is_equal(remote, &tunnel->remote) ||
+	           address_is_same_endpoint(&tunnel->heard_from, &tunnel->remote)) {
+		/* What was announced is older than what was proven. */
 		return ORDER_DONE;
 	}
 	tunnel->remote = *remote;

@@ -85,6 +85,8 @@ struct tunnel {
 	uint64_t attempt;         /* of the peer that is set; 0 = none */
 	uint64_t cleared_attempt; /* the newest one that is over */
 	struct sockaddr_storage remote;
+	struct sockaddr_storage heard_from; /* the newest authentic ESP packet; family 0 = none yet */
+	bool is_newest; /* the packet that was opened last is authentic and the newest of its SA */
 	uint32_t rate_kbit; /* negotiated; held packets leave at this rate */
 	uint64_t next_release_usec;
 	uint64_t wanting_since_usec;
@@ -185,6 +187,16 @@ size_t tunnel_take_early(struct tunnel *tunnel, uint32_t spi, uint8_t *packet);
  */
 bool tunnel_unseal(struct tunnel *tunnel, uint8_t *packet, size_t packet_size, uint64_t now_usec,
                    uint8_t **inner, size_t *inner_size);
+
+/**
+ * The packet that tunnel_unseal() has just opened came from `source`. If it is the newest of its SA, and those before it came from where
+ * ours go to, ours follow: true. A relay that sends from another port than it listens on is not followed.
+ */
+bool tunnel_hear_from(struct tunnel *tunnel, const struct sockaddr_storage *source);
+
+/** The peer, known by its IKE, moved: packets that went to `from` go to `to`. False if they never did. */
+bool tunnel_follow_peer(struct tunnel *tunnel, const struct sockaddr_storage *from,
+                        const struct sockaddr_storage *to);
 
 /** Carries the congestion mark of the outer header into the unsealed packet. False: dropped and counted. */
 bool tunnel_take_ecn(struct tunnel *tunnel, uint8_t outer_tos, uint8_t *inner);

@@ -106,21 +106,21 @@ static bool take_packet(void *context, unsigned interface_index, const uint8_t *
 /* The tables as they should be, at once: there is no moment in which a tunnel that is held is not. */
 static bool reset_hold(struct agent *agent, char *why, size_t why_size)
 {
-	const char **names = calloc(agent->tunnel_count + 1, sizeof(*names));
+	struct nft_hold_tunnel *tunnels = calloc(agent->tunnel_count + 1, sizeof(*tunnels));
 	struct xfrm_backend *xfrm = agent->xfrm;
-	size_t count = 0;
 	bool is_done;
 
 	snprintf(why, why_size, "out of memory");
-	if (!names)
+	if (!tunnels)
 		return false;
 	for (size_t i = 0; i < agent->tunnel_count; i++) {
 		xfrm->tunnels[i].is_hold_known = true;
-		if (xfrm->tunnels[i].is_held)
-			names[count++] = agent->tunnels[i].peer->tunnel;
+		tunnels[i].name = agent->tunnels[i].peer->tunnel;
+		tunnels[i].is_held = xfrm->tunnels[i].is_held;
 	}
-	is_done = nft_hold_reset(xfrm->hold, names, count, why, why_size);
-	free(names);
+	is_done = nft_hold_reset(xfrm->hold, tunnels, agent->tunnel_count, agent->probe_targets,
+	                         agent->probe_target_count, why, why_size);
+	free(tunnels);
 	return is_done;
 }
 
@@ -225,12 +225,22 @@ static void set_hold(struct agent_tunnel *tunnel, bool is_held)
 		complain(tunnel, is_held ? "packets cannot be held" : "packets stay held", why);
 }
 
+static bool is_no_stray(void *context, const char *name, uint32_t if_id)
+{
+	const struct agent_tunnel *tunnel = context;
+
+	return if_id != tunnel->core.options.if_id || strcmp(name, tunnel->peer->tunnel) == 0;
+}
+
 static int make_interface(struct agent_tunnel *tunnel, char *why, size_t why_size)
 {
 	const char *name = tunnel->peer->tunnel, *cause;
 	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
 
-	if (xfrm_link_make(name, tunnel->core.options.if_id, &cause) != 0) {
+	/* One that was renamed still has the number. */
+	if (xfrm_link_make(name, tunnel->core.options.if_id, &cause) != 0 &&
+	    (xfrm_link_sweep(is_no_stray, tunnel, &cause) != 0 ||
+	     xfrm_link_make(name, tunnel->core.options.if_id, &cause) != 0)) {
 		snprintf(why, why_size, "cannot make the interface %s: %s", name, cause);
 		return -1;
 	}
@@ -384,10 +394,11 @@ static const char *explain(int error)
 	               : strerror(error);
 }
 
-static void forget_orders(struct agent_tunnel *tunnel, const struct sa_order *orders, size_t count)
+static void forget_orders(struct agent_tunnel *tunnel, const struct sa_order *const *orders,
+                          size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		tunnel_remove_sa(&tunnel->core, orders[i].options.is_inbound, orders[i].spi,
+		tunnel_remove_sa(&tunnel->core, orders[i]->options.is_inbound, orders[i]->spi,
 		                 bus_mono_usec(tunnel->agent->bus));
 	remove_states(tunnel);
 }
@@ -437,7 +448,7 @@ static int install_sas(struct agent_tunnel *tunnel, const struct sa_order *order
 			continue;
 		/* Entered first: what the kernel then refuses is taken back by the same means as anything else. */
 		if (enter(tunnel, order, why) != 0) {
-			forget_orders(tunnel, orders, i);
+			forget_orders(tunnel, added, added_count);
 			return -1;
 		}
 		added[added_count++] = order;
@@ -448,7 +459,7 @@ static int install_sas(struct agent_tunnel *tunnel, const struct sa_order *order
 	error = xfrm_run(xfrm->socket, &xfrm->batch, 0, NULL, NULL);
 	if (error) {
 		*why = explain(error);
-		forget_orders(tunnel, orders, count);
+		forget_orders(tunnel, added, added_count);
 		return -1;
 	}
 	return 0;
@@ -491,29 +502,6 @@ static void take_esp(struct agent_tunnel *tunnel, const struct udp_packet *packe
 	tunnel->core.drops[DROP_TOO_SHORT]++;
 }
 
-struct measurement {
-	struct agent *agent;
-	uint64_t now_usec;
-};
-
-static void measure_state(void *context, const struct xfrm_state *state)
-{
-	struct measurement *measurement = context;
-
-	xfrm_count(measurement->agent, state, measurement->now_usec);
-}
-
-static void measure(struct agent *agent, uint64_t now_usec)
-{
-	struct measurement measurement = {agent, now_usec};
-	bool has_sas = false;
-
-	for (size_t i = 0; i < agent->tunnel_count; i++)
-		has_sas |= agent->xfrm->tunnels[i].sa_count > 0;
-	if (has_sas)
-		xfrm_dump_states(agent->xfrm->socket, measure_state, &measurement);
-}
-
 const struct backend backend_kernel = {
 	.name = "kernel",
 	.outlives_process = true,
@@ -525,7 +513,7 @@ const struct backend backend_kernel = {
 	.purge = purge,
 	.install_sas = install_sas,
 	.settle = settle,
-	.measure = measure,
+	.measure = xfrm_measure,
 	.send_held = send_held,
 	.take_esp = take_esp,
 };

@@ -62,8 +62,11 @@ void xfrm_clear(struct agent *agent);
 
 /* xfrm_count.c */
 
-/** Adds what a state counted since it was last looked at. */
-void xfrm_count(struct agent *agent, const struct xfrm_state *state, uint64_t now_usec);
+/** Adds what a state counted since it was last looked at. True = packets passed. */
+bool xfrm_count(struct agent *agent, const struct xfrm_state *state, uint64_t now_usec);
+
+/** Brings the counters and times of all cores up to date: struct backend's measure. */
+void xfrm_measure(struct agent *agent, uint64_t now_usec);
 
 /* xfrm_probe.c */
 

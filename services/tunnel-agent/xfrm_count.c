@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The kernel counts per state; the core hears of it by differences, once a second. Payload is what a tunnel's states carried: keepalives
- * and IKE do not go through them.
+ * The kernel counts per state; the core hears of it by differences, once a second. When payload passed last is asked of the nft table,
+ * and only if anything passed.
  */
 #include <string.h>
 
@@ -45,15 +45,13 @@ static void count_traffic(struct tunnel *core, bool is_inbound, uint64_t packets
 	traffic->bytes += bytes;
 	if (packets == 0)
 		return;
-	if (core->attempt)
-		traffic->last_usec = now_usec;
 	if (is_inbound)
 		tunnel_note_received(core, now_usec);
 	else
 		tunnel_note_sent(core, now_usec);
 }
 
-void xfrm_count(struct agent *agent, const struct xfrm_state *state, uint64_t now_usec)
+bool xfrm_count(struct agent *agent, const struct xfrm_state *state, uint64_t now_usec)
 {
 	struct agent_tunnel *tunnel = agent_find_mark(agent, state->if_id);
 	bool is_inbound = xfrm_is_inbound(agent, state);
@@ -63,14 +61,14 @@ void xfrm_count(struct agent *agent, const struct xfrm_state *state, uint64_t no
 
 	known = tunnel ? xfrm_find_sa(xfrm_tunnel_of(tunnel), is_inbound, state->spi) : NULL;
 	if (!known || state->packets < known->packets)
-		return;
+		return false;
 	packets = state->packets - known->packets;
 	count_traffic(&tunnel->core, is_inbound, packets, state->bytes - known->bytes, now_usec);
 	known->packets = state->packets;
 	known->bytes = state->bytes;
 	entry = find_entry(&tunnel->core.sas, is_inbound, state->spi);
 	if (!entry)
-		return;
+		return packets > 0;
 	tunnel->core.drops[DROP_REPLAY] += state->replay_drops - entry->replay_drops;
 	tunnel->core.drops[DROP_INTEGRITY] += state->integrity_drops - entry->integrity_drops;
 	entry->replay_drops = state->replay_drops;
@@ -81,4 +79,50 @@ void xfrm_count(struct agent *agent, const struct xfrm_state *state, uint64_t no
 	entry->replay.top = state->sequence_received;
 	if (packets > 0)
 		entry->last_used_usec = now_usec;
+	return packets > 0;
+}
+
+struct measurement {
+	struct agent *agent;
+	uint64_t now_usec;
+	bool has_moved;
+};
+
+static void measure_state(void *context, const struct xfrm_state *state)
+{
+	struct measurement *measurement = context;
+
+	if (xfrm_count(measurement->agent, state, measurement->now_usec))
+		measurement->has_moved = true;
+}
+
+static void note_payload(void *context, const char *name, bool is_inbound, uint64_t age_sec)
+{
+	const struct measurement *measurement = context;
+	struct agent_tunnel *tunnel = agent_find_name(measurement->agent, name);
+	uint64_t then_usec = measurement->now_usec - age_sec * 1000000;
+	struct tunnel_traffic *traffic;
+
+	/* What passed before belongs to another session. */
+	if (!tunnel || !tunnel_has_session(&tunnel->core) || then_usec < tunnel->core.opened_usec)
+		return;
+	traffic = is_inbound ? &tunnel->core.in : &tunnel->core.out;
+	if (traffic->last_usec < then_usec)
+		traffic->last_usec = then_usec;
+}
+
+void xfrm_measure(struct agent *agent, uint64_t now_usec)
+{
+	struct measurement measurement = {.agent = agent, .now_usec = now_usec};
+	bool has_sas = false;
+
+	for (size_t i = 0; i < agent->tunnel_count; i++)
+		has_sas |= agent->xfrm->tunnels[i].sa_count > 0;
+	if (!has_sas)
+		return;
+	xfrm_dump_states(agent->xfrm->socket, measure_state, &measurement);
+	if (!measurement.has_moved)
+		return;
+	nft_hold_read_payload(agent->xfrm->hold, true, note_payload, &measurement);
+	nft_hold_read_payload(agent->xfrm->hold, false, note_payload, &measurement);
 }

@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lab"))
 sys.dont_write_bytecode = True
 
-from vpnlab.namespaces import LabError, Workspace, run, wait_for  # noqa: E402
+from vpnlab.namespaces import SLOWNESS, LabError, Workspace, run, wait_for  # noqa: E402
 from vpnlab.router import program  # noqa: E402
 
 TUNNEL = "vsip7"
@@ -114,7 +114,7 @@ class Player:
             self._replies.clear()
             self.process.stdin.write(f"{sender} tunnel-agent {message} {json.dumps(body)}\n")
             self.process.stdin.flush()
-            if not self._news.wait_for(lambda: self._replies, REPLY_SECONDS):
+            if not self._news.wait_for(lambda: self._replies, REPLY_SECONDS * SLOWNESS):
                 raise LabError(f"no reply to {message}")
             reply = self._replies[0]
         return None if reply["kind"] == "done" else reply["body"].get("cause", "failed")
@@ -128,7 +128,7 @@ class Player:
 
     def wait(self, condition, seconds, what):
         with self._news:
-            if not self._news.wait_for(lambda: self.state and condition(self.state), seconds):
+            if not self._news.wait_for(lambda: self.state and condition(self.state), seconds * SLOWNESS):
                 raise AssertionError(f"{what}: not within {seconds} s: {self.state}")
 
     def drops(self):

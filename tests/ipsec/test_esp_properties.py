@@ -44,7 +44,8 @@ def test_dont_fragment(make, df_bit, expected):
 
 
 @pytest.mark.parametrize("profile, expected", [
-    ("", 0xB8 | ECT_0), ("dscp-copy = false", ECT_0), ("ecn = discard", 0xB8), ("ecn = discard  dscp-copy = false", 0)])
+    ("", 0xB8 | ECT_0), pytest.param("dscp-copy = false", ECT_0, marks=pytest.mark.long),
+    pytest.param("ecn = discard", 0xB8, marks=pytest.mark.long), ("ecn = discard  dscp-copy = false", 0)])
 def test_service_field_of_the_outer_header(make, profile, expected):
     pair = make(profile)
     pair.connect()
@@ -54,8 +55,9 @@ def test_service_field_of_the_outer_header(make, profile, expected):
 
 
 @pytest.mark.parametrize("ecn, inner, outer, arriving", [
-    ("propagate", ECT_0, CE, CE), ("discard", ECT_0, CE, ECT_0), ("propagate", 0, CE, None), ("discard", 0, CE, 0), ("propagate", CE, 0, CE),
-    ("propagate", ECT_0, ECT_0, ECT_0)])
+    ("propagate", ECT_0, CE, CE), ("discard", ECT_0, CE, ECT_0), ("propagate", 0, CE, None),
+    pytest.param("discard", 0, CE, 0, marks=pytest.mark.long), pytest.param("propagate", CE, 0, CE, marks=pytest.mark.long),
+    pytest.param("propagate", ECT_0, ECT_0, ECT_0, marks=pytest.mark.long)])
 def test_congestion_mark_of_the_path(make, ecn, inner, outer, arriving):
     """RFC 6040: a router of the WAN marks; the mark arrives inside, or the packet is dropped if nobody could understand it."""
     pair = make(f"ecn = {ecn}")

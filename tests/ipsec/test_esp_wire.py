@@ -13,6 +13,8 @@ SUITES = {
     "cbc-sha1": ("aes128-sha1", SHA1, 1422),
 }
 
+LONG = {"gcm256", "cbc256-sha384", "cbc-sha512"}
+
 
 def make_pair(proposals, **options):
     return Pair(profile=f'proposals = "{proposals}"  allow-weak = true', **options)
@@ -24,7 +26,7 @@ def ping(side, size, *options):
                           capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", SUITES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in SUITES])
 def test_each_suite_fills_the_wan_and_no_more(name):
     """The MTU is the largest packet that leaves in one piece; one block more would not fit."""
     proposals, suite, mtu = SUITES[name]

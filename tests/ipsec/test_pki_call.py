@@ -57,7 +57,8 @@ def enrol(router, bank):
 
 def peer_of(router):
     """The serial of the peer's certificate, or None."""
-    found = re.search(r"Peer certificate: CN=(\d+), serial ([0-9A-Fa-f]+), issuer CN=Bank Root", router.cli("show", "crypto", "ikev2", "session", "detail"))
+    text = router.cli("show", "crypto", "ikev2", "session", "detail")
+    found = re.search(r"Peer certificate: CN=(\d+), serial ([0-9A-Fa-f]+), issuer CN=Bank Root", text)
     return found and (found[1], int(found[2], 16))
 
 

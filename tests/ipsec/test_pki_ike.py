@@ -105,6 +105,13 @@ def test_a_self_signed_certificate_has_the_number_and_is_the_services(tmp_path):
     assert "is not used so: --for ike" in branch.refused("show", "bank", "--for", "sip")
 
 
+def test_a_trustpoint_of_two_services_is_warned_about(tmp_path):
+    branch = Branch(tmp_path)
+    assert "give each a trustpoint of its own" not in branch.run("key", "bank", *IKE).stderr
+    branch.config.write_text(branch.config.read_text() + 'crypto-signaling { trustpoint = "bank" }\n')
+    assert "vpnsip-ike alone can read its key" in branch.run("key", "bank", *IKE, "--yes").stderr
+
+
 def test_est_signs_our_key(branch, est):
     branch.authenticate(est.authority.certificate)
     told = branch("enroll", "bank", *IKE, "--name", "branch1.bank.example")

@@ -121,11 +121,14 @@ def test_clear(make_lab):
     assert "vsip2: cleared" in a.cli("clear", "crypto", "session", "peer", peer)
     lab.wait_resting()
     resting = text_of(a, "session")
-    assert "Session status: DOWN\n" in resting and "IKEv2 SA" not in resting
+    assert "Session status: DOWN\nPeer: 0.0.0.0 port 0\n" in resting and "IKEv2 SA" not in resting and "Session ID" not in resting
+    with pytest.raises(LabError, match="no session is up with that peer"):
+        a.cli("clear", "crypto", "session", "remote-number", B.number)
 
     assert lab.ping(1) == 1
     lab.wait_up()
     with pytest.raises(LabError, match="nothing was done"):
         a.cli("clear", "crypto", "session", "all")
-    a.cli("clear", "crypto", "session", "all", "--yes")
+    assert "vsip2: new keys are negotiated" in a.cli("clear", "crypto", "sa", "all", "--yes")
+    assert "all sessions: cleared" in a.cli("clear", "crypto", "session", "all", "--yes")
     lab.wait_resting()

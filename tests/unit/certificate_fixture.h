@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "services/common/config.h"
+
 #define DAY_SEC 86400L
 
 /** A certificate with its key. */
@@ -135,6 +137,24 @@ static inline char *write_pem(const char *directory, const char *name, EVP_PKEY 
 	assert(made.path_count < sizeof(made.paths) / sizeof(made.paths[0]));
 	made.paths[made.path_count++] = path;
 	return path;
+}
+
+/** Writes NAME.pem, with `next` in it unless NULL, and NAME.key. `ca_file` may be NULL. */
+static inline struct config_trustpoint write_trustpoint(const char *directory, const char *name,
+                                                        const struct identity *identity, X509 *next,
+                                                        char *ca_file)
+{
+	X509 *const certificates[] = {identity->certificate, next};
+	char file[64];
+	struct config_trustpoint trustpoint = {
+		.name = (char *)name, .revocation = REVOCATION_NONE, .ca_file = ca_file};
+
+	snprintf(file, sizeof(file), "%s.key", name);
+	trustpoint.key_file = write_pem(directory, file, identity->key, NULL, 0, NULL);
+	snprintf(file, sizeof(file), "%s.pem", name);
+	trustpoint.certificate_file = write_pem(directory, file, NULL, certificates, next ? 2 : 1,
+	                                        NULL);
+	return trustpoint;
 }
 
 /** A list of this issuer, valid until `end_sec` from now, that names `revoked` unless it is NULL. */

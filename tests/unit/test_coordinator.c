@@ -404,6 +404,24 @@ static void end_of_the_call_goes_first_but_not_for_ever(void **unused)
 	world_destroy(world);
 }
 
+/* Who ended IKE on a verdict of its own waits for nobody: its cause stands in the record. */
+static void ike_ended_by_us_hangs_up_at_once(void **unused)
+{
+	struct world *world = world_create(OWN_LOW);
+	(void)unused;
+
+	world_to_state(world, SESSION_ESTABLISHED, false);
+	world->ordered = 0;
+	core_ike_ends_by_us(world->core, TUNNEL, world->session->attempt - 1);
+	assert_false(world->session->is_ike_ended_by_us);
+	core_ike_ends_by_us(world->core, TUNNEL, world->session->attempt);
+	ike(world, VPNSIP__IKE_STATUS__IKE_ENDED, "peer's certificate is revoked");
+	assert_int_equal(world->session->state, SESSION_HANGING_UP);
+	assert_int_equal(world->ordered, BIT(STEP_HANG_UP));
+	assert_string_equal(world->session->cause, "IKE ended: peer's certificate is revoked");
+	world_destroy(world);
+}
+
 /* The peer's BYE comes through the carrier, the end of its IKE_SA straight to us. */
 static void peer_that_ends_its_ike_has_a_moment_to_hang_up(void **unused)
 {
@@ -612,6 +630,7 @@ int main(void)
 		cmocka_unit_test(incoming_call_is_answered_last),
 		cmocka_unit_test(offers_that_cannot_be_served_are_refused),
 		cmocka_unit_test(self_signed_needs_a_fingerprint),
+		cmocka_unit_test(ike_ended_by_us_hangs_up_at_once),
 		cmocka_unit_test(psk_fingerprint_of_another_key_is_never_answered),
 		cmocka_unit_test(crossing_calls_lower_number_wins),
 		cmocka_unit_test(busy_right_away_is_glare_once_then_hold_down_doubles),

@@ -138,6 +138,7 @@ static void begin_story(struct story *story)
 	story->session.tunnel = (char *)"vsip1";
 	story->session.if_id = 1;
 	story->session.attempt = 43;
+	story->session.status = VPNSIP__SESSION_STATUS__SESSION_UP;
 	story->session.remote_number = (char *)"0388881001";
 	story->session.description = (char *)"";
 	story->sessions[0] = &story->session;
@@ -243,7 +244,8 @@ static void test_states_of_a_session(void **state)
 	SESSION("Session status: UP-NO-IKE\n");
 	story.tunnel.n_sas = 0;
 	story.ike_agent.n_sessions = 0;
-	story.session.attempt = 0;
+	story.session.status = VPNSIP__SESSION_STATUS__READY_TO_CONNECT;
+	story.session.remote = &story.remote; /* of the last attempt */
 	SESSION("Session status: DOWN\nPeer: 0.0.0.0 port 0 fvrf: (none) ivrf: (none)\n"
 	        "      Phase1_id: (none)\n      Desc: (none)\n");
 	story.gathered.services[VPNSIP__SERVICE__TUNNEL_AGENT].snapshot = NULL;

@@ -156,9 +156,43 @@ static int set_up(void **state)
 	return 0;
 }
 
+/* IPv6: the same rule; what a kernel says by itself on a new interface must not place a call. */
+static void classifies_ipv6_with_dual_overlay(void **state)
+{
+	static const struct packet ipv6[] = {
+		{"fd00:1::5", "fd00:2::9", TCP, 0, CLASSIFY_PAYLOAD},
+		{"fd00:1::5", "fd00:2::9", 58, 128, CLASSIFY_PAYLOAD},
+		{"fd00:1::5", "fd00:2::9", 58, 1, DROP_ICMP_ERROR},
+		{"fd00:1::5", "fd00:2::9", 58, 3, DROP_ICMP_ERROR},
+		{"fe80::1", "ff02::2", 58, 133, DROP_MULTICAST}, /* router solicitation */
+		{"::", "ff02::1:ff00:1", 58, 135, DROP_MULTICAST},
+		{"::", "ff02::16", 0, 143, DROP_MULTICAST}, /* listener report */
+		{"fe80::1", "fd00:2::9", UDP, 0, DROP_LINK_LOCAL},
+		{"fd00:1::5", "fe80::2", UDP, 0, DROP_LINK_LOCAL},
+		{"::", "fd00:2::9", UDP, 0, DROP_BAD_SOURCE},
+		{"::1", "fd00:2::9", UDP, 0, DROP_BAD_SOURCE},
+		{"ff02::1", "fd00:2::9", UDP, 0, DROP_BAD_SOURCE},
+	};
+	struct classify_context dual = {.is_dual_overlay = true};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ipv6) / sizeof(*ipv6); i++) {
+		uint8_t octets[48] = {0x60, 0, 0, 0, 0, 8, ipv6[i].protocol, 64};
+
+		inet_pton(AF_INET6, ipv6[i].source, octets + 8);
+		inet_pton(AF_INET6, ipv6[i].destination, octets + 24);
+		octets[40] = ipv6[i].icmp_type;
+		assert_int_equal(classify_packet(&dual, octets, 48), ipv6[i].verdict);
+		assert_int_equal(classify_packet(&context, octets, 48), DROP_IPV6);
+		assert_int_equal(classify_packet(&dual, octets, 47), DROP_MALFORMED);
+		assert_int_equal(classify_packet(&dual, octets, 39), DROP_MALFORMED);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(classifies_ipv6_with_dual_overlay),
 		cmocka_unit_test(classifies),
 		cmocka_unit_test(drops_what_is_not_ipv4),
 		cmocka_unit_test(ignores_icmp_type_of_fragments),

@@ -438,11 +438,74 @@ static void averages_rates(void **state)
 	assert_false(tunnel_sample(&tunnel, now + SECOND));
 }
 
+static struct sockaddr_storage elsewhere(uint16_t port)
+{
+	struct sockaddr_storage address = peer_address;
+
+	((struct sockaddr_in *)&address)->sin_port = htons(port);
+	return address;
+}
+
+static bool sends_to(const struct sockaddr_storage *address)
+{
+	return memcmp(&tunnel.remote, address, sizeof(*address)) == 0;
+}
+
+/* A relay's port changed: the next authentic packet takes ours along. Forged, old and replayed ones do not. */
+static void follows_an_authentic_peer(void **state)
+{
+	const struct sockaddr_storage new_port = elsewhere(50777), forger = elsewhere(666);
+	uint8_t room[2048], again[2048], *packet, *inner;
+	size_t size, inner_size;
+
+	(void)state;
+	assert_true(receive_from_peer("10.1.0.5", START));
+	assert_false(tunnel_hear_from(&tunnel, &peer_address));
+	packet = seal_from_peer(peer.sas.outbound[0], room, PACKET_SIZE, "10.1.0.5", &size);
+	memcpy(again, packet, size);
+	packet[size - 1] ^= 1;
+	assert_false(tunnel_unseal(&tunnel, packet, size, START, &inner, &inner_size));
+	assert_false(tunnel_hear_from(&tunnel, &forger));
+	assert_true(sends_to(&peer_address));
+	/* The packet as the peer made it, but late: a newer one was there before. */
+	assert_true(receive_from_peer("10.1.0.5", START));
+	assert_false(tunnel_hear_from(&tunnel, &peer_address));
+	memcpy(room, again, size);
+	assert_true(tunnel_unseal(&tunnel, room, size, START, &inner, &inner_size));
+	assert_false(tunnel_hear_from(&tunnel, &forger));
+	memcpy(room, again, size);
+	assert_false(tunnel_unseal(&tunnel, room, size, START, &inner, &inner_size));
+	assert_false(tunnel_hear_from(&tunnel, &forger));
+	assert_true(sends_to(&peer_address));
+	assert_true(receive_from_peer("10.1.0.5", START));
+	assert_true(tunnel_hear_from(&tunnel, &new_port));
+	assert_true(sends_to(&new_port));
+}
+
+/* A carrier's relay that sends from another port than it listens on: SDP says where it listens. */
+static void does_not_follow_a_lopsided_relay(void **state)
+{
+	const struct sockaddr_storage first = elsewhere(50777), second = elsewhere(50778);
+
+	(void)state;
+	assert_true(receive_from_peer("10.1.0.5", START));
+	assert_false(tunnel_hear_from(&tunnel, &first));
+	assert_true(receive_from_peer("10.1.0.5", START));
+	assert_false(tunnel_hear_from(&tunnel, &second));
+	assert_true(sends_to(&peer_address));
+	/* What IKE proves about another address than ours concerns no ESP either. */
+	assert_false(tunnel_follow_peer(&tunnel, &first, &second));
+	assert_true(tunnel_follow_peer(&tunnel, &peer_address, &second));
+	assert_true(sends_to(&second));
+}
+
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(is_idle_without_payload),
+		TEST(follows_an_authentic_peer),
+		TEST(does_not_follow_a_lopsided_relay),
 		TEST(what_is_no_payload_does_not_count),
 		TEST(rests_without_conditions),
 		TEST(sees_one_way_traffic),

@@ -17,6 +17,7 @@ import lzma
 import os
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -133,6 +134,7 @@ def qemu_command(folder, out, cpus, memory):
 def boot(command, out, cpus=2, memory=3072, seconds=600):
     """Runs the command inside; its output appears on our standard output. Returns its exit status."""
     folder, _ = prepare()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(OVERDUE))  # not without taking the machine along
     script = f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(map(str, command))}\n"
     (Path(out) / "command").write_text(script)
     machine = subprocess.Popen([str(word) for word in qemu_command(folder, out, cpus, memory)], text=True, errors="replace",
@@ -160,10 +162,14 @@ def main():
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("--memory", type=int, default=3072, metavar="MIB")
     parser.add_argument("--seconds", type=int, default=600, help="then the machine is switched off")
+    parser.add_argument("--prepare", action="store_true", help="only fetch and unpack the kernel")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vpnsip-vm-") as scratch:
         try:
+            if options.prepare:
+                prepare()
+                return 0
             return boot(options.command or ["uname", "-a"], options.out or scratch, options.cpus, options.memory, options.seconds)
         except (VmError, OSError) as failure:
             print(f"vm: {failure}", file=sys.stderr)

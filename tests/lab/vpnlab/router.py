@@ -115,7 +115,7 @@ ike-profile "default" {{
 {of_ike}}}
 
 ipsec-profile "default" {{
-    idle-time = {settings.idle_time}
+    idle-time = {settings.idle_time * SLOWNESS:g}
 {of_ipsec}}}
 
 sla 1 {{
