@@ -64,12 +64,12 @@ def lost(pings):
 
 def test_a_byte_limit_makes_a_new_child(make_lab, tell):
     """The kernel tells when a limit is reached; IKE makes the next child in time, and no packet is lost over it."""
-    lab = make_lab(a=Settings(ipsec_options=["lifetime-kilobytes = 200"]), b=Settings(ipsec_options=["lifetime-kilobytes = 200"]))
+    lab = make_lab(a=Settings(ipsec_options=["lifetime-kilobytes = 300"]), b=Settings(ipsec_options=["lifetime-kilobytes = 300"]))
     assert lab.ping(1, wait=20) == 1
     lab.wait_up()
     call, before = lab.a.session()["sip_call_id"], spis(lab.a)
     target = lab.b.site.host
-    text = lab.hosts["a"].run("ping", "-n", "-s", 1200, "-c", 400, "-i", 0.03, target, timeout=40)
+    text = lab.hosts["a"].run("ping", "-n", "-s", 1200, "-c", 400, "-i", 0.06, target, timeout=40)
     answered = int(re.search(r"(\d+) received", text).group(1))
     after = wait_for(lambda: spis(lab.a) if not set(spis(lab.a)) & set(before) else None, 8, "the first child is gone")
     tell(f"{answered} of 400 answered over new children; SAs {before} -> {after}")
