@@ -295,5 +295,5 @@ void agent_describe_authentication(const struct ike_session *session, Vpnsip__Ik
 	message->peer_serial = (char *)proven->serial;
 	message->peer_not_after_unix_sec = (uint64_t)proven->not_after;
 	message->peer_fingerprint = (char *)proven->fingerprint;
-	message->valid_until_unix_sec = proven->valid_until;
+	message->valid_until_unix_sec = (uint64_t)proven->valid_until;
 }

@@ -93,22 +93,22 @@ void agent_end_session(struct ike_agent *agent, struct ike_session *session)
 }
 
 /** Who began the IKE_SA authenticates anew some time before the end, so that the other side need not. */
-static void set_reauthentication(struct ike_agent *agent, const struct ike_session *session)
+static void set_reauthentication(struct ike_agent *agent, struct ike_session *session)
 {
 	const struct config_peer *peer = config_peer_by_if_id(agent->service->config,
 	                                                      session->if_id);
 	uint32_t whole_sec = peer->ike_profile->reauthentication_sec, jitter = 0;
-	uint32_t margin_sec = whole_sec / 10;
+	uint32_t margin_sec = whole_sec / 10, due_sec = whole_sec;
 
 	if (!whole_sec)
 		return;
 	/* What was set up at once does not begin anew at once. */
 	if (getrandom(&jitter, sizeof(jitter), 0) != sizeof(jitter))
 		jitter = 0;
-	engine_reauthenticate_in(session->if_id, session->attempt,
-	                         session->is_initiator ? whole_sec - margin_sec / 2 -
-	                                                         jitter % (margin_sec / 2 + 1)
-	                                               : whole_sec,
+	if (session->is_initiator)
+		due_sec -= margin_sec / 2 + jitter % (margin_sec / 2 + 1);
+	session->reauthenticates_usec = bus_mono_usec(agent->service->bus) + due_sec * 1000000ull;
+	engine_reauthenticate_in(session->if_id, session->attempt, due_sec,
 	                         whole_sec + REAUTHENTICATION_GRACE_SEC);
 }
 

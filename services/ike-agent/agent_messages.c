@@ -48,6 +48,7 @@ static void describe_sa(const struct ike_session *session, const struct config_p
 	sa->lifetime_sec = profile->lifetime_sec;
 	sa->rekeys_at_mono_usec = ike->rekeys_mono_usec;
 	sa->ends_at_mono_usec = ike->ends_mono_usec;
+	sa->reauthenticates_at_mono_usec = session->reauthenticates_usec;
 	sa->is_nat_local = ike->is_nat_local;
 	sa->is_nat_remote = ike->is_nat_remote;
 	sa->has_fragmentation = ike->has_fragmentation;

@@ -65,9 +65,11 @@ struct ike_session {
 	uint64_t up_since_usec;
 	struct engine_authentication authentication; /* of the IKE_SA in force */
 	/* Of the IKE_SA in force and its child; a child with inbound_spi 0 is none. */
-	struct sockaddr_storage esp_remote; /* where tunnel-agent last sent ESP to; family 0 = not told yet */
+	struct sockaddr_storage
+		esp_remote; /* where tunnel-agent last sent ESP to; family 0 = not told yet */
 	uint32_t sa_in_force;
-	uint32_t reauthenticated_sa; /* we began another one in place of this; 0 = none */
+	uint64_t reauthenticates_usec; /* when we authenticate anew; 0 = never */
+	uint32_t reauthenticated_sa;   /* we began another one in place of this; 0 = none */
 	struct engine_ike ike;
 	struct engine_child child;
 	unsigned ike_rekeys, child_rekeys, reauthentications; /* since the session came up */
@@ -75,12 +77,12 @@ struct ike_session {
 
 /** What follows from a fact. */
 struct ike_outcome {
-	bool is_changed;               /* publish the session */
-	bool is_noteworthy;            /* and tell the log: another state, or another IKE_SA */
-	bool is_over;                  /* FAILED or ENDED was entered: retire it */
-	uint32_t superseded;           /* let this IKE_SA go; 0 = none */
-	bool tells_superseded;         /* with a DELETE: the peer may keep it otherwise */
-	bool has_moved;                /* the peer, from `moved_from` to ike.remote */
+	bool is_changed;       /* publish the session */
+	bool is_noteworthy;    /* and tell the log: another state, or another IKE_SA */
+	bool is_over;          /* FAILED or ENDED was entered: retire it */
+	uint32_t superseded;   /* let this IKE_SA go; 0 = none */
+	bool tells_superseded; /* with a DELETE: the peer may keep it otherwise */
+	bool has_moved;        /* the peer, from `moved_from` to ike.remote */
 	struct sockaddr_storage moved_from;
 	bool is_authenticated;         /* an IKE_SA is in force that has just been authenticated */
 	bool wants_initiation;         /* begin an IKE_SA */

@@ -14,7 +14,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
-#define TASK_NAME_SIZE 16 /* prctl(2), with its NUL */
+#define TASK_NAME_SIZE 16             /* prctl(2), with its NUL */
+#define HOLD_OWNER     "tunnel-agent" /* its transactions are all in its own table, vpnsip_hold */
 
 static const struct timeval settle_time = {.tv_usec = 50000};
 static const int buffer_size = 64 << 20;
@@ -34,8 +35,8 @@ static void arm(struct nft_watch *watch)
 }
 
 /*
- * Each transaction ends with one NEWGEN that names the process. Our own are left out, by name: the process id in it is that of
- * the first PID namespace, which in a container is not ours, and there is one nat-qos-agent in a network namespace.
+ * Each transaction ends with one NEWGEN that names the process. Our own and tunnel-agent's are left out, by name: the process id in it
+ * is that of the first PID namespace, which in a container is not ours, and there is one of each in a network namespace.
  */
 static int event_arrived(struct nl_msg *message, void *context)
 {
@@ -46,7 +47,8 @@ static int event_arrived(struct nl_msg *message, void *context)
 	if (header->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN))
 		return NL_OK;
 	name = nlmsg_find_attr(header, sizeof(struct nfgenmsg), NFTA_GEN_PROC_NAME);
-	if (name == NULL || nla_strcmp(name, watch->own_name) != 0)
+	if (name == NULL ||
+	    (nla_strcmp(name, watch->own_name) != 0 && nla_strcmp(name, HOLD_OWNER) != 0))
 		arm(watch);
 	return NL_OK;
 }

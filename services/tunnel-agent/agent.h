@@ -96,6 +96,9 @@ void data_path_stop(struct agent *agent);
 void data_path_flush(struct agent *agent);
 void data_path_flush_soon(struct agent *agent);
 
+/** Has the timer fire then, or at once if that is past. */
+void data_path_arm(struct event *timer, uint64_t at_usec, uint64_t now_usec);
+
 /** Arranges that held packets leave when they are due. */
 void data_path_schedule_drain(struct agent_tunnel *tunnel);
 void data_path_send_keepalive(struct agent_tunnel *tunnel, uint64_t now_usec);

@@ -120,14 +120,19 @@ static void take_datagrams(evutil_socket_t descriptor, short what, void *context
 	}
 }
 
-static void arm_drain(struct agent *agent, uint64_t at_usec, uint64_t now_usec)
+void data_path_arm(struct event *timer, uint64_t at_usec, uint64_t now_usec)
 {
 	uint64_t delay_usec = at_usec > now_usec ? at_usec - now_usec : 0;
 	struct timeval delay = {.tv_sec = (time_t)(delay_usec / 1000000),
 	                        .tv_usec = (suseconds_t)(delay_usec % 1000000)};
 
+	event_add(timer, &delay);
+}
+
+static void arm_drain(struct agent *agent, uint64_t at_usec, uint64_t now_usec)
+{
 	agent->drain_usec = at_usec;
-	event_add(agent->drain, &delay);
+	data_path_arm(agent->drain, at_usec, now_usec);
 }
 
 void data_path_schedule_drain(struct agent_tunnel *tunnel)

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 #include <sys/uio.h>
 
 #include "services/tunnel-agent/coalescer.h"
@@ -185,12 +184,8 @@ static void take_packets(evutil_socket_t descriptor, short what, void *context)
 
 static void arm_dummies(struct esp_path *path, uint64_t at_usec, uint64_t now_usec)
 {
-	uint64_t delay_usec = at_usec > now_usec ? at_usec - now_usec : 0;
-	struct timeval delay = {.tv_sec = (time_t)(delay_usec / 1000000),
-	                        .tv_usec = (suseconds_t)(delay_usec % 1000000)};
-
 	path->dummies_usec = at_usec;
-	event_add(path->dummies, &delay);
+	data_path_arm(path->dummies, at_usec, now_usec);
 }
 
 static void send_dummies(evutil_socket_t descriptor, short what, void *context)

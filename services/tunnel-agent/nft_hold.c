@@ -67,7 +67,7 @@ static const char no_payload[] =
 	"		ip6 saddr { ::/127, fe80::/10 } return\n"
 	"		fib daddr type { broadcast, multicast } return\n"
 	"		icmp type { destination-unreachable, source-quench, redirect, "
-        "time-exceeded, "
+	"time-exceeded, "
 	"parameter-problem } return\n"
 	"		icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, "
 	"parameter-problem } return\n";
@@ -242,11 +242,12 @@ bool nft_hold_set(struct nft_hold *hold, const char *name, bool is_held, char *w
 	}
 	fprintf(stream, "add element inet " TABLE " held { \"%s\" }\n", name);
 	print_stop(stream, TABLE, name);
+	/* The chain stays: with a hook that goes the kernel drops all that waits in any queue of this network namespace. */
 	if (!is_held)
 		fprintf(stream,
-		        "flush chain netdev " TABLE " %s\ndelete chain netdev " TABLE " %s\n"
+		        "flush chain netdev " TABLE " %s\n"
 		        "delete element inet " TABLE " held { \"%s\" }\n",
-		        name, name, name);
+		        name, name);
 	fclose(stream);
 	return run(hold, text, why, why_size);
 }

@@ -51,6 +51,24 @@ static void count_traffic(struct tunnel *core, bool is_inbound, uint64_t packets
 		tunnel_note_sent(core, now_usec);
 }
 
+static bool is_reached(uint64_t value, uint64_t limit)
+{
+	return limit && value >= limit;
+}
+
+/* The kernel tells with the packet after; who counts can tell before it comes. */
+static void note_limits(struct tunnel *core, const struct sa *entry)
+{
+	const struct sa_limits *limits = &entry->limits;
+	bool is_hard = is_reached(entry->packets, limits->hard_packets) ||
+	               is_reached(entry->bytes, limits->hard_bytes);
+	bool is_soft = is_hard || is_reached(entry->packets, limits->soft_packets) ||
+	               is_reached(entry->bytes, limits->soft_bytes);
+
+	if ((is_hard && !entry->is_hard_reached) || (is_soft && !entry->is_soft_reached))
+		tunnel_note_limit(core, entry->is_inbound, entry->spi, is_hard);
+}
+
 bool xfrm_count(struct agent *agent, const struct xfrm_state *state, uint64_t now_usec)
 {
 	struct agent_tunnel *tunnel = agent_find_mark(agent, state->if_id);
@@ -79,6 +97,7 @@ bool xfrm_count(struct agent *agent, const struct xfrm_state *state, uint64_t no
 	entry->replay.top = state->sequence_received;
 	if (packets > 0)
 		entry->last_used_usec = now_usec;
+	note_limits(&tunnel->core, entry);
 	return packets > 0;
 }
 

@@ -101,8 +101,9 @@ def test_dummies_by_rate(make):
     pair.wait_for_news()
     a, b = pair.a.player.state, pair.b.player.state
     assert a["packets_out"] == b["packets_in"] == 0
-    assert a["dummy_packets_sent"] == b["dummy_packets_received"] >= count
-    assert 0 <= b["dummy_packets_sent"] - a["dummy_packets_received"] <= 3  # a's session ended first
+    assert a["dummy_packets_sent"] >= count
+    for sender, receiver in ((a, b), (b, a)):  # the last ones may arrive after the receiver's session has ended
+        assert 0 <= sender["dummy_packets_sent"] - receiver["dummy_packets_received"] <= 5
     wire = Wire(pair)
     time.sleep(0.3)
     assert not wire.esp(1)

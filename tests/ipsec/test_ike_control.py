@@ -47,6 +47,7 @@ def test_reauthentication(make_lab, tell):
     times = [session_of(router)["reauthentications"] for router in lab.routers.values()]
     tell(f"{times} authentications anew, {[sent - answered for sent, answered in counts]} pings lost")
     assert min(times) >= 2
+    assert all(int(session_of(router)["sa"]["reauthenticates_at_mono_usec"]) > 0 for router in lab.routers.values())
     assert all(sent == answered and sent > 500 for sent, answered in counts)
     assert len(lab.carrier.open_dialogs()) == 1
     lab.hang_up()

@@ -55,9 +55,12 @@ def test_session(stock, we_call, is_translated):
     lab.finish_call()
 
 
-@pytest.mark.parametrize("kind", ["rsa", "ecdsa", pytest.param("ecdsa-384", marks=pytest.mark.long)])
-@pytest.mark.parametrize("make", [SelfSigned, LongChain], ids=["self-signed", "authority"])
-@pytest.mark.parametrize("we_call", [True, False], ids=["we-call", "it-calls"])
+@pytest.mark.parametrize("make, kind, we_call", [
+    pytest.param(make, kind, we_call, id=f"{name}-{kind}-{'we-call' if we_call else 'it-calls'}",
+                 # one of each pair stands for both
+                 marks=[] if kind != "ecdsa-384" and we_call == ((kind == "rsa") == (make is SelfSigned)) else pytest.mark.long)
+    for name, make in (("self-signed", SelfSigned), ("authority", LongChain))
+    for kind in ("rsa", "ecdsa", "ecdsa-384") for we_call in (True, False)])
 def test_certificates(stock, make, kind, we_call):
     made = make(kind)
     lab = stock(settings=settings(A, made), **stock_options(made))
@@ -131,4 +134,19 @@ def test_our_ike_rekeying(stock, tell, we_call):
     sent, answered = ping.finish()
     tell(f"{answered} of {sent} pings answered")
     assert answered == sent > 3000
+    lab.data_both_ways()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("we_call", [True, pytest.param(False, marks=pytest.mark.long)], ids=["we-call", "it-calls"])
+def test_our_reauthentication(stock, tell, we_call):
+    """A second IKE_SA beside the first, whoever began that; the first one is deleted, on both sides."""
+    lab = stock(settings=Settings(idle_time=60, ike_options=["reauthentication = 9"]))
+    bring_up(lab, we_call)
+    ping = SteadyPing(lab.workspace, lab.host_a, B.host)
+    first = ike_spis(lab)
+    wait_for(lambda: (found := ike_spis(lab)) and len(found) == 2 and not found & first, 20, "a new IKE_SA alone", interval=0.5)
+    sent, answered = ping.finish()
+    tell(f"{answered} of {sent} pings answered")
+    assert answered == sent > 300
     lab.data_both_ways()

@@ -64,6 +64,12 @@ def call_into_the_trap(make_lab, a, b, rules, shown=None):
     return lab, interloper, process
 
 
+def come_to_rest(lab):
+    lab.traffic.signal(signal.SIGINT)
+    for router in (lab.a, lab.b):
+        router.wait_status("READY_TO_CONNECT", "HOLDDOWN", seconds=10)
+
+
 def pin_of(one):
     return fingerprint(one).removeprefix("a=fingerprint:").strip()
 
@@ -83,6 +89,7 @@ def test_refused(make_lab, tell, case):
     assert expected[case] in session["last_cause"], session["last_cause"]
     assert "INSTALLED" not in interloper.sas() and not session.get("sas")
     wait_for(lambda: not lab.carrier.open_dialogs(), 8, "no call is left open")
+    come_to_rest(lab)
     tell(session["last_cause"])
 
 
@@ -114,5 +121,4 @@ def test_control_self_signed_without_a_pin(make_lab):
     assert any(one["state"].startswith("trusts the carrier") for one in peer["protections"])
     lab.traffic.signal(signal.SIGINT)
     lab.a.cli("hangup", B.number)
-    for router in (lab.a, lab.b):
-        router.wait_status("READY_TO_CONNECT", "HOLDDOWN", seconds=10)
+    come_to_rest(lab)

@@ -64,12 +64,12 @@ def lost(pings):
 
 def test_a_byte_limit_makes_a_new_child(make_lab, tell):
     """The kernel tells when a limit is reached; IKE makes the next child in time, and no packet is lost over it."""
-    lab = make_lab(a=Settings(ipsec_options=["lifetime-kilobytes = 200"]), b=Settings(ipsec_options=["lifetime-kilobytes = 200"]))
+    lab = make_lab(a=Settings(ipsec_options=["lifetime-kilobytes = 300"]), b=Settings(ipsec_options=["lifetime-kilobytes = 300"]))
     assert lab.ping(1, wait=20) == 1
     lab.wait_up()
     call, before = lab.a.session()["sip_call_id"], spis(lab.a)
     target = lab.b.site.host
-    text = lab.hosts["a"].run("ping", "-n", "-s", 1200, "-c", 400, "-i", 0.03, target, timeout=40)
+    text = lab.hosts["a"].run("ping", "-n", "-s", 1200, "-c", 400, "-i", 0.06, target, timeout=40)
     answered = int(re.search(r"(\d+) received", text).group(1))
     after = wait_for(lambda: spis(lab.a) if not set(spis(lab.a)) & set(before) else None, 8, "the first child is gone")
     tell(f"{answered} of 400 answered over new children; SAs {before} -> {after}")
@@ -103,6 +103,7 @@ def test_killed_tunnel_agent_finds_its_sas_again(make_lab, tell):
         assert_nothing_left(router)
 
 
+@pytest.mark.long
 def test_leaving_and_purge(make_lab):
     """SIGTERM leaves all to the next start; a purge leaves nothing, not even the interface and the tables."""
     lab = make_lab()
@@ -116,26 +117,8 @@ def test_leaving_and_purge(make_lab):
     lab.a.wait_up()
     lab.hang_up()
     assert_nothing_left(lab.a)
-    lab.a.cli("purge", "tunnel-agent", check=False)
-    lab.may_leak = True
-
-
-@pytest.mark.parametrize("options, words", [
-    (["replay-window = 1024", "df-bit = clear"], ["replay_window 1024", "nopmtudisc"]),
-    (["esn = false", "replay-window = 0", "ecn = discard", "dscp-copy = false"], ["noecn", "dont-encap-dscp"]),
-    (["proposals = \"aes256-sha512\""], ["cbc(aes)", "hmac(sha512)"]),
-    (["proposals = \"chacha20poly1305\""], ["rfc7539esp(chacha20,poly1305)"]),
-], ids=["window", "plain", "cbc", "chacha"])
-def test_properties_of_the_profile(make_lab, options, words):
-    lab = make_lab(a=Settings(ipsec_options=options), b=Settings(ipsec_options=options))
-    assert lab.ping(3, wait=20) == 3
-    lab.wait_up()
-    found = " ".join(states(lab.a))
-    assert all(word in found for word in words), found
-
-
-def test_flushed_rules_hold_again(lab):
-    """Somebody flushes the whole rule set while the tunnel rests: packets are held again, and a call is made."""
-    lab.a.space.run("nft", "flush", "ruleset")
-    wait_for(lambda: held(lab.a) == [lab.a.site.tunnel], 3, "the table is there again")
-    assert lab.ping(2, wait=20) == 2
+    lab.may_leak = True  # the guards go too
+    lab.a.cli("purge")
+    assert not lab.a.space.ip("link", "show", "type", "xfrm").strip()
+    assert "vpnsip" not in lab.a.space.run("nft", "list", "tables")
+    lab.a.stop(names=["tunnel-agent"])

@@ -148,3 +148,16 @@ def test_nothing_of_the_kernel_back_end_remains_for_user_space(pair):
     assert "data plane userspace" in (pair.workspace.dir / "a.log").read_text()
     assert not states(pair.a) and "vpnsip_hold" not in pair.a.space.run("nft", "list", "tables")
     assert "tun " in run(["ip", "-n", pair.a.space.name, "-d", "link", "show", TUNNEL])
+
+
+@pytest.mark.parametrize("pair", [{"peer": "dual-overlay = true"}], indirect=True)
+def test_ipv6_inside(pair):
+    """With dual-overlay IPv6 goes through the same two states; it makes a call, too."""
+    for side in pair.sides:
+        side.space.ip("-6", "addr", "add", f"fd00::{side.number}/64", "dev", TUNNEL, "nodad")
+    first = pair.workspace.start(pair.a.space.command("ping", "-6", "-c", "5", "-i", "0.3", "-W", "10", "fd00::2"), "ping6.log")
+    pair.a.player.wait(lambda state: state["wants_peer"], 3, "IPv6 wants a peer")
+    pair.connect()
+    assert first.end(15) == 0 and " 5 received" in first.log.read_text()
+    assert len(states(pair.a)) == 2 and len(re.findall(r"\bdir ", pair.a.space.ip("xfrm", "policy"))) == 6
+    assert pair.a.ping(1) == 1

@@ -42,7 +42,7 @@ class StockCharon:
         self.environment = {**os.environ, "STRONGSWAN_CONF": str(self.dir / "strongswan.conf"), "SWANCTL_DIR": str(self.dir)}
         self.process = workspace.start(["unshare", "--mount", *space.command("sh", "-c", self._start_script())],
                                        f"charon-{name}.log", env=self.environment)
-        wait_for((self.dir / "vici").exists, 5, "charon's control socket")
+        wait_for(lambda: "uptime" in self.control("--stats", check=False), 5, "charon listens on its control socket")
         self.load(connections)
 
     def _start_script(self):
