@@ -37,7 +37,7 @@ PYTEST_NO_TESTS = 5
 JOB_LIMIT_SECONDS = 20 * 60  # not of a --long run, nor of a part that was told itself how long
 NOT_PARTS = {"bench", "parts", "fixtures", "corpora"}
 SECOND_TRIES = 5  # so many failed tests of a job are run again, alone: real timers on a busy machine; more are no accident
-ONLY_LONG_OR_NAMED = {"lint", "fuzz", "tsan", "killcost"}
+ONLY_LONG_OR_NAMED = {"lint", "fuzz", "tsan", "killcost", "vm"}
 PROGRESS = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*::|::.*(PASSED|FAILED|ERROR|SKIPPED)"
                       r"|Test +#\d+:|^FAILED|error:|^progress:|^\| ")
 

@@ -179,13 +179,12 @@ const struct command commands[] = {
 	{
 		.pattern = "debug crypto WHAT...",
 		.help = "IKE or IPsec in the log, all of it or about one peer",
-		.details =
-			"  ikev2, ipsec; with 'error' only failures. 'condition' and peer "
-			"ADDRESS[/LENGTH],\n"
-			"  remote-number NUMBER, spi NUMBER, session TUNNEL: only lines about "
-			"those; unmatched\n"
-			"  [ikev2|ipsec]: lines about no session too; reset: no condition any "
-			"more.",
+		.details = "  ikev2, ipsec; with 'error' only failures. 'condition' and peer "
+			   "ADDRESS[/LENGTH],\n"
+			   "  remote-number NUMBER, spi NUMBER, session TUNNEL: only lines about "
+			   "those; unmatched\n"
+			   "  [ikev2|ipsec]: lines about no session too; reset: no condition any "
+			   "more.",
 		.run = command_debug_crypto,
 	},
 	ORDER("undebug crypto WHAT...", "switch it off, or take the condition away",
@@ -218,8 +217,8 @@ const struct command commands[] = {
             "for passphrase-file", import),
 	PKI("export TRUSTPOINT [root]", "our chain, or the root that signed it, as PEM",
             "for pkcs12 passphrase-file", export),
-	PKI("refresh [TRUSTPOINT]", "fetch revocation lists, at most each 30 minutes from an issuer",
-            "force", refresh),
+	PKI("refresh [TRUSTPOINT]",
+            "fetch revocation lists, at most each 30 minutes from an issuer", "force", refresh),
 	PKI("show [TRUSTPOINT]", "what the files hold, and whether it fits together", "for", show),
 	ORDER("help", "this list", command_help),
 };

@@ -360,9 +360,10 @@ void config_complete_route(struct config_reading *reading, struct config *config
 		config_error(reading, route->line_number,
 		             "a route through a tunnel has neither gateway nor interface");
 	if (route->peer && network.ss_family == AF_INET6 && !route->peer->is_dual_overlay)
-		config_error(reading, route->line_number,
-		             "an IPv6 route through tunnel \"%s\" needs dual-overlay = true in its peer",
-		             route->peer->tunnel);
+		config_error(
+			reading, route->line_number,
+			"an IPv6 route through tunnel \"%s\" needs dual-overlay = true in its peer",
+			route->peer->tunnel);
 	if (!route->peer && !route->gateway.ss_family && !route->interface)
 		config_error(reading, route->line_number,
 		             "where the route leads is missing: gateway, interface or tunnel");

@@ -168,7 +168,7 @@ struct session {
 	char call_id[CALL_ID_SIZE];
 	Vpnsip__CallStatus call_status; /* last one that was acted upon */
 	Vpnsip__IkeStatus ike_status;
-	bool is_ike_ended_by_us; /* the peer may not even know why: our BYE tells it */
+	bool is_ike_ended_by_us;    /* the peer may not even know why: our BYE tells it */
 	unsigned ordered, finished; /* sets of steps of this attempt */
 	uint64_t changed_usec;      /* last order, reply or change of state */
 	struct holdings *held;      /* what the other services hold under this tunnel's name */

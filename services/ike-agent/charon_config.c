@@ -291,8 +291,8 @@ static void report_identity(const struct charon_session *session, identification
 		                    "peer key-id %s is not the number of the call, %s", text,
 		                    session->remote_number);
 	else
-		charon_report_cause(ENGINE_CAUSE_VERDICT,
-		                    "peer key-id %s matches no keyring entry", text);
+		charon_report_cause(ENGINE_CAUSE_VERDICT, "peer key-id %s matches no keyring entry",
+		                    text);
 }
 
 static enumerator_t *create_peer_cfg_enumerator(backend_t *this, identification_t *me,

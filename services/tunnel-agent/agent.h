@@ -39,7 +39,7 @@ struct agent_tunnel {
 	enum tunnel_state noted_state; /* told to the trace */
 	unsigned noted_orphans;
 	uint64_t noted_drops[DROP_REASON_COUNT]; /* told to the debug log */
-	bool has_ike; /* ike-agent told of a session that lives */
+	bool has_ike;                            /* ike-agent told of a session that lives */
 };
 
 struct agent {

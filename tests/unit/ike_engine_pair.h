@@ -26,8 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "services/ike-agent/ike_core.h"
 #include "services/ike-agent/fingerprint.h"
+#include "services/ike-agent/ike_core.h"
 
 #define IF_ID   7
 #define ATTEMPT 12
@@ -78,10 +78,10 @@ struct variant {
 	const char *ike_proposals;   /* NULL = "aes128-sha256-ecp256" */
 	const char *esp_proposals;   /* NULL = "aes128gcm16,aes128-sha256" */
 	bool has_certificate_pin_only;
-	struct config_trustpoint *trustpoint;    /* NULL = pre-shared keys */
+	struct config_trustpoint *trustpoint; /* NULL = pre-shared keys */
 	struct config_certificate_map *map;
-	const struct engine_pin *announced;      /* fingerprint in SDP; NULL = as pinned_key says */
-	const struct engine_pin *configured;     /* the pin of the configuration */
+	const struct engine_pin *announced;  /* fingerprint in SDP; NULL = as pinned_key says */
+	const struct engine_pin *configured; /* the pin of the configuration */
 	bool allows_sha1, allows_weak;
 	bool matches_any;
 	bool refuses_sa;
@@ -246,7 +246,7 @@ static inline void pin(struct engine_pin *pin, const struct variant *variant)
 	pin->is_pre_shared_key = !variant->has_certificate_pin_only;
 	snprintf(pin->hash, sizeof(pin->hash), "SHA-256");
 	pin->size = fingerprint_compute("SHA-256", (const uint8_t *)variant->pinned_key,
-	                            strlen(variant->pinned_key), pin->value);
+	                                strlen(variant->pinned_key), pin->value);
 }
 
 /** A session with certificates instead of a key. */
