@@ -67,6 +67,8 @@ void agent_send_packet(struct ike_agent *agent, uint32_t if_id, uint64_t attempt
 /** Has tunnel-agent send where the peer's IKE is now, if it has sent where that was. */
 void agent_follow_peer(struct ike_agent *agent, const struct ike_session *session,
                        const struct sockaddr_storage *from);
+/** Tells tunnel-agent that a verified message of the session's peer came. */
+void agent_report_sign_of_life(struct ike_agent *agent, const struct ike_session *session);
 /** Fills the statistics of who was let in. */
 void agent_describe_admission(struct ike_agent *agent, Vpnsip__IkeAdmission *message);
 

@@ -21,6 +21,7 @@ static void note_fact(struct ike_agent *agent, const struct ike_session *session
 		[ENGINE_CHILD_UP] = "child up",
 		[ENGINE_CHILD_REKEYED] = "child rekeyed",
 		[ENGINE_CHILD_GONE] = "child gone",
+		[ENGINE_PEER_HEARD] = "peer heard",
 		[ENGINE_PEER_MOVED] = "peer moved",
 		[ENGINE_REAUTHENTICATION_DUE] = "reauthentication is due",
 		[ENGINE_REAUTHENTICATION_MISSED] = "reauthentication was missed",
@@ -138,6 +139,8 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 		engine_supersede_sa(outcome.superseded, outcome.tells_superseded);
 	if (outcome.unwanted)
 		engine_end_sa(outcome.unwanted, true);
+	if (outcome.is_heard || outcome.is_authenticated)
+		agent_report_sign_of_life(agent, session);
 	if (outcome.has_moved)
 		agent_follow_peer(agent, session, &outcome.moved_from);
 	if (outcome.is_authenticated)

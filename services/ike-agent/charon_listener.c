@@ -251,11 +251,15 @@ static bool ike_update(listener_t *this, ike_sa_t *ike_sa, host_t *local, host_t
  * The message was verified, and is the next in its sequence. libcharon itself does not follow where we began the IKE_SA behind a
  * translation, and each of our sessions is behind one. (From within a hook it does not call the one above.)
  */
-static void follow_source(ike_sa_t *ike_sa, message_t *message)
+static void hear(ike_sa_t *ike_sa, message_t *message)
 {
 	host_t *source = message->get_source(message), *known = ike_sa->get_other_host(ike_sa);
+	struct engine_fact fact = fact_of(ike_sa, ENGINE_PEER_HEARD);
 
-	if (ike_sa->get_state(ike_sa) != IKE_ESTABLISHED || source->equals(source, known))
+	if (ike_sa->get_state(ike_sa) != IKE_ESTABLISHED)
+		return;
+	report(&fact);
+	if (source->equals(source, known))
 		return;
 	ike_sa->update_hosts(ike_sa, NULL, source, UPDATE_HOSTS_FORCE_REMOTE);
 	ike_update(&charon_listener, ike_sa, message->get_destination(message), source);
@@ -268,7 +272,7 @@ static bool message(listener_t *this, ike_sa_t *ike_sa, message_t *message, bool
 	delete_payload_t *payload;
 
 	if (incoming && plain)
-		follow_source(ike_sa, message);
+		hear(ike_sa, message);
 	if (incoming && plain && message->get_exchange_type(message) == IKE_AUTH)
 		charon_check_method(ike_sa, message);
 	if (!incoming || !plain || !message->get_request(message) ||

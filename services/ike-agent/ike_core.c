@@ -358,6 +358,9 @@ void ike_session_apply(struct ike_session *session, const struct engine_fact *fa
 	case ENGINE_REAUTHENTICATION_MISSED:
 		end_unauthenticated(session, outcome);
 		break;
+	case ENGINE_PEER_HEARD:
+		outcome->is_heard = is_in_force(session, fact);
+		break;
 	case ENGINE_PEER_MOVED:
 		peer_moved(session, fact, outcome);
 		break;

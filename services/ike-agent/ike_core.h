@@ -82,6 +82,7 @@ struct ike_outcome {
 	bool is_over;          /* FAILED or ENDED was entered: retire it */
 	uint32_t superseded;   /* let this IKE_SA go; 0 = none */
 	bool tells_superseded; /* with a DELETE: the peer may keep it otherwise */
+	bool is_heard;         /* the peer has proven that it lives */
 	bool has_moved;        /* the peer, from `moved_from` to ike.remote */
 	struct sockaddr_storage moved_from;
 	bool is_authenticated;         /* an IKE_SA is in force that has just been authenticated */

@@ -135,6 +135,7 @@ enum engine_fact_kind {
 	ENGINE_CHILD_UP,     /* authenticated, and its first child SA is installed */
 	ENGINE_CHILD_REKEYED,
 	ENGINE_CHILD_GONE, /* without a successor */
+	ENGINE_PEER_HEARD, /* a verified message, the next in its sequence, came on an established IKE_SA */
 	ENGINE_PEER_MOVED, /* an authenticated message came from another address or port */
 	ENGINE_REAUTHENTICATION_DUE, /* as engine_reauthenticate_in() asked; `sa` is 0, as with the next */
 	ENGINE_REAUTHENTICATION_MISSED,

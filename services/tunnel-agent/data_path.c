@@ -56,7 +56,9 @@ static void take_packet(struct agent_tunnel *tunnel, const struct udp_packet *pa
 	} else if (packet->size <= NON_ESP_MARKER_SIZE) {
 		tunnel->core.drops[DROP_TOO_SHORT]++;
 	} else if (memcmp(packet->octets, non_esp_marker, NON_ESP_MARKER_SIZE) == 0) {
-		tunnel_note_received(&tunnel->core, now_usec);
+		/* Anybody may have sent it: ike-agent, when it is there, says whether the peer has. */
+		if (!tunnel->agent->is_ike_up)
+			tunnel_note_received(&tunnel->core, now_usec);
 		ike_relay_deliver(tunnel, packet);
 	} else {
 		tunnel->agent->backend->take_esp(tunnel, packet, now_usec);

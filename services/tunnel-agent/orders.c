@@ -255,6 +255,20 @@ static void follow_peer(struct agent *agent, struct bus_request *request,
 	bus_done(request);
 }
 
+static void take_sign_of_life(struct agent *agent, struct bus_request *request,
+                              const Vpnsip__ReportSignOfLife *report)
+{
+	struct agent_tunnel *tunnel = find_if_id(agent, request, report->if_id);
+
+	if (!tunnel)
+		return;
+	if (report->attempt == tunnel->core.attempt) {
+		tunnel_note_received(&tunnel->core, bus_mono_usec(agent->bus));
+		agent_settle(tunnel);
+	}
+	bus_done(request);
+}
+
 static void send_ike_packet(struct agent *agent, struct bus_request *request,
                             const Vpnsip__SendIkePacket *order)
 {
@@ -334,6 +348,9 @@ void orders_handle(void *context, struct bus_request *request, const Vpnsip__Env
 		break;
 	case VPNSIP__ENVELOPE__BODY_FOLLOW_PEER:
 		follow_peer(agent, request, order->follow_peer);
+		break;
+	case VPNSIP__ENVELOPE__BODY_REPORT_SIGN_OF_LIFE:
+		take_sign_of_life(agent, request, order->report_sign_of_life);
 		break;
 	case VPNSIP__ENVELOPE__BODY_SEND_IKE_PACKET:
 		send_ike_packet(agent, request, order->send_ike_packet);

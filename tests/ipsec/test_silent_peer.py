@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A peer that nothing is heard of any more, with all its processes alive: after dpd-interval + 5 x dpd-retry the call is hung up."""
+"""A peer that nothing is heard of any more, with all its processes alive: after dpd-interval + 5 x dpd-retry the call is hung up, whatever
+others send in its name."""
 
+import signal
 import time
 
 import pytest
+from attacks import IpsecAttacker, session_packets
 from vpnlab.capture import sip_messages
 from vpnlab.namespaces import wait_for
 from vpnlab.router import Settings
@@ -54,3 +57,35 @@ def test_heard_peer_stays(make_lab):
     time.sleep(8)
     assert lab.a.status() == "SESSION_UP" and bye_time(lab) is None
     lab.hang_up()
+
+
+@pytest.mark.parametrize("has_ike_agent", [True, False], ids=["verified", "control"])
+def test_forged_ike_keeps_no_call_up(make_lab, tell, has_ike_agent):
+    """The peer is silent, and somebody sends its IKE messages again, as they were and changed. The control: nobody is there to verify them."""
+    settings = {"idle_time": 300, "ike_options": ["dpd-interval = 1", "dpd-retry = 1"]}
+    lab = make_lab(a=Settings(**settings), b=Settings(**settings))
+    assert lab.ping(1) == 1
+    lab.wait_up()
+    wait_for(lambda: len([packet for packet in session_packets(lab, "is_ike") if packet.src == B.wan]) > 3, 5, "dead peer detection", interval=0.2)
+    messages = [packet for packet in session_packets(lab, "is_ike") if packet.src == B.wan]
+    attacker, sent = IpsecAttacker(lab), 0
+    if not has_ike_agent:
+        lab.a.stop(signal.SIGKILL, ["ike-agent"])
+    lab.topology.net.nft(SILENCE)
+    silent = time.time()
+    try:
+        while time.time() - silent < 12 and not bye_time(lab):
+            packet = messages[sent % len(messages)]
+            attacker.resend(packet, packet.payload if sent % 2 else packet.payload[:-1] + bytes([packet.payload[-1] ^ 1]))
+            sent += 1
+            time.sleep(0.2)
+    finally:
+        attacker.close()
+        lab.topology.net.nft("delete table bridge silence\n")
+    ended = bye_time(lab)
+    tell(f"{sent} forged IKE messages: " + (f"BYE {ended - silent:.1f} s after the last real one" if ended else f"no BYE within {time.time() - silent:.0f} s"))
+    assert bool(ended) == has_ike_agent
+    if not has_ike_agent:
+        lab.a.start_service("ike-agent")
+        lab.hang_up()
+    lab.wait_resting(20)

@@ -398,9 +398,28 @@ static void fingerprint_of_the_check_vector(void **state)
 	assert_false(fingerprint_fits(octets, 22, "SHA-1", expected, 0));
 }
 
+static void who_is_in_force_is_heard(void **state)
+{
+	struct script script;
+
+	(void)state;
+	begin_script(&script, true);
+	feed(&script, ENGINE_SA_BEGUN, 1, true);
+	feed(&script, ENGINE_PEER_HEARD, 1, true);
+	assert_false(script.outcome.is_heard);
+	feed(&script, ENGINE_CHILD_UP, 1, true);
+	feed(&script, ENGINE_PEER_HEARD, 1, true);
+	assert_true(script.outcome.is_heard);
+	assert_false(script.outcome.is_changed);
+	feed(&script, ENGINE_SA_BEGUN, 2, false);
+	feed(&script, ENGINE_PEER_HEARD, 2, false);
+	assert_false(script.outcome.is_heard);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_is_in_force_is_heard),
 		cmocka_unit_test(an_end_that_overtakes_its_beginning_wins),
 		cmocka_unit_test(every_state_and_event),
 		cmocka_unit_test(comes_up_and_ends),
