@@ -192,7 +192,7 @@ class Router:
         self.processes[name] = self.workspace.start(command, f"router-{self.site.name}/{name}.log")
 
     def wait_up(self, seconds=8):
-        """Until every service answers and sees every peer it needs."""
+        """Until every service answers, and the coordinator knows what the others hold: before that it places no call."""
         wait_for(self._all_up, seconds, f"router {self.site.name}: all services up", interval=0.1)
 
     def _all_up(self):
@@ -204,7 +204,8 @@ class Router:
             services = self.show("services")["services"]
         except (LabError, json.JSONDecodeError):
             return False
-        return len(services) == len(SERVICES) and all(service.get("health") == "up" for service in services)
+        return (len(services) == len(SERVICES) and all(service.get("health") == "up" for service in services)
+                and "ADOPTING" not in self.cli("debug", "vpnsip-coordinator", "state", check=False))
 
     def stop(self, number=signal.SIGTERM, names=None):
         """Signals all (or the named) services at once and waits for them. Returns {name: exit status}. Ends a supervisor."""
