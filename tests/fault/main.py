@@ -32,7 +32,7 @@ from drive import Bench, Result  # noqa: E402
 from vpnlab.namespaces import LabError  # noqa: E402
 
 LABS = 5
-SAMPLE = 120
+SAMPLE = 80
 CASE_LIMIT_SECONDS = 120
 VERDICTS = ("survived", "failed", "known", "missed")
 TRIES = 2  # a state or a message that was missed is waited for once more
