@@ -111,6 +111,39 @@ static bool is_set(const struct config_option *option, const void *item)
 	}
 }
 
+/* Names the section that a member points to. */
+static void print_reference(FILE *stream, const struct config_option *option, const void *member)
+{
+	switch (option->kind) {
+	case OPTION_LINE:
+		print_quoted(stream, (*(struct config_line *const *)member)->number);
+		break;
+	case OPTION_TRUSTPOINT:
+		print_quoted(stream, (*(struct config_trustpoint *const *)member)->name);
+		break;
+	case OPTION_CERTIFICATE_MAP:
+		print_quoted(stream, (*(struct config_certificate_map *const *)member)->name);
+		break;
+	case OPTION_IKE_PROFILE:
+		print_quoted(stream, (*(struct config_ike_profile *const *)member)->name);
+		break;
+	case OPTION_IPSEC_PROFILE:
+		print_quoted(stream, (*(struct config_ipsec_profile *const *)member)->name);
+		break;
+	case OPTION_SLA:
+		fprintf(stream, "%u", (*(struct config_sla *const *)member)->number);
+		break;
+	case OPTION_TRACK:
+		fprintf(stream, "%u", (*(struct config_track *const *)member)->number);
+		break;
+	case OPTION_TUNNEL:
+		print_quoted(stream, (*(struct config_peer *const *)member)->tunnel);
+		break;
+	default:
+		break;
+	}
+}
+
 static void print_value(FILE *stream, const struct config_option *option, const void *item)
 {
 	const void *member = (const char *)item + option->offset;
@@ -170,29 +203,8 @@ static void print_value(FILE *stream, const struct config_option *option, const 
 		fprintf(stream, "{ %u, %u }", ((const uint16_t *)member)[0],
 		        ((const uint16_t *)member)[1]);
 		break;
-	case OPTION_LINE:
-		print_quoted(stream, (*(struct config_line *const *)member)->number);
-		break;
-	case OPTION_TRUSTPOINT:
-		print_quoted(stream, (*(struct config_trustpoint *const *)member)->name);
-		break;
-	case OPTION_CERTIFICATE_MAP:
-		print_quoted(stream, (*(struct config_certificate_map *const *)member)->name);
-		break;
-	case OPTION_IKE_PROFILE:
-		print_quoted(stream, (*(struct config_ike_profile *const *)member)->name);
-		break;
-	case OPTION_IPSEC_PROFILE:
-		print_quoted(stream, (*(struct config_ipsec_profile *const *)member)->name);
-		break;
-	case OPTION_SLA:
-		fprintf(stream, "%u", (*(struct config_sla *const *)member)->number);
-		break;
-	case OPTION_TRACK:
-		fprintf(stream, "%u", (*(struct config_track *const *)member)->number);
-		break;
-	case OPTION_TUNNEL:
-		print_quoted(stream, (*(struct config_peer *const *)member)->tunnel);
+	default:
+		print_reference(stream, option, member);
 		break;
 	}
 }
