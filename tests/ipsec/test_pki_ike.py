@@ -3,7 +3,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -125,8 +124,6 @@ def test_est_signs_our_key(branch, est):
 
 def test_a_foreign_client_agrees_with_the_test_server(branch, est, tmp_path):
     """strongSwan's client is served too: the server of these tests is not one of our own making alone."""
-    if not shutil.which("pki"):
-        pytest.skip("strongswan-pki is not installed")
     branch.authenticate(est.authority.certificate)
     request = tmp_path / "request.pem"
     request.write_text(branch("request", "bank", *IKE))

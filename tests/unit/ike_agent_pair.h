@@ -20,16 +20,6 @@
 
 #include "services/common/address.h"
 
-#ifdef __SANITIZE_ADDRESS__
-const char *__lsan_default_suppressions(void);
-
-/** A service that is replaced within a handshake may leave a deaf listener behind, which nng never frees. */
-const char *__lsan_default_suppressions(void)
-{
-	return "leak:libnng.so\n";
-}
-#endif
-
 #define IF_ID    7
 #define GOOD_KEY "0k3Vq8yZ1rWm5TtLxPc7HnUd"
 
