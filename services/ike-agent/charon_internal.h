@@ -120,6 +120,10 @@ void charon_end_lifetime(uint32_t sa);
 /** When it will be rekeyed, and when it would end without that (monotonic clock); 0 = never. */
 void charon_read_lifetime(uint32_t sa, uint64_t *rekeys_usec, uint64_t *ends_usec);
 
+/** A request of ours was repeated: the IKE_SA ends unless it is answered in time. Without effect when that is known. */
+void charon_begin_patience(ike_sa_t *ike_sa);
+void charon_end_patience(uint32_t sa);
+
 /** Forgets when the session is to authenticate anew. */
 void charon_end_reauthentication(uint32_t if_id);
 

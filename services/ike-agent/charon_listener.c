@@ -112,10 +112,11 @@ static bool alert(listener_t *this, ike_sa_t *ike_sa, alert_t alert, va_list arg
 		                       "(AUTHENTICATION_FAILED)"
 		                     : "peer refused our key or identity (AUTHENTICATION_FAILED)");
 		break;
-	case ALERT_PEER_INIT_UNREACHABLE:
-	case ALERT_RETRANSMIT_SEND_TIMEOUT:
-		report_alert(ike_sa, ENGINE_CAUSE_SILENCE, false,
-		             "no answer from peer within 30 s");
+	case ALERT_RETRANSMIT_SEND:
+		charon_begin_patience(ike_sa);
+		break;
+	case ALERT_RETRANSMIT_SEND_CLEARED:
+		charon_end_patience(ike_sa->get_unique_id(ike_sa));
 		break;
 	case ALERT_HALF_OPEN_TIMEOUT:
 		report_alert(ike_sa, ENGINE_CAUSE_SILENCE, false,
@@ -170,6 +171,7 @@ static bool ike_state_change(listener_t *this, ike_sa_t *ike_sa, ike_sa_state_t 
 	if (state == IKE_DESTROYING) {
 		charon_forget_response(fact.sa);
 		charon_end_lifetime(fact.sa);
+		charon_end_patience(fact.sa);
 		charon_unwatch_certificates(fact.sa);
 	}
 	report(&fact);

@@ -31,6 +31,15 @@ enum ike_event {
 
 #define IKE_SAS_MAX 8
 
+/** How long a negotiation may take: the call it belongs to is billed. */
+#define IKE_NEGOTIATION_SEC 30
+
+/**
+ * Seconds for which a request on an IKE_SA that is up may go unanswered. Never less than dead peer detection gives a peer of which nothing is
+ * heard (interval + 5 x retry, tunnel-agent's deadline): that is the judge then, for it knows of the peer's ESP too.
+ */
+unsigned ike_patience_sec(const struct config_ike_profile *profile);
+
 /** One IKE_SA of a session. */
 struct ike_sa_entry {
 	uint32_t sa;

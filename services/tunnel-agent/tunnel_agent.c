@@ -17,9 +17,6 @@
 #define HOLD_SECONDS 2
 #define SECOND_USEC  1000000u
 
-/* A dead peer is given up after this many retries (see the IKE profile's dpd-interval and dpd-retry). */
-#define DPD_RETRIES 5
-
 /* Not freed with the rest: calls to ike-agent that are in flight are failed after stop(), when the bus closes. */
 static struct agent the_agent;
 
@@ -232,13 +229,12 @@ static int make_tunnel(struct agent *agent, const struct config *config,
 {
 	const struct config_ike_profile *ike = peer->ike_profile;
 	const struct config_ipsec_profile *ipsec = peer->ipsec_profile;
-	unsigned dead_sec = ike->dpd_interval_sec + DPD_RETRIES * ike->dpd_retry_sec;
 	struct agent_tunnel *tunnel = &agent->tunnels[agent->tunnel_count];
 	struct tunnel_options options = {
 		.name = peer->tunnel,
 		.if_id = peer->if_id,
 		.idle_usec = (uint64_t)ipsec->idle_msec * 1000,
-		.dead_usec = ike->dpd_interval_sec ? (uint64_t)dead_sec * SECOND_USEC : 0,
+		.dead_usec = (uint64_t)config_dead_peer_sec(ike) * SECOND_USEC,
 		.keepalive_usec = (uint64_t)ike->nat_keepalive_sec * SECOND_USEC,
 		.hold_usec = (uint64_t)config->timer_msec[TIMER_HOLD] * 1000,
 		.hold_bytes = (size_t)peer->bandwidth_kbit * 1000 / 8 * HOLD_SECONDS,

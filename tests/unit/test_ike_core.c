@@ -34,6 +34,26 @@ static void every_state_and_event(void **state)
 			assert_int_equal(ike_next_state(from, event), expected[from][event]);
 }
 
+/* Over all that the configuration accepts no request of ours gives a peer up before dead peer detection does. */
+static void patience_outlasts_dead_peer_detection(void **state)
+{
+	struct config_ike_profile profile = {0};
+
+	(void)state;
+	assert_int_equal(ike_patience_sec(&profile), IKE_NEGOTIATION_SEC);
+	for (profile.dpd_interval_sec = 1; profile.dpd_interval_sec <= 3600;
+	     profile.dpd_interval_sec++)
+		for (profile.dpd_retry_sec = 1; profile.dpd_retry_sec <= 600;
+		     profile.dpd_retry_sec++) {
+			const unsigned dead_sec = config_dead_peer_sec(&profile);
+
+			assert_true(dead_sec ==
+			            profile.dpd_interval_sec + 5 * profile.dpd_retry_sec);
+			assert_true(ike_patience_sec(&profile) >= dead_sec);
+			assert_true(ike_patience_sec(&profile) >= IKE_NEGOTIATION_SEC);
+		}
+}
+
 struct script {
 	struct ike_session session;
 	struct ike_outcome outcome;
@@ -422,6 +442,7 @@ int main(void)
 		cmocka_unit_test(who_is_in_force_is_heard),
 		cmocka_unit_test(an_end_that_overtakes_its_beginning_wins),
 		cmocka_unit_test(every_state_and_event),
+		cmocka_unit_test(patience_outlasts_dead_peer_detection),
 		cmocka_unit_test(comes_up_and_ends),
 		cmocka_unit_test(highest_cause_is_told),
 		cmocka_unit_test(stranger_is_waited_out),
