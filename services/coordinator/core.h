@@ -81,6 +81,8 @@ void core_shaper_found(struct core *core, const char *tunnel, uint64_t attempt);
 
 /** Before the entries of a snapshot of this service are given. */
 void core_forget(struct core *core, Vpnsip__Service service);
+/** Before what the service tells of one tunnel is given. */
+void core_forget_tunnel(struct core *core, const char *tunnel, Vpnsip__Service service);
 /** After the last entry of its snapshot: sessions are adopted when all owners are known, else compared with it. */
 void core_surveyed(struct core *core, Vpnsip__Service service);
 

@@ -98,7 +98,6 @@ static void nat_qos_told(struct coordinator *coordinator,
                          Vpnsip__TranslationStatus *const *translations, size_t translation_count,
                          Vpnsip__ShaperStatus *const *shapers, size_t shaper_count)
 {
-	core_forget(coordinator->core, VPNSIP__SERVICE__NAT_QOS_AGENT);
 	for (size_t i = 0; i < translation_count; i++)
 		core_translation_found(coordinator->core, translations[i]->tunnel,
 		                       translations[i]->attempt, translations[i]->is_installed);
@@ -130,6 +129,8 @@ void reports_event(void *context, const Vpnsip__Envelope *event)
 		wan_changed(coordinator, event->wan_changed);
 		break;
 	case VPNSIP__ENVELOPE__BODY_NAT_QOS_CHANGED:
+		core_forget_tunnel(coordinator->core, event->nat_qos_changed->tunnel,
+		                   VPNSIP__SERVICE__NAT_QOS_AGENT);
 		nat_qos_told(coordinator, event->nat_qos_changed->translations,
 		             event->nat_qos_changed->n_translations,
 		             event->nat_qos_changed->shapers, event->nat_qos_changed->n_shapers);

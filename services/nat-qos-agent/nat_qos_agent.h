@@ -68,7 +68,7 @@ bool nat_qos_is_without_session(const struct tunnel_orders *orders);
 /** The handler of the bus. */
 void nat_qos_describe(void *context, struct bus_description *description);
 
-/** Publishes NatQosChanged. */
-void nat_qos_publish(struct nat_qos_agent *agent);
+/** Publishes NatQosChanged of a tunnel; nothing when there is no such tunnel. */
+void nat_qos_publish(struct nat_qos_agent *agent, const char *tunnel);
 
 #endif

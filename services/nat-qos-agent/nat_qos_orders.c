@@ -103,7 +103,7 @@ static void reserve(struct nat_qos_agent *agent, struct bus_request *request,
 	}
 	trace(agent, order->tunnel, order->attempt, "port %u reserved", port);
 	reply.port = port;
-	nat_qos_publish(agent);
+	nat_qos_publish(agent, order->tunnel);
 	bus_reply(request, &reply.base);
 }
 
@@ -167,7 +167,7 @@ static void install(struct nat_qos_agent *agent, struct bus_request *request,
 	trace(agent, order->tunnel, order->attempt, "translation %s to %s, mark %u",
 	      address_format_port(&wanted.wan, wan), address_format_port(&wanted.remote, remote),
 	      wanted.if_id);
-	nat_qos_publish(agent);
+	nat_qos_publish(agent, order->tunnel);
 	bus_done(request);
 }
 
@@ -182,7 +182,7 @@ static void remove_translation(struct nat_qos_agent *agent, struct bus_request *
 	                        bus_mono_usec(agent->service->bus), &removed);
 	if (removed.attempt != 0)
 		trace(agent, order->tunnel, removed.attempt, "translation removed");
-	nat_qos_publish(agent);
+	nat_qos_publish(agent, order->tunnel);
 	is_done = nat_qos_exchange(agent, &removed, &nothing, why, sizeof(why));
 	if (is_done &&
 	    nat_qos_is_without_session(translation_core_find(agent->core, order->tunnel)))
@@ -230,7 +230,7 @@ static void install_shaper(struct nat_qos_agent *agent, struct bus_request *requ
 	}
 	trace(agent, order->tunnel, order->attempt, "shaper of %u kbit/s, %u octets overhead",
 	      order->rate_kbit, order->overhead_byte);
-	nat_qos_publish(agent);
+	nat_qos_publish(agent, order->tunnel);
 	bus_done(request);
 }
 
@@ -246,7 +246,7 @@ static void remove_shaper(struct nat_qos_agent *agent, struct bus_request *reque
 	}
 	if (is_removed)
 		trace(agent, order->tunnel, order->attempt, "shaper removed");
-	nat_qos_publish(agent);
+	nat_qos_publish(agent, order->tunnel);
 	bus_done(request);
 }
 
