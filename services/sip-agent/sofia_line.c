@@ -267,6 +267,7 @@ void sofia_line_free(struct sofia_line *line)
 	sofia_register_drop(line);
 	sofia_line_close(line);
 	sofia_auth_reset(&line->auth);
+	server_list_free(&line->servers);
 	if (line->timer)
 		event_free(line->timer);
 	if (line->retransmission)
