@@ -25,6 +25,7 @@ struct ike_agent {
 	struct agent_authentication *authentication; /* keys and certificates */
 	bool is_engine_open;
 	struct session_table *sessions; /* NULL once the agent is leaving */
+	struct ending *endings; /* stopped sessions whose IKE_SAs are not gone yet */
 	struct engine_host host;
 	unsigned packets_in_flight; /* SendIkePacket called, not answered */
 	uint64_t packets_sent, packets_delivered;
@@ -78,6 +79,14 @@ void agent_publish(struct ike_agent *agent, const struct ike_session *session, b
 void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact);
 /** Ends the session's IKE_SAs with a DELETE each and forgets it. */
 void agent_end_session(struct ike_agent *agent, struct ike_session *session);
+
+/** Ends the session; answered when the peer knows, or its time to answer is over. */
+void agent_stop_ike(struct ike_agent *agent, struct bus_request *request,
+                    const Vpnsip__StopIke *order);
+/** An IKE_SA is gone: a stopped session may have waited for it. */
+void agent_take_gone(struct ike_agent *agent, uint32_t sa);
+/** Refuses the orders that still wait: the agent is leaving. */
+void agent_close_endings(struct ike_agent *agent);
 
 /** Tells the trace and, when switched on, the debug log of an IKE message; `remote` is who sent it or is to have it. */
 void agent_note_packet(struct ike_agent *agent, uint32_t if_id, bool is_incoming,

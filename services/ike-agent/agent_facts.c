@@ -120,6 +120,8 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 
 	if (!agent->sessions)
 		return;
+	if (fact->kind == ENGINE_SA_GONE)
+		agent_take_gone(agent, fact->sa);
 	session = session_table_find(agent->sessions, fact->if_id);
 	if (!session || session->attempt != fact->attempt) {
 		/* Begun for a session that was stopped meanwhile. */

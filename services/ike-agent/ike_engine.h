@@ -22,6 +22,9 @@
 #define ENGINE_SELECTORS_MAX  4
 #define ENGINE_SELECTOR_SIZE  48
 
+/* How long the answer to the DELETE of an IKE_SA is waited for at most. */
+#define ENGINE_CLOSE_MSEC 500
+
 /**
  * The upper half of an IKE SPI, which all SPIs chosen by one engine share: it tells two lives of the other side's process
  * apart. A peer that is not ours has another one with each IKE_SA.
@@ -231,6 +234,13 @@ void engine_retire_session(uint32_t if_id, uint64_t attempt);
 
 /** Ends an IKE_SA and its children at once; `tells_peer` sends a DELETE (once, not awaited). */
 void engine_end_sa(uint32_t sa, bool tells_peer);
+
+/**
+ * Ends an IKE_SA in order: it sends nothing through its children any more, tells the peer with a DELETE (RFC 7296 section 1.4.1), repeats it
+ * once, and goes with its children when the peer has answered, after ENGINE_CLOSE_MSEC without an answer. One that is not
+ * established goes at once. ENGINE_SA_GONE tells the end.
+ */
+void engine_close_sa(uint32_t sa);
 
 /**
  * Another IKE_SA has this one's place: it sends nothing through its children any more, still receives for some seconds what
