@@ -107,13 +107,6 @@ bool nat_qos_purge(struct nat_qos_agent *agent, char *why, size_t why_size)
 	return is_done;
 }
 
-static void retry(evutil_socket_t fd, short what, void *context)
-{
-	(void)fd;
-	(void)what;
-	nat_qos_rebuild_or_retry(context);
-}
-
 static bool check_names(const struct config *config)
 {
 	for (size_t i = 0; i < config->line_count; i++)
@@ -153,12 +146,11 @@ static bool make_parts(struct nat_qos_agent *agent)
 	bus_random(service->bus, &start, sizeof(start));
 	agent->core = translation_core_new(service->config, start);
 	agent->sip_lines = sip_admission_new(service->config);
-	agent->retry_timer = evtimer_new(service->base, retry, agent);
-	if (agent->core != NULL && agent->sip_lines != NULL && agent->retry_timer != NULL)
+	if (agent->core != NULL && agent->sip_lines != NULL && nat_qos_make_timers(agent))
 		agent->nft = nft_table_open(service->base, agent->has_ipv6, nat_qos_table_changed,
 		                            agent, why, sizeof(why));
 	if (agent->nft != NULL)
-		agent->qdisc = qdisc_open(service->base, nat_qos_qdiscs_changed, agent, why,
+		agent->qdisc = qdisc_open(service->base, nat_qos_interface_changed, agent, why,
 		                          sizeof(why));
 	if (agent->qdisc == NULL)
 		log_line(LOG_ERR, "%s", why);
@@ -260,10 +252,7 @@ void nat_qos_stop(struct service_context *service)
 
 	if (agent == NULL)
 		return;
-	if (agent->retry_timer != NULL)
-		event_free(agent->retry_timer);
-	if (agent->check_timer != NULL)
-		event_free(agent->check_timer);
+	nat_qos_free_timers(agent);
 	qdisc_close(agent->qdisc);
 	nft_table_close(agent->nft);
 	translation_core_free(agent->core);
