@@ -130,7 +130,7 @@ void agent_settle(struct agent_tunnel *tunnel)
 	bool is_hard;
 
 	note_changes(tunnel);
-
+	interfaces_follow_path(tunnel);
 	if (tunnel->agent->backend->settle)
 		tunnel->agent->backend->settle(tunnel);
 	while ((sa = tunnel_next_sa_report(&tunnel->core, &is_hard)) != NULL)
@@ -244,7 +244,6 @@ static int make_tunnel(struct agent *agent, const struct config *config,
 		.probe_target_count = agent->probe_target_count,
 		.outer = {ipsec->df_bit, ipsec->ecn, ipsec->copies_dscp},
 		.is_dual_overlay = peer->is_dual_overlay,
-		.fragments_after = ipsec->fragmentation == FRAGMENT_AFTER,
 		.dummy_rate = ipsec->dummy_rate,
 		.dummy_usec = (uint64_t)ipsec->dummy_interval_sec * SECOND_USEC,
 		.recovers_unknown_spi = ipsec->recovers_invalid_spi,
@@ -291,6 +290,7 @@ int tunnel_agent_prepare(struct service_context *service)
 
 	service->state = agent;
 	agent->udp = -1;
+	agent->path_socket = path_watch_open();
 	agent->service = service;
 	agent->backend = backend_choose(agent, why, sizeof(why));
 	if (!agent->backend) {
@@ -318,7 +318,7 @@ int tunnel_agent_start(struct service_context *service)
 	agent->bus = service->bus;
 	agent->tick = event_new(service->base, -1, 0, tick, agent);
 	if (!agent->tick || make_tunnels(agent, service->config) != 0 ||
-	    data_path_start(agent) != 0) {
+	    data_path_start(agent) != 0 || path_watch_start(agent) != 0) {
 		log_line(LOG_ERR, "out of memory");
 		return -1;
 	}
@@ -332,6 +332,7 @@ void tunnel_agent_stop(struct service_context *service)
 {
 	struct agent *agent = service->state;
 
+	path_watch_stop(agent);
 	data_path_stop(agent);
 	interfaces_stop(agent);
 	agent->backend->stop(agent);
