@@ -137,6 +137,8 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 	if (outcome.stray[0])
 		log_session(LOG_WARNING, session->tunnel, session->remote_number,
 		            "another IKE_SA on the session's port failed: %s", outcome.stray);
+	if (outcome.guard_class != IKE_GUARD_NONE)
+		agent_note_refusal(agent, outcome.guard_class, session->tunnel, &outcome.refused);
 	if (outcome.superseded)
 		engine_supersede_sa(outcome.superseded, outcome.tells_superseded);
 	if (outcome.unwanted)

@@ -17,7 +17,7 @@ struct charon_engine {
 	const struct config *config;
 	const struct engine_host *host;
 	atomic_bool is_leaving; /* nothing is sent or removed any more */
-	atomic_uint_fast64_t refused_proposals;
+	atomic_uint_fast64_t refused_proposals, repeated_messages, messages_of_no_sa;
 };
 
 extern struct charon_engine charon_engine;
@@ -94,6 +94,9 @@ bool charon_keyring_has(chunk_t identity);
 
 /** Reports a cause about the IKE_SA that the calling thread works on. */
 void charon_report_cause(enum engine_cause_rank rank, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/** Reports our verdict on the peer of that IKE_SA. */
+void charon_report_verdict(enum ike_guard_class guard_class, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /** Reports the fact once the IKE_AUTH response of its IKE_SA (by the SPIs) has left. */

@@ -280,6 +280,8 @@ static void gone(struct ike_session *session, const struct engine_fact *fact,
 		return;
 	last = *entry;
 	forget_sa(session, entry);
+	outcome->guard_class = last.guard_class;
+	outcome->refused = last.remote;
 	if (last.is_superseded)
 		return;
 	if (count_in_force(session) > 0) {
@@ -332,6 +334,8 @@ static void note_cause(struct ike_session *session, const struct engine_fact *fa
 		return;
 	entry->rank = fact->rank;
 	memcpy(entry->cause, fact->cause, sizeof(entry->cause));
+	entry->guard_class = fact->guard_class;
+	entry->remote = fact->ike.remote;
 }
 
 void ike_session_apply(struct ike_session *session, const struct engine_fact *fact,

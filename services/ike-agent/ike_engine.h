@@ -14,6 +14,7 @@
 
 #include "services/common/config.h"
 #include "services/ike-agent/certificate_source.h"
+#include "services/ike-agent/ike_guard.h"
 
 #define ENGINE_CAUSE_SIZE     192
 #define ENGINE_PROPOSAL_SIZE  128
@@ -165,13 +166,15 @@ struct engine_fact {
 	bool is_initiator; /* we began this IKE_SA */
 	bool is_proven;    /* CAUSE: the peer had answered before, so its address is its own */
 	enum engine_cause_rank rank;
+	enum ike_guard_class guard_class; /* CAUSE */
 	char cause[ENGINE_CAUSE_SIZE];
 	char ike_proposal[ENGINE_PROPOSAL_SIZE];
 	char esp_proposal[ENGINE_PROPOSAL_SIZE];
 	char remote_identity[64];
 	uint64_t initiator_spi, responder_spi;
 	struct engine_authentication authentication; /* with CHILD_UP */
-	struct engine_ike ike; /* with CHILD_UP, SA_REPLACED; only its `remote` with PEER_MOVED */
+	struct engine_ike
+		ike; /* with CHILD_UP, SA_REPLACED; only its `remote` with PEER_MOVED and CAUSE */
 	struct engine_child child; /* with CHILD_UP, CHILD_REKEYED */
 };
 
@@ -213,7 +216,7 @@ void engine_close(void);
  */
 void engine_use_keyring(const struct config_keyring *keyring);
 
-/** Judges the peers of this trustpoint anew, after its files have changed: the IKE_SAs of the revoked ones end, with the cause. */
+/** Judges the peers of this trustpoint anew, after its files have changed: the IKE_SAs of those end who are revoked, or whose root was taken away, with the cause. */
 void engine_judge_peers(struct certificate_source *certificates);
 
 /** The session may exist: IKE packets for it are answered. False with a sentence in `why`. */
@@ -279,6 +282,8 @@ struct engine_counts {
 	unsigned ike_sas, half_open;
 	unsigned inbound_sas, outbound_sas; /* believed to be installed in tunnel-agent */
 	uint64_t refused_proposals;         /* NO_PROPOSAL_CHOSEN to those who begin */
+	uint64_t repeated_messages;         /* of exchanges that were over */
+	uint64_t messages_of_no_sa;
 };
 
 struct engine_counts engine_count(void);

@@ -151,6 +151,36 @@ static void highest_cause_is_told(void **state)
 	assert_string_equal(script.session.cause, "verdict");
 }
 
+/* One event for an IKE_SA that was refused, of the class that explains most, with the source; none for one that just ended. */
+static void refusal_is_told_once(void **state)
+{
+	struct engine_fact fault = {.kind = ENGINE_CAUSE,
+	                            .sa = 1,
+	                            .rank = ENGINE_CAUSE_FAULT,
+	                            .guard_class = IKE_GUARD_SIGNATURE};
+	struct engine_fact verdict = fault;
+	struct script script;
+
+	(void)state;
+	verdict.rank = ENGINE_CAUSE_VERDICT;
+	verdict.guard_class = IKE_GUARD_REVOKED;
+	verdict.ike.remote.ss_family = AF_INET;
+	begin_script(&script, false);
+	feed(&script, ENGINE_SA_BEGUN, 1, false);
+	feed(&script, ENGINE_SA_BEGUN, 2, false);
+	ike_session_apply(&script.session, &verdict, ++script.now_usec, &script.outcome);
+	ike_session_apply(&script.session, &fault, ++script.now_usec, &script.outcome);
+	assert_int_equal(script.outcome.guard_class, IKE_GUARD_NONE);
+	feed(&script, ENGINE_SA_GONE, 1, false);
+	assert_int_equal(script.outcome.guard_class, IKE_GUARD_REVOKED);
+	assert_int_equal(script.outcome.refused.ss_family, AF_INET);
+	feed_cause(&script, 2, ENGINE_CAUSE_SILENCE, false, "no answer");
+	feed(&script, ENGINE_SA_GONE, 2, false);
+	assert_int_equal(script.outcome.guard_class, IKE_GUARD_NONE);
+	for (int class = 0; class < IKE_GUARD_CLASS_COUNT; class ++)
+		assert_non_null(ike_guard_class_name(class));
+}
+
 static void stranger_is_waited_out(void **state)
 {
 	struct script script;
@@ -445,6 +475,7 @@ int main(void)
 		cmocka_unit_test(patience_outlasts_dead_peer_detection),
 		cmocka_unit_test(comes_up_and_ends),
 		cmocka_unit_test(highest_cause_is_told),
+		cmocka_unit_test(refusal_is_told_once),
 		cmocka_unit_test(stranger_is_waited_out),
 		cmocka_unit_test(stranger_does_not_end_what_is_up),
 		cmocka_unit_test(newer_takes_the_place_of_older),
