@@ -47,9 +47,9 @@ bool nat_qos_rebuild(struct nat_qos_agent *agent, char *why, size_t why_size);
 bool nat_qos_exchange(struct nat_qos_agent *agent, const struct translation *out,
                       const struct translation *in, char *why, size_t why_size);
 
-/** Brings the table to the line's servers as they are now. False after writing a sentence into `why`. */
-bool nat_qos_admit(struct nat_qos_agent *agent, const struct sip_admission *line, char *why,
-                   size_t why_size);
+/** Brings the table from the servers that a line had to those that it has now. False after writing a sentence into `why`. */
+bool nat_qos_admit(struct nat_qos_agent *agent, const struct sip_admission *before,
+                   const struct sip_admission *now, char *why, size_t why_size);
 
 /** Removes table, shapers and reserved ports. False after writing a sentence into `why`. */
 bool nat_qos_purge(struct nat_qos_agent *agent, char *why, size_t why_size);
@@ -58,7 +58,7 @@ bool nat_qos_purge(struct nat_qos_agent *agent, char *why, size_t why_size);
 void nat_qos_rebuild_or_retry(struct nat_qos_agent *agent);
 
 /* nat_qos_check.c; `context` is the agent. */
-void nat_qos_table_changed(void *context);
+void nat_qos_table_changed(void *context, const struct nft_change *change);
 void nat_qos_interface_changed(void *context, const char *interface);
 bool nat_qos_make_timers(struct nat_qos_agent *agent);
 void nat_qos_free_timers(struct nat_qos_agent *agent);

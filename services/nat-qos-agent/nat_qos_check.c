@@ -43,16 +43,12 @@ static void retry(evutil_socket_t fd, short what, void *context)
 	nat_qos_rebuild_or_retry(context);
 }
 
-static void check_table(struct nat_qos_agent *agent, const char *finder)
+static void remake_table(struct nat_qos_agent *agent, const char *what)
 {
-	char what[WHY_SIZE];
-
-	if (nft_table_is_intact(agent->nft, what, sizeof(what)))
-		return;
 	agent->counters.table_repairs++;
-	log_line(LOG_WARNING, "%s table " RULESET_TABLE " (%s): it is made anew", finder, what);
+	log_line(LOG_WARNING, "table " RULESET_TABLE_NAME ": %s: it is made anew", what);
 	bus_trace(agent->service->bus, NULL, 0, VPNSIP__TRACE_KIND__TRACE_KERNEL, NULL, false,
-	          "table " RULESET_TABLE " made anew: %s", what);
+	          "table " RULESET_TABLE_NAME " made anew: %s", what);
 	nat_qos_rebuild_or_retry(agent);
 }
 
@@ -70,13 +66,14 @@ void nat_qos_look_for_alg(struct nat_qos_agent *agent, bool looks_at_rules)
 	agent->sip_alg_signs = signs;
 }
 
-void nat_qos_table_changed(void *context)
+void nat_qos_table_changed(void *context, const struct nft_change *change)
 {
 	struct nat_qos_agent *agent = context;
 
-	if (!agent->is_purged)
-		check_table(agent, "another program changed");
-	nat_qos_look_for_alg(agent, true);
+	if (change->is_ours && !agent->is_purged)
+		remake_table(agent, change->what);
+	if (change->is_helpers)
+		nat_qos_look_for_alg(agent, true);
 }
 
 static void restore_shaper(struct nat_qos_agent *agent, const struct tunnel_orders *orders)
@@ -241,8 +238,8 @@ static void check(evutil_socket_t fd, short what, void *context)
 	agent->counters.checks++;
 	tell_guard_drops(agent);
 	nat_qos_look_for_alg(agent, false);
-	if (nft_table_is_known(agent->nft))
-		check_table(agent, "something is amiss in");
+	if (!nft_table_is_watched(agent->nft))
+		remake_table(agent, "changes may have been missed");
 	start_sweep(agent);
 }
 
