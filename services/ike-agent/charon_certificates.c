@@ -199,11 +199,16 @@ static bool read_shown(ike_sa_t *ike_sa, bool is_verified, struct shown *shown)
 	return is_found;
 }
 
+static struct certificate_expectation expectation_of(const struct charon_session *session)
+{
+	return (struct certificate_expectation){
+		.peer = session->peer, .pins = session->pins, .pin_count = session->pin_count};
+}
+
 static struct certificate_verdict judge(const struct charon_session *session,
                                         const struct shown *shown)
 {
-	const struct certificate_expectation expected = {
-		.peer = session->peer, .pins = session->pins, .pin_count = session->pin_count};
+	const struct certificate_expectation expected = expectation_of(session);
 	struct certificate_store *store = certificate_source_hold(session->certificates);
 	struct certificate_verdict verdict =
 		certificate_verify(store, &expected, shown->certificate, shown->others, time(NULL));
@@ -468,6 +473,7 @@ void engine_judge_peers(struct certificate_source *certificates)
 void charon_describe_authentication(const struct charon_session *session, ike_sa_t *ike_sa,
                                     struct engine_authentication *authentication)
 {
+	const struct certificate_expectation expected = expectation_of(session);
 	struct certificate_facts facts;
 	struct shown shown;
 
@@ -481,8 +487,9 @@ void charon_describe_authentication(const struct charon_session *session, ike_sa
 	memcpy(authentication->subject, facts.subject, sizeof(facts.subject));
 	memcpy(authentication->issuer, facts.issuer, sizeof(facts.issuer));
 	memcpy(authentication->serial, facts.serial, sizeof(facts.serial));
-	certificate_print_fingerprint(shown.certificate, authentication->fingerprint,
-	                              sizeof(authentication->fingerprint));
+	certificate_print_fingerprint(
+		shown.certificate, certificate_known_by(&expected, shown.certificate),
+		authentication->fingerprint, sizeof(authentication->fingerprint));
 	authentication->not_after = facts.not_after;
 	authentication->valid_until = earlier(session->store->not_after, end_of(&shown));
 	free_shown(&shown);

@@ -16,12 +16,14 @@
 #include "services/ike-agent/certificate_source.h"
 #include "services/ike-agent/ike_guard.h"
 
-#define ENGINE_CAUSE_SIZE     192
-#define ENGINE_PROPOSAL_SIZE  128
-#define ENGINE_PINS_MAX       4
-#define ENGINE_ALGORITHM_SIZE 24
-#define ENGINE_SELECTORS_MAX  4
-#define ENGINE_SELECTOR_SIZE  48
+#define ENGINE_CAUSE_SIZE       192
+#define ENGINE_PROPOSAL_SIZE    128
+#define ENGINE_PINS_MAX         4
+#define ENGINE_ALGORITHM_SIZE   24
+#define ENGINE_SELECTORS_MAX    4
+#define ENGINE_SELECTOR_SIZE    48
+/* A name of a hash, and 64 octets of two digits and a colon. */
+#define ENGINE_FINGERPRINT_SIZE (8 + 64 * 3)
 
 /* How long the answer to the DELETE of an IKE_SA is waited for at most. */
 #define ENGINE_CLOSE_MSEC 500
@@ -127,7 +129,8 @@ struct engine_authentication {
 	/* Of the peer's certificate; empty with PSK. */
 	char subject[CERTIFICATE_NAME_SIZE], issuer[CERTIFICATE_NAME_SIZE];
 	char serial[64];
-	char fingerprint[112]; /* "SHA-256 AB:CD..." */
+	char fingerprint
+		[ENGINE_FINGERPRINT_SIZE]; /* by the hash that the call or the pin has used: "SHA-256 AB:CD..." */
 	time_t not_after;
 	time_t valid_until; /* the first of both chains that expires; the IKE_SA ends then; 0 = never */
 };

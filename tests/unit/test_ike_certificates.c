@@ -187,6 +187,7 @@ static void self_signed(void **state)
 		struct config_trustpoint of_b = trustpoint_of("b", &b, false, false);
 		struct engine_pin pin_a = pin_of(a.certificate, fingerprints[i]);
 		struct engine_pin pin_b = pin_of(b.certificate, "SHA-256");
+		char expected[ENGINE_FINGERPRINT_SIZE];
 
 		start_pair(&(struct variant){.trustpoint = &of_a, .announced = &pin_b},
 		           &(struct variant){
@@ -195,6 +196,9 @@ static void self_signed(void **state)
 		assert_string_equal(sides[1].session.authentication.remote,
 		                    rows[i].kind[0] == 'R' ? "RSA" : "ECDSA");
 		assert_string_equal(sides[1].session.authentication.subject, "CN=a");
+		certificate_print_fingerprint(a.certificate, fingerprints[i], expected,
+		                              sizeof(expected));
+		assert_string_equal(sides[1].session.authentication.fingerprint, expected);
 		assert_string_equal(sides[0].session.authentication.local,
 		                    rows[i].kind[0] == 'R' ? "RSA" : "ECDSA");
 		assert_true(sides[1].session.authentication.valid_until > time(NULL));
