@@ -98,8 +98,8 @@ void agent_take_gone(struct ike_agent *agent, uint32_t sa);
 /** Refuses the orders that still wait: the agent is leaving. */
 void agent_close_endings(struct ike_agent *agent);
 
-/** Tells the trace and, when switched on, the debug log of an IKE message; `remote` is who sent it or is to have it. */
-void agent_note_packet(struct ike_agent *agent, uint32_t if_id, bool is_incoming,
+/** Tells the trace and, when switched on, the debug log of an attempt's IKE message; `remote` is who sent it or is to have it. */
+void agent_note_packet(struct ike_agent *agent, uint32_t if_id, uint64_t attempt, bool is_incoming,
                        const struct sockaddr_storage *remote, const uint8_t *packet, size_t size);
 
 /** The status' name as in the messages: "IKE_UP". */

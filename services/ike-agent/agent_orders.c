@@ -185,8 +185,8 @@ static void deliver(struct ike_agent *agent, struct bus_request *request,
 	}
 	if (engine_deliver(order->if_id, &remote, order->packet.data, order->packet.len)) {
 		agent->packets_delivered++;
-		agent_note_packet(agent, order->if_id, true, &remote, order->packet.data,
-		                  order->packet.len);
+		agent_note_packet(agent, order->if_id, session ? session->attempt : order->attempt,
+		                  true, &remote, order->packet.data, order->packet.len);
 		bus_done(request);
 		return;
 	}

@@ -99,12 +99,12 @@ void charon_report_cause(enum engine_cause_rank rank, const char *format, ...)
 void charon_report_verdict(enum ike_guard_class guard_class, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/** Reports the fact once the IKE_AUTH response of its IKE_SA (by the SPIs) has left. */
-void charon_report_after_response(const struct engine_fact *fact);
+/** Reports the fact once the IKE_SA's (by the SPIs) next response of this kind of exchange has left. */
+void charon_report_after_response(const struct engine_fact *fact, exchange_type_t exchange);
 /** The fact that waits for this message (without marker), to be freed by the caller; NULL if there is none. */
 struct engine_fact *charon_take_fact_of(chunk_t message);
-/** There will be no response: the IKE_SA is gone. */
-void charon_forget_response(uint32_t sa);
+/** The IKE_SA is gone. True if that has been told after a response, or will be when the response has left, which is under way. */
+bool charon_end_responses(uint32_t sa);
 void charon_responses_free(void);
 
 /** What is done at a deadline of `owner`, in a thread of libcharon's; the owner may just have gone. */

@@ -197,6 +197,22 @@ static void begin_lifetime(ike_sa_t *ike_sa)
 	charon_session_release(session);
 }
 
+/*
+ * The IKE_SA whose DELETE by the peer this thread is about to answer; 0 = none. Its end is told when the answer has left: who hears of
+ * it may take the answer's path away.
+ */
+static _Thread_local uint32_t deleted_sa;
+
+static void answer_delete(ike_sa_t *ike_sa)
+{
+	struct engine_fact fact = fact_of(ike_sa, ENGINE_SA_GONE);
+
+	deleted_sa = 0;
+	add_spis(&fact, ike_sa);
+	if (fact.if_id != 0) /* else it is not sent */
+		charon_report_after_response(&fact, INFORMATIONAL);
+}
+
 static bool ike_state_change(listener_t *this, ike_sa_t *ike_sa, ike_sa_state_t state)
 {
 	struct engine_fact fact;
@@ -207,12 +223,12 @@ static bool ike_state_change(listener_t *this, ike_sa_t *ike_sa, ike_sa_state_t 
 		return TRUE;
 	fact = fact_of(ike_sa, state == IKE_CONNECTING ? ENGINE_SA_BEGUN : ENGINE_SA_GONE);
 	if (state == IKE_DESTROYING) {
-		charon_forget_response(fact.sa);
 		charon_end_lifetime(fact.sa);
 		charon_end_patience(fact.sa);
 		charon_unwatch_certificates(fact.sa);
 	}
-	report(&fact);
+	if (state != IKE_DESTROYING || !charon_end_responses(fact.sa))
+		report(&fact);
 	return TRUE;
 }
 
@@ -261,7 +277,7 @@ static bool child_updown(listener_t *this, ike_sa_t *ike_sa, child_sa_t *child_s
 	describe_authentication(ike_sa, &fact.authentication);
 	/* Who is told sends ESP at once: not before the peer can know the SA it belongs to. */
 	if (is_answering_auth)
-		charon_report_after_response(&fact);
+		charon_report_after_response(&fact, IKE_AUTH);
 	else
 		report(&fact);
 	return TRUE;
@@ -324,13 +340,17 @@ static bool message(listener_t *this, ike_sa_t *ike_sa, message_t *message, bool
 		hear(ike_sa, message);
 	if (incoming && plain && message->get_exchange_type(message) == IKE_AUTH)
 		charon_check_method(ike_sa, message);
+	if (!incoming && !plain && !message->get_request(message) &&
+	    deleted_sa == ike_sa->get_unique_id(ike_sa))
+		answer_delete(ike_sa);
 	if (!incoming || !plain || !message->get_request(message) ||
 	    message->get_exchange_type(message) != INFORMATIONAL)
 		return TRUE;
 	payload = (delete_payload_t *)message->get_payload(message, PLV2_DELETE);
-	if (payload && payload->get_protocol_id(payload) == PROTO_IKE)
-		report_alert(ike_sa, ENGINE_CAUSE_CLOSED, true, IKE_GUARD_NONE,
-		             "peer ended the IKE_SA");
+	if (!payload || payload->get_protocol_id(payload) != PROTO_IKE)
+		return TRUE;
+	deleted_sa = ike_sa->get_unique_id(ike_sa);
+	report_alert(ike_sa, ENGINE_CAUSE_CLOSED, true, IKE_GUARD_NONE, "peer ended the IKE_SA");
 	return TRUE;
 }
 
