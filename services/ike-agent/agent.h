@@ -26,7 +26,7 @@ struct ike_agent {
 	struct agent_authentication *authentication; /* keys and certificates */
 	bool is_engine_open;
 	struct session_table *sessions; /* NULL once the agent is leaving */
-	struct ending *endings; /* stopped sessions whose IKE_SAs are not gone yet */
+	struct ending *endings;         /* stopped sessions whose IKE_SAs are not gone yet */
 	struct engine_host host;
 	unsigned packets_in_flight; /* SendIkePacket called, not answered */
 	uint64_t packets_sent, packets_delivered;
