@@ -233,6 +233,16 @@ enum tunnel_order_result tunnel_open(struct tunnel *tunnel, uint64_t attempt, ui
 	return ORDER_DONE;
 }
 
+static bool is_worth_a_call(void *context, const uint8_t *packet, size_t size)
+{
+	struct tunnel *tunnel = context;
+	int class = classify_packet(&tunnel->classify, packet, size);
+
+	if (class != CLASSIFY_PAYLOAD)
+		tunnel->drops[class]++;
+	return class == CLASSIFY_PAYLOAD;
+}
+
 enum tunnel_order_result tunnel_clear_peer(struct tunnel *tunnel, uint64_t attempt,
                                            uint64_t now_usec)
 {
@@ -247,6 +257,8 @@ enum tunnel_order_result tunnel_clear_peer(struct tunnel *tunnel, uint64_t attem
 	/* What ike-agent still has belongs to the session that is over. */
 	tunnel_set_cover(tunnel, false, now_usec);
 	forget_session(tunnel);
+	/* An open session that waits for its SA holds whatever comes: for a probe of our own nobody calls again. */
+	hold_filter(&tunnel->hold, is_worth_a_call, tunnel);
 	tunnel_settle_hold(tunnel, now_usec);
 	tunnel->revision++;
 	return ORDER_DONE;
