@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <uthash.h>
 
 #include "coordinator.pb-c.h"
 #include "ike_agent.pb-c.h"
@@ -161,6 +162,7 @@ struct session {
 	struct core *core;
 	const struct config_peer *peer;
 	struct line *line;
+	UT_hash_handle by_tunnel, by_number;
 
 	enum session_state state;
 	uint64_t state_since_usec;
