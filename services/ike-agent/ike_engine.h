@@ -129,8 +129,7 @@ struct engine_authentication {
 	/* Of the peer's certificate; empty with PSK. */
 	char subject[CERTIFICATE_NAME_SIZE], issuer[CERTIFICATE_NAME_SIZE];
 	char serial[64];
-	char fingerprint
-		[ENGINE_FINGERPRINT_SIZE]; /* by the hash that the call or the pin has used: "SHA-256 AB:CD..." */
+	char fingerprint[ENGINE_FINGERPRINT_SIZE]; /* "SHA-256 AB:CD...", as in the call */
 	time_t not_after;
 	time_t valid_until; /* the first of both chains that expires; the IKE_SA ends then; 0 = never */
 };
