@@ -155,7 +155,7 @@ def test_revoked_during_a_call(make_lab):
 def test_root_taken_away_during_a_call(make_lab):
     """Whom it vouched for is believed no more: the session ends with its call. The control: another root goes first."""
     made, other = Authority(), Authority()
-    lab = make_lab(a=made.settings(A, timers=TIMERS), b=made.settings(B, timers=TIMERS, idle_time=60))
+    lab = make_lab(a=made.settings(A, timers=TIMERS, idle_time=60), b=made.settings(B, timers=TIMERS, idle_time=60))
     roots = file_of(lab.b, "ca-file")
     write(roots, pem(made.root, other.root), USER)
     assert lab.ping(1, wait=6) == 1
