@@ -36,7 +36,7 @@ struct nft_table *nft_table_open(struct event_base *base,
 		snprintf(why, why_size, "nfnetlink: %s", nl_geterror(error));
 		goto out;
 	}
-	table->watch = nft_watch_open(base, table->query, changed, context, why, why_size);
+	table->watch = nft_watch_open(base, RULESET_TABLE_NAME, changed, context, why, why_size);
 	if (table->watch != NULL)
 		return table;
 out:

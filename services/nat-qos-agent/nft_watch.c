@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <event2/event.h>
-#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <netlink/attr.h>
@@ -17,7 +16,6 @@
 #include <sys/socket.h>
 
 #include "nft_query.h"
-#include "ruleset.h"
 
 /* In every message about a table or something in one, the name of the table (NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, ...). */
 #define NFTA_ANY_TABLE NFTA_TABLE_NAME
@@ -26,6 +24,7 @@ static const struct timeval settle_time = {.tv_usec = 50000};
 static const int buffer_size = 64 << 20;
 
 struct nft_watch {
+	const char *table;
 	struct nl_sock *socket;
 	struct nft_query *query;
 	struct event *readable, *settled;
@@ -77,18 +76,17 @@ static void describe(struct nlmsghdr *header, char *text, size_t size)
 
 static void note_object(struct nft_watch *watch, struct nlmsghdr *header)
 {
-	const struct nfgenmsg *nfgen = nlmsg_data(header);
-	struct nlattr *table = nlmsg_find_attr(header, sizeof(*nfgen), NFTA_ANY_TABLE);
+	struct nlattr *table = nlmsg_find_attr(header, sizeof(struct nfgenmsg), NFTA_ANY_TABLE);
 	unsigned type = header->nlmsg_type & 0xff;
 
 	if (type == NFT_MSG_NEWOBJ || type == NFT_MSG_DELOBJ) {
-		struct nlattr *kind = nlmsg_find_attr(header, sizeof(*nfgen), NFTA_OBJ_TYPE);
+		struct nlattr *kind = nlmsg_find_attr(header, sizeof(struct nfgenmsg),
+		                                      NFTA_OBJ_TYPE);
 
 		watch->underway.is_helpers |= kind != NULL &&
 		                              ntohl(nla_get_u32(kind)) == NFT_OBJECT_CT_HELPER;
 	}
-	if ((nfgen->nfgen_family != NFPROTO_IPV4 && nfgen->nfgen_family != NFPROTO_IPV6) ||
-	    table == NULL || nla_strcmp(table, RULESET_TABLE_NAME) != 0)
+	if (table == NULL || nla_strcmp(table, watch->table) != 0)
 		return;
 	watch->underway.is_ours = true;
 	describe(header, watch->underway.what, sizeof(watch->underway.what));
@@ -210,7 +208,7 @@ static void events_settled(evutil_socket_t fd, short what, void *context)
 	watch->changed(watch->context, &change);
 }
 
-struct nft_watch *nft_watch_open(struct event_base *base, struct nft_query *query,
+struct nft_watch *nft_watch_open(struct event_base *base, const char *table,
                                  void (*changed)(void *context, const struct nft_change *change),
                                  void *context, char *why, size_t why_size)
 {
@@ -219,9 +217,13 @@ struct nft_watch *nft_watch_open(struct event_base *base, struct nft_query *quer
 
 	if (watch == NULL)
 		goto out;
-	watch->query = query;
+	watch->table = table;
 	watch->changed = changed;
 	watch->context = context;
+	watch->query = nft_query_open(&error);
+	if (watch->query == NULL)
+		goto out;
+	error = -NLE_NOMEM;
 	watch->socket = nl_socket_alloc();
 	if (watch->socket == NULL)
 		goto out;
@@ -242,7 +244,7 @@ struct nft_watch *nft_watch_open(struct event_base *base, struct nft_query *quer
 	    event_add(watch->readable, NULL) != 0)
 		goto out;
 	error = -NLE_FAILURE;
-	if (nft_query_generation(query, &watch->generation))
+	if (nft_query_generation(watch->query, &watch->generation))
 		return watch;
 out:
 	snprintf(why, why_size, "nfnetlink: %s", nl_geterror(error));
@@ -259,5 +261,6 @@ void nft_watch_close(struct nft_watch *watch)
 	if (watch->settled != NULL)
 		event_free(watch->settled);
 	nl_socket_free(watch->socket);
+	nft_query_close(watch->query);
 	free(watch);
 }

@@ -42,7 +42,7 @@ static const char guard[] =
 	"		fib daddr type != local accept\n"
 	"		fib daddr . iif type != local counter name guard-interface drop\n"
 	"		iifname . th dport . ip saddr != @sip_servers counter name guard-foreign "
-        "drop\n"
+	"drop\n"
 	"		fib saddr . iif oif missing counter name guard-reverse-path drop\n"
 	"		udp length > 8 @th,64,8 != 10-126 counter name guard-not-sip drop\n"
 	"		meta l4proto udp iifname . th dport . ip saddr @sip_rate_udp "

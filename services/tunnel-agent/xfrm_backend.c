@@ -137,13 +137,13 @@ static bool reset_hold(struct agent *agent, char *why, size_t why_size)
 	return is_done;
 }
 
-/* Somebody changed the rule set. */
-static void check_hold(void *context)
+/* Somebody changed our tables. */
+static void check_hold(void *context, const struct nft_change *change)
 {
 	struct agent *agent = context;
 	char why[256];
 
-	if (agent->is_purged || nft_hold_is_there(agent->xfrm->hold))
+	if (!change->is_ours || agent->is_purged || nft_hold_is_there(agent->xfrm->hold))
 		return;
 	if (reset_hold(agent, why, sizeof(why)))
 		log_line(LOG_NOTICE, "somebody removed the table vpnsip_hold: it is there again");
@@ -183,9 +183,10 @@ static int start(struct agent *agent)
 		xfrm->tunnels[i].is_held = !xfrm->tunnels[i].is_adopted;
 	if (!reset_hold(agent, text, sizeof(text)))
 		return refuse("packets cannot be held", text);
-	xfrm->watch = nft_watch_open(base, check_hold, agent, text, sizeof(text));
+	xfrm->watch = nft_watch_open(base, NFT_HOLD_TABLE, check_hold, agent, text, sizeof(text));
 	if (!xfrm->watch)
 		return refuse("cannot watch the rule set", text);
+	nft_hold_watch(xfrm->hold, xfrm->watch);
 	if (nfqueue_hold_listen(xfrm->packets, base, take_packet, agent) != 0)
 		return refuse("cannot listen to held packets", strerror(errno));
 	return 0;
