@@ -448,6 +448,41 @@ static void fingerprint_of_the_check_vector(void **state)
 	assert_false(fingerprint_fits(octets, 22, "SHA-1", expected, 0));
 }
 
+static size_t compared_size; /* by OpenSSL's comparison, whose time does not tell where two differ */
+
+int __real_CRYPTO_memcmp(const void *a, const void *b, size_t size);
+
+int __wrap_CRYPTO_memcmp(const void *a, const void *b, size_t size)
+{
+	compared_size += size;
+	return __real_CRYPTO_memcmp(a, b, size);
+}
+
+static void fingerprints_are_compared_in_constant_time(void **state)
+{
+	static const struct {
+		const char *hash;
+		size_t size;
+	} rows[] = {{"SHA-1", 20}, {"SHA-256", 32}, {"SHA-384", 48}, {"SHA-512", 64}};
+	const uint8_t *octets = (const uint8_t *)"example-psk-0388881001";
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint8_t value[FINGERPRINT_MAX];
+
+		fingerprint_compute(rows[i].hash, octets, 22, value);
+		for (size_t wrong = 0; wrong < rows[i].size; wrong++) {
+			value[wrong] ^= 1;
+			compared_size = 0;
+			assert_false(
+				fingerprint_fits(octets, 22, rows[i].hash, value, rows[i].size));
+			assert_int_equal(compared_size, rows[i].size);
+			value[wrong] ^= 1;
+		}
+		assert_true(fingerprint_fits(octets, 22, rows[i].hash, value, rows[i].size));
+	}
+}
+
 static void who_is_in_force_is_heard(void **state)
 {
 	struct script script;
@@ -487,6 +522,7 @@ int main(void)
 		cmocka_unit_test(initiation_fails),
 		cmocka_unit_test(table_orders_attempts),
 		cmocka_unit_test(fingerprint_of_the_check_vector),
+		cmocka_unit_test(fingerprints_are_compared_in_constant_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
