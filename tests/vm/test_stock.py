@@ -8,6 +8,8 @@ from vpnlab.router import Settings
 from vpnlab.stock_charon import IF_ID
 from vpnlab.topology import B
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def stock(request):
