@@ -30,16 +30,20 @@ BUILD = ROOT / "build"
 RESULTS = BUILD / "test-results"
 PROCESSORS = len(os.sched_getaffinity(0))
 # Tests wait for timers most of their time; those that measure times themselves stand it less well.
-TESTS_AT_A_TIME = 2 * PROCESSORS
-LABS_AT_A_TIME = PROCESSORS + 1
+TESTS_AT_A_TIME = 4 * PROCESSORS
+LABS_AT_A_TIME = 2 * PROCESSORS
 INTERRUPT_GRACE_SECONDS = 30  # for a lab to take its namespaces down
 PYTEST_NO_TESTS = 5
 JOB_LIMIT_SECONDS = 20 * 60  # not of a --long run, nor of a part that was told itself how long
 NOT_PARTS = {"bench", "parts", "fixtures", "corpora"}
+FAILURES_SHOWN = 10  # at the end; the logs tell the rest
 SECOND_TRIES = 5  # so many failed tests of a job are run again, alone: real timers on a busy machine; more are no accident
+TOGETHER = ("format", "unit", "exchange", "alloc", "replay", "compose")  # they measure no times, or coarse ones
 ONLY_LONG_OR_NAMED = {"lint", "fuzz", "tsan", "killcost", "vm"}
 PROGRESS = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*::|::.*(PASSED|FAILED|ERROR|SKIPPED)"
                       r"|Test +#\d+:|^FAILED|error:|^progress:|^\| ")
+COMPLAINT = re.compile(r"\[ +ERROR +\] ---|expected |ERROR: |Assertion")
+WIDTH = 200  # characters of a reason
 
 
 @dataclass
@@ -64,6 +68,22 @@ class Job:
         return RESULTS / f"{self.name}.xml"
 
 
+@dataclass
+class Outcome:
+    """What became of a job."""
+
+    job: str
+    passed: int
+    failed: int
+    skipped: int
+    seconds: float
+    failures: list = field(default_factory=list)  # a line for each failed test
+    mended: list = field(default_factory=list)  # names of those that passed at the second try
+
+    def row(self):
+        return f"{self.job:18} {self.passed:5} passed {self.failed:4} failed {self.skipped:4} skipped {self.seconds:7.1f} s"
+
+
 class Interrupted(Exception):
     pass
 
@@ -72,9 +92,7 @@ class Runner:
     """Runs jobs, several at a time, shows their progress, adds up what passed and failed."""
 
     def __init__(self):
-        self.passed = 0
-        self.failed = 0
-        self.faults = []  # what failed, for the end
+        self.outcomes = []
         self.started = time.monotonic()
         self.lock = threading.Lock()
         self.processes = set()
@@ -125,28 +143,27 @@ class Runner:
         except Interrupted:
             return False
         passed, failed, skipped = self.count(job, status)
-        mended = self.second_try(job, failed) if failed else []
-        passed, failed = passed + len(mended), failed - len(mended)
+        failures = failed_tests(job.report)
         if failed:
             self.say(f"{job.name}: the end of {job.log.relative_to(ROOT)}:\n{tail(job.log)}")
-            names = [name for name in failed_tests(job.report) if name not in mended]
-            self.faults.append(f"{job.name}: {' '.join(names) or 'status ' + str(status)}")
+        mended = self.second_try(job, list(failures)) if failed == len(failures) else []
+        passed, failed = passed + len(mended), failed - len(mended)
+        outcome = Outcome(job.name, passed, failed, skipped, time.monotonic() - began, mended=mended)
+        if failed:
+            outcome.failures = [f"{name}: {why}" for name, why in failures.items() if name not in mended] or [f"status {status}"]
         with self.lock:
-            self.passed += passed
-            self.failed += failed
+            self.outcomes.append(outcome)
         if job.is_build:
-            self.say(f"{job.name}: {'failed' if failed else 'done'} in {time.monotonic() - began:.1f} s")
+            self.say(f"{job.name}: {'failed' if failed else 'done'} in {outcome.seconds:.1f} s")
             return failed == 0
         verdict = f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
-        self.say(f"{job.name}: {verdict} in {time.monotonic() - began:.1f} s")
+        self.say(f"{job.name}: {verdict} in {outcome.seconds:.1f} s")
         return failed == 0
 
-    def second_try(self, job, failed):
+    def second_try(self, job, names):
         """Runs the failed tests of a job once more, alone. Returns those that passed; each is named, so that none stays unseen."""
-        names = failed_tests(job.report) if job.again else []
-        if not 0 < len(names) == failed <= SECOND_TRIES:
+        if not job.again or len(names) > SECOND_TRIES:
             return []
-        self.say(f"{job.name}: the end of {job.log.relative_to(ROOT)}:\n{tail(job.log)}")
         mended = []
         for number, name in enumerate(names):
             report = job.report.with_suffix(f".again{number}.xml")
@@ -160,6 +177,17 @@ class Runner:
                 mended.append(name)
             self.say(f"{job.name}: SECOND TRY {'passed' if passed else 'FAILED'}: {name}")
         return mended
+
+    def summary(self):
+        """The last lines of a run: a row for each job, what failed and why, and what passed only at the second try."""
+        lines = [outcome.row() for outcome in self.outcomes]
+        mended = [f"{outcome.job}: {name}" for outcome in self.outcomes for name in outcome.mended]
+        failures = [f"{outcome.job}: {failure}" for outcome in self.outcomes for failure in outcome.failures]
+        lines += [f"SECOND TRY passed: {name}" for name in mended]
+        lines += [f"FAILED: {failure}" for failure in failures[:FAILURES_SHOWN]]
+        if len(failures) > FAILURES_SHOWN:
+            lines.append(f"FAILED: and {len(failures) - FAILURES_SHOWN} more: {RESULTS.relative_to(ROOT)}/*.log")
+        return lines
 
     @staticmethod
     def count(job, status):
@@ -240,17 +268,27 @@ def count_junit(path):
 
 
 def failed_tests(path):
-    """Names of the failed tests of a JUnit file: pytest's node ids, or ctest's names."""
+    """{name: why} of the failed tests of a JUnit file; names are pytest's node ids, or ctest's."""
     try:
         cases = ElementTree.parse(path).getroot().iter("testcase")
     except (OSError, ElementTree.ParseError):
-        return []
-    names = []
+        return {}
+    found = {}
     for case in cases:
-        if case.get("status") == "fail" or {element.tag for element in case} & {"failure", "error"}:
+        elements = [element for element in case if element.tag in ("failure", "error")]
+        if case.get("status") == "fail" or elements:
             folder = case.get("classname", "").replace(".", "/")
-            names.append(f"{folder}.py::{case.get('name')}" if (ROOT / f"{folder}.py").exists() else case.get("name"))
-    return names
+            name = f"{folder}.py::{case.get('name')}" if (ROOT / f"{folder}.py").exists() else case.get("name")
+            found[name] = reason(elements[0].get("message") if elements else "", case.findtext("system-out") or "")
+    return found
+
+
+def reason(message, output):
+    """One line: pytest's message of the failure, or what cmocka or exchange complained of last."""
+    lines = [line.strip() for line in (message or output).splitlines() if line.strip()]
+    if not message:
+        lines = [line for line in reversed(lines) if COMPLAINT.search(line)] or lines[-1:]
+    return lines[0][:WIDTH] if lines else "no word of it: ended by a signal, or the time was over"
 
 
 def tail(path, lines=60):
@@ -408,23 +446,22 @@ def main():
     signal.signal(signal.SIGTERM, runner.interrupt)
     runner.say(f"parts: {' '.join(parts)}; VPNSIP_SEED={os.environ['VPNSIP_SEED']}")
 
-    # First what only needs the processors, all together; then the parts with networks, one after the other,
-    # because they measure times (each runs its own tests side by side).
-    quick = [part for part in parts if part in ("format", "unit", "exchange")]
+    # First, all together, what measures no times; then the parts that do, one after the other (each runs its own tests side by side).
+    together = [part for part in parts if part in TOGETHER]
     if parts == ["format"] or runner.run(preset_build("release")):
-        runner.run_together([chain for part in quick for chain in chains_of(part)])
+        runner.run_together([chain for part in together for chain in chains_of(part, arguments.options)])
         for part in parts:
-            if part not in quick:
+            if part not in together:
                 runner.run_together(chains_of(part, arguments.options))
     remove_orphan_labs()
     lock.close()
     if runner.is_interrupted:
         print("interrupted")
         sys.exit(130)
-    for fault in runner.faults:
-        print(f"FAILED: {fault}")
-    print(f"{runner.passed} passed, {runner.failed} failed", flush=True)
-    sys.exit(0 if runner.passed and not runner.failed else 1)
+    print("\n".join(runner.summary()))
+    passed, failed = (sum(getattr(outcome, name) for outcome in runner.outcomes) for name in ("passed", "failed"))
+    print(f"{passed} passed, {failed} failed", flush=True)
+    sys.exit(0 if passed and not failed else 1)
 
 
 if __name__ == "__main__":

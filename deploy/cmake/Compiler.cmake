@@ -21,6 +21,9 @@ add_link_options(-Wl,-z,relro,-z,now -Wl,--as-needed)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
 	# Cutting a text off is what snprintf is called for, and gcc's opinion on it changes with the optimisation level.
 	add_compile_options(-Wno-format-truncation)
+else()
+	# clang warns of GNU C even where it is asked for: the kernel's messages are structs that end in an array, with more behind it.
+	add_compile_options(-Wno-gnu-variable-sized-type-not-at-end)
 endif()
 if(VPNSIP_WERROR)
 	add_compile_options(-Werror)

@@ -15,7 +15,7 @@
 #include "services/cli/commands.h"
 #include "services/common/config.h"
 
-#define PKI_FINGERPRINT_SIZE 96 /* "AA:BB:..." of SHA-256 */
+#define PKI_FINGERPRINT_SIZE 192 /* "AA:BB:..." of SHA-512 */
 #define PKI_PASSPHRASE_SIZE  256
 #define PKI_SUBJECT_SIZE     320
 

@@ -128,7 +128,7 @@ const char *pki_fingerprint(const X509 *certificate, const EVP_MD *hash,
 	text[0] = '\0';
 	if (!X509_digest(certificate, hash, digest, &size))
 		return text;
-	for (unsigned i = 0; i < size && i < 32; i++)
+	for (unsigned i = 0; i < size; i++)
 		snprintf(text + 3 * i, PKI_FINGERPRINT_SIZE - 3 * i, "%02X%s", digest[i],
 		         i + 1 < size ? ":" : "");
 	return text;

@@ -127,7 +127,7 @@ static json_t *addresses_model(const X509 *certificate)
 
 static void add_details(json_t *model, X509 *certificate)
 {
-	char key[32];
+	char key[32], fingerprint[PKI_FINGERPRINT_SIZE];
 
 	json_object_set_new(model, "serial", serial_model(certificate));
 	json_object_set_new(model, "version", json_integer(X509_get_version(certificate) + 1));
@@ -138,6 +138,10 @@ static void add_details(json_t *model, X509 *certificate)
 	                    json_string(pki_key_name(X509_get0_pubkey(certificate), key)));
 	json_object_set_new(model, "signature_algorithm",
 	                    json_string(OBJ_nid2ln(X509_get_signature_nid(certificate))));
+	json_object_set_new(model, "sha384",
+	                    json_string(pki_fingerprint(certificate, EVP_sha384(), fingerprint)));
+	json_object_set_new(model, "sha512",
+	                    json_string(pki_fingerprint(certificate, EVP_sha512(), fingerprint)));
 	json_object_set_new(model, "usages", usages_model(certificate));
 	json_object_set_new(model, "is_authority", json_boolean(X509_check_ca(certificate) != 0));
 	json_object_set_new(model, "crl_addresses", addresses_model(certificate));

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "services/cli/show_crypto.h"
+#include "services/cli/show_guard.h"
 
 static const Vpnsip__IkeSnapshot *ike_agent(const struct show_input *input)
 {
@@ -41,12 +42,16 @@ json_t *show_crypto_admission_model(const struct show_input *input)
 		{"cookies_demanded", admission->cookies_demanded},
 		{"cookies_proven", admission->cookies_proven},
 		{"packets_dropped", admission->packets_dropped},
+		{"messages_repeated", admission->messages_repeated},
+		{"messages_of_no_sa", admission->messages_of_no_sa},
 	};
 	json_t *object = json_object();
 
 	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
 		json_object_set_new(object, counters[i].key,
 		                    json_integer((json_int_t)counters[i].value));
+	json_object_set_new(object, "classes",
+	                    guard_classes_model(admission->classes, admission->n_classes));
 	return object;
 }
 
@@ -89,6 +94,12 @@ void show_crypto_admission_text(FILE *stream, const json_t *model)
 	print_line(stream, "IPsec SA pairs:", (long long)number_of(model, "child_sas"),
 	           "cookies at:", (long long)number_of(model, "cookie_threshold"),
 	           "dropped:", (long long)number_of(model, "packets_dropped"));
+	print_line(stream, "Messages out of place:",
+	           (long long)(number_of(model, "messages_repeated") +
+	                       number_of(model, "messages_of_no_sa")),
+	           "repeated:", (long long)number_of(model, "messages_repeated"),
+	           "of no SA:", (long long)number_of(model, "messages_of_no_sa"));
+	guard_classes_text(stream, "Turned away", json_object_get(model, "classes"));
 }
 
 static json_t *texts_model(char *const *texts, size_t count)

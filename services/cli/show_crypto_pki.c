@@ -110,6 +110,8 @@ static void print_verbose(FILE *stream, const json_t *certificate)
 	        text_of(certificate, "key"));
 	fprintf(stream, "  Signature Algorithm: %s\n", text_of(certificate, "signature_algorithm"));
 	fprintf(stream, "  Fingerprint SHA256: %s\n", text_of(certificate, "sha256"));
+	fprintf(stream, "  Fingerprint SHA384: %s\n", text_of(certificate, "sha384"));
+	fprintf(stream, "  Fingerprint SHA512: %s\n", text_of(certificate, "sha512"));
 	fprintf(stream, "  Fingerprint SHA1: %s\n", text_of(certificate, "sha1"));
 	print_extensions(stream, certificate);
 }

@@ -16,6 +16,28 @@ static json_t *class_model(const Vpnsip__GuardClass *class)
 	                 model_text(class->last_source));
 }
 
+json_t *guard_classes_model(Vpnsip__GuardClass *const *classes, size_t count)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(array, class_model(classes[i]));
+	return array;
+}
+
+void guard_classes_text(FILE *stream, const char *heading, const json_t *classes)
+{
+	const json_t *entry;
+	size_t index;
+
+	fprintf(stream, "%-18s%-12s%-22s%s\n", heading, "Messages", "Last", "From");
+	json_array_foreach (classes, index, entry)
+		fprintf(stream, "%-17s %-11lld %-21s %s\n", text_of(entry, "class"),
+		        (long long)number_of(entry, "count"),
+		        number_of(entry, "count") ? text_of(entry, "last_at") : "--",
+		        text_of(entry, "last_source"));
+}
+
 static json_t *kernel_model(const Vpnsip__NatQosSnapshot *kernel)
 {
 	json_t *counters = json_array();
@@ -53,10 +75,10 @@ json_t *guard_servers_model(const Vpnsip__NatQosSnapshot *kernel)
 
 json_t *guard_model(const Vpnsip__SipGuard *guard, const Vpnsip__NatQosSnapshot *kernel)
 {
-	json_t *classes = json_array(), *protections = json_array(), *warnings = json_array();
+	json_t *classes = guard_classes_model(guard ? guard->classes : NULL,
+	                                      guard ? guard->n_classes : 0);
+	json_t *protections = json_array(), *warnings = json_array();
 
-	for (size_t i = 0; guard && i < guard->n_classes; i++)
-		json_array_append_new(classes, class_model(guard->classes[i]));
 	for (size_t i = 0; guard && i < guard->n_protections; i++)
 		json_array_append_new(protections, model_text(guard->protections[i]));
 	for (size_t i = 0; kernel && i < kernel->n_warnings; i++)
@@ -84,12 +106,7 @@ void show_guard_text(FILE *stream, const json_t *model)
 		fprintf(stream, "%-17s %-11lld %lld\n", text_of(entry, "class"),
 		        (long long)number_of(entry, "packets"),
 		        (long long)number_of(entry, "bytes"));
-	fprintf(stream, "%-18s%-12s%-22s%s\n", "In sip-agent", "Messages", "Last", "From");
-	json_array_foreach (json_object_get(model, "classes"), index, entry)
-		fprintf(stream, "%-17s %-11lld %-21s %s\n", text_of(entry, "class"),
-		        (long long)number_of(entry, "count"),
-		        number_of(entry, "count") ? text_of(entry, "last_at") : "--",
-		        text_of(entry, "last_source"));
+	guard_classes_text(stream, "In sip-agent", json_object_get(model, "classes"));
 	fprintf(stream, "Half-open calls: %lld of %lld\n", (long long)number_of(model, "half_open"),
 	        (long long)number_of(model, "half_open_maximum"));
 	json_array_foreach (json_object_get(model, "warnings"), index, entry)

@@ -401,6 +401,8 @@ bool config_peer_trusts_carrier(const struct config_peer *peer);
 struct config_peer *config_peer_by_number(const struct config *config, const char *number);
 struct config_peer *config_peer_by_tunnel(const struct config *config, const char *tunnel);
 struct config_peer *config_peer_by_if_id(const struct config *config, uint32_t if_id);
+/** Seconds of silence after which a peer is dead: dpd-interval + 5 x dpd-retry; 0 = never. */
+unsigned config_dead_peer_sec(const struct config_ike_profile *profile);
 
 /** What to use towards this address: the entry with the longest prefix, else the default; NULL if there is none. */
 const struct config_crypto_signaling *config_crypto_signaling_for(

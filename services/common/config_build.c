@@ -12,6 +12,9 @@
 #define MOST_OPTIONS  48
 #define MOST_SECTIONS 16
 
+/* A dead peer is given up after this many of its times to answer. */
+#define DPD_RETRIES 5
+
 static void read_options(struct config_reading *reading, const struct config *config,
                          const struct config_option *options, cfg_t *section, void *item, int line)
 {
@@ -258,6 +261,13 @@ struct config_peer *config_peer_by_tunnel(const struct config *config, const cha
 		if (strcmp(config->peers[i].tunnel, tunnel) == 0)
 			return &config->peers[i];
 	return NULL;
+}
+
+unsigned config_dead_peer_sec(const struct config_ike_profile *profile)
+{
+	return profile->dpd_interval_sec
+	               ? profile->dpd_interval_sec + DPD_RETRIES * profile->dpd_retry_sec
+	               : 0;
 }
 
 struct config_peer *config_peer_by_if_id(const struct config *config, uint32_t if_id)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #define DEFAULT_STATE_DIRECTORY "/var/lib/vpnsip"
 /* Exit status of --replay when nothing could be compared. */
 #define REPLAY_UNUSABLE         2
+#define LARGE_MEMORY            (128 * 1024)
 
 enum {
 	OPTION_RUN_DIR = 256,
@@ -369,6 +371,15 @@ static void report_at_start(void *context, int level, const char *file, int line
 		config_report_to_stream(NULL, level, file, line, text);
 }
 
+/*
+ * A snapshot of 1,000 sessions takes megabytes for a moment. By default the first one teaches malloc to keep as much for the
+ * next; with a fixed limit it goes back to the system at once.
+ */
+static void keep_no_memory_of_peaks(void)
+{
+	mallopt(M_MMAP_THRESHOLD, LARGE_MEMORY);
+}
+
 int service_main(const struct service *service, int argc, char **argv)
 {
 	struct service_options options = {
@@ -382,6 +393,7 @@ int service_main(const struct service *service, int argc, char **argv)
 	char *state_directory = NULL;
 	int status;
 
+	keep_no_memory_of_peaks();
 	log_set_name(service->name);
 	status = read_options(service, argc, argv, &options);
 	if (status >= 0)

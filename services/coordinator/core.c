@@ -38,13 +38,20 @@ struct core *core_create(const struct config *config, const struct coordinator_p
 		core_destroy(core);
 		return NULL;
 	}
-	for (size_t i = 0; i < core->line_count; i++)
+	for (size_t i = 0; i < core->line_count; i++) {
 		core->lines[i] = (struct line){.core = core, .config = &config->lines[i]};
+		HASH_ADD_KEYPTR(hh, core->lines_by_number, config->lines[i].number,
+		                strlen(config->lines[i].number), &core->lines[i]);
+	}
 	for (size_t i = 0; i < core->session_count; i++) {
 		struct session *session = &core->sessions[i];
 
 		session->core = core;
 		session->peer = &config->peers[i];
+		HASH_ADD_KEYPTR(by_tunnel, core->sessions_by_tunnel, session->peer->tunnel,
+		                strlen(session->peer->tunnel), session);
+		HASH_ADD_KEYPTR(by_number, core->sessions_by_number, session->peer->number,
+		                strlen(session->peer->number), session);
 		session->line = &core->lines[config->peers[i].line - config->lines];
 		session->held = &core->holdings[i];
 		session->state = SESSION_ADOPTING;
@@ -65,6 +72,9 @@ void core_destroy(struct core *core)
 	for (size_t i = 0; core->sessions && i < core->session_count; i++)
 		call_window_close(&core->sessions[i].calls);
 	call_window_close(&core->calls);
+	HASH_CLEAR(hh, core->lines_by_number);
+	HASH_CLEAR(by_tunnel, core->sessions_by_tunnel);
+	HASH_CLEAR(by_number, core->sessions_by_number);
 	free(core->lines);
 	free(core->sessions);
 	free(core->holdings);
@@ -73,18 +83,27 @@ void core_destroy(struct core *core)
 
 struct session *core_session_by_tunnel(struct core *core, const char *tunnel)
 {
-	for (size_t i = 0; i < core->session_count; i++)
-		if (!strcmp(core->sessions[i].peer->tunnel, tunnel))
-			return &core->sessions[i];
-	return NULL;
+	struct session *session;
+
+	HASH_FIND(by_tunnel, core->sessions_by_tunnel, tunnel, strlen(tunnel), session);
+	return session;
 }
 
 struct session *core_session_by_number(struct core *core, const char *remote_number)
 {
-	for (size_t i = 0; i < core->session_count; i++)
-		if (!strcmp(core->sessions[i].peer->number, remote_number))
-			return &core->sessions[i];
-	return NULL;
+	struct session *session;
+
+	HASH_FIND(by_number, core->sessions_by_number, remote_number, strlen(remote_number),
+	          session);
+	return session;
+}
+
+struct line *core_line_by_number(struct core *core, const char *local_number)
+{
+	struct line *line;
+
+	HASH_FIND_STR(core->lines_by_number, local_number, line);
+	return line;
 }
 
 const char *core_call_refusal(struct core *core, const struct session *session)
@@ -268,19 +287,21 @@ void core_registration_changed(struct core *core, const char *local_number,
 {
 	const struct session_event trigger = {.type = EVENT_TRIGGER};
 	bool is_registered = status == VPNSIP__REGISTRATION_STATUS__REGISTERED;
+	struct line *line = core_line_by_number(core, local_number);
+	enum line_state was;
 
-	for (size_t i = 0; i < core->line_count; i++) {
-		struct line *line = &core->lines[i];
-
-		if (strcmp(line->config->number, local_number) != 0)
-			continue;
-		line->registration = status;
-		line->contact = *contact;
-		line_handle(line, is_registered ? LINE_EVENT_REGISTERED : LINE_EVENT_UNREGISTERED,
-		            is_registered ? NULL : cause);
-	}
-	for (size_t i = 0; is_registered && i < core->session_count; i++)
-		if (core->sessions[i].wants_peer && core->sessions[i].state == SESSION_READY)
+	if (!line)
+		return;
+	was = line->state;
+	line->registration = status;
+	line->contact = *contact;
+	line_handle(line, is_registered ? LINE_EVENT_REGISTERED : LINE_EVENT_UNREGISTERED,
+	            is_registered ? NULL : cause);
+	if (line->state == was || line->state != LINE_STATE_REGISTERED)
+		return;
+	for (size_t i = 0; i < core->session_count; i++)
+		if (core->sessions[i].line == line && core->sessions[i].wants_peer &&
+		    core->sessions[i].state == SESSION_READY)
 			session_handle(&core->sessions[i], &trigger);
 }
 

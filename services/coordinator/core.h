@@ -24,8 +24,8 @@ struct service_state {
 struct core {
 	const struct config *config;
 	const struct coordinator_port *port;
-	struct line *lines;
-	struct session *sessions;
+	struct line *lines, *lines_by_number;
+	struct session *sessions, *sessions_by_tunnel, *sessions_by_number;
 	struct holdings *holdings; /* one a session */
 	size_t line_count, session_count;
 	bool is_shutting_down;
@@ -81,6 +81,8 @@ void core_shaper_found(struct core *core, const char *tunnel, uint64_t attempt);
 
 /** Before the entries of a snapshot of this service are given. */
 void core_forget(struct core *core, Vpnsip__Service service);
+/** Before what the service tells of one tunnel is given. */
+void core_forget_tunnel(struct core *core, const char *tunnel, Vpnsip__Service service);
 /** After the last entry of its snapshot: sessions are adopted when all owners are known, else compared with it. */
 void core_surveyed(struct core *core, Vpnsip__Service service);
 
@@ -120,6 +122,7 @@ bool core_is_at_rest(const struct core *core);
 
 struct session *core_session_by_tunnel(struct core *core, const char *tunnel);
 struct session *core_session_by_number(struct core *core, const char *remote_number);
+struct line *core_line_by_number(struct core *core, const char *local_number);
 
 /** Why no own call may be placed now (not registered, too many), or NULL. */
 const char *core_call_refusal(struct core *core, const struct session *session);

@@ -6,14 +6,6 @@
 #include "services/common/log.h"
 #include "services/coordinator/core.h"
 
-static struct session *session_by_attempt(struct core *core, uint64_t attempt)
-{
-	for (size_t i = 0; attempt && i < core->session_count; i++)
-		if (core->sessions[i].attempt == attempt)
-			return &core->sessions[i];
-	return NULL;
-}
-
 static struct session *session_by_call(struct core *core, const char *call_id)
 {
 	for (size_t i = 0; i < core->session_count; i++)
@@ -159,8 +151,10 @@ static void call_found(struct session *session, const struct call_report *report
 
 void core_call_changed(struct core *core, const struct call_report *report)
 {
-	struct session *adopting = session_by_report(core, report);
-	struct session *session = session_by_attempt(core, report->attempt);
+	struct session *named = session_by_report(core, report);
+	struct session *session = named && report->attempt && named->attempt == report->attempt
+	                                  ? named
+	                                  : NULL;
 
 	/* Before it is answered an offered call has no attempt. */
 	if (!session && report->direction == VPNSIP__DIRECTION__INCOMING)
@@ -172,8 +166,8 @@ void core_call_changed(struct core *core, const struct call_report *report)
 		call_offered(core, report);
 	} else if (is_over(report) && waiting_call_ended(core, report)) {
 		return;
-	} else if (adopting && adopting->state == SESSION_ADOPTING) {
-		call_found(adopting, report);
+	} else if (named && named->state == SESSION_ADOPTING) {
+		call_found(named, report);
 	} else if (!is_over(report) && report->is_event) {
 		core->port->look_again(core->port->context, VPNSIP__SERVICE__SIP_AGENT);
 	} else if (!is_over(report)) {

@@ -14,20 +14,29 @@ static const char *const receivers[] = {
 	[HANDOVER_ROUTES] = "track-agent",
 };
 
+static struct handover_item **items_of(struct handover *handover, enum handover_kind kind)
+{
+	return kind == HANDOVER_SERVERS ? &handover->servers : &handover->routes;
+}
+
 static struct handover_item *find(struct handover *handover, enum handover_kind kind,
                                   const char *key)
 {
-	for (size_t i = 0; i < handover->item_count; i++)
-		if (handover->items[i].kind == kind && !strcmp(handover->items[i].key, key))
-			return &handover->items[i];
-	return NULL;
+	struct handover_item *item;
+
+	HASH_FIND_STR(*items_of(handover, kind), key, item);
+	return item;
 }
 
 static void add_item(struct handover *handover, enum handover_kind kind, const char *key)
 {
-	if (!find(handover, kind, key))
-		handover->items[handover->item_count++] =
-			(struct handover_item){.handover = handover, .kind = kind, .key = key};
+	struct handover_item *item;
+
+	if (find(handover, kind, key))
+		return;
+	item = &handover->items[handover->item_count++];
+	*item = (struct handover_item){.handover = handover, .kind = kind, .key = key};
+	HASH_ADD_KEYPTR(hh, *items_of(handover, kind), key, strlen(key), item);
 }
 
 struct handover *handover_create(const struct config *config, const struct handover_port *port)
@@ -57,6 +66,8 @@ void handover_destroy(struct handover *handover)
 {
 	if (!handover)
 		return;
+	HASH_CLEAR(hh, handover->servers);
+	HASH_CLEAR(hh, handover->routes);
 	free(handover->items);
 	free(handover->leases);
 	free(handover->is_lease_known);
@@ -120,13 +131,17 @@ void handover_servers_told(struct handover *handover, const char *local_number,
 void handover_routes_told(struct handover *handover, const char *local_number,
                           const struct handover_set *routes)
 {
-	const struct config_line *line = config_line_by_number(handover->config, local_number);
+	const struct handover_item *servers = find(handover, HANDOVER_SERVERS, local_number);
 	struct handover_set all = {.count = 0};
 
-	if (!line)
+	if (!servers)
 		return;
-	handover->leases[line - handover->config->lines] = *routes;
-	handover->is_lease_known[line - handover->config->lines] = true;
+	const size_t place = (size_t)(servers - handover->items); /* that of the line */
+	const struct config_line *line = &handover->config->lines[place];
+	if (handover->is_lease_known[place] && is_equal(&handover->leases[place], routes))
+		return;
+	handover->leases[place] = *routes;
+	handover->is_lease_known[place] = true;
 	for (size_t i = 0; i < handover->config->line_count; i++) {
 		const struct config_line *other = &handover->config->lines[i];
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <uthash.h>
 
 #include "services/common/config.h"
 
@@ -44,6 +45,7 @@ struct handover_item {
 	bool is_stale;    /* changed since the order in flight left */
 	uint64_t request; /* for the port's use */
 	char cause[256];  /* of the last failure; "" = none since it was last confirmed */
+	UT_hash_handle hh;
 };
 
 struct handover_port {
@@ -59,7 +61,8 @@ struct handover {
 	struct handover_port port;
 	struct handover_item *items; /* servers, one a line; then routes, one a WAN */
 	size_t item_count;
-	struct handover_set *leases; /* routes as told for each line */
+	struct handover_item *servers, *routes; /* the items by key */
+	struct handover_set *leases;            /* routes as told for each line */
 	bool *is_lease_known;
 	uint64_t orders; /* since the start */
 };

@@ -4,6 +4,7 @@
 #define VPNSIP_COORDINATOR_LINE_H
 
 #include <stdint.h>
+#include <uthash.h>
 
 #include "coordinator.pb-c.h"
 #include "services/common/config.h"
@@ -45,6 +46,7 @@ struct line {
 	char cause[256];
 	uint32_t ignored_events;
 	struct admission_tally refused_calls; /* by GUARD_LINE_CALLS */
+	UT_hash_handle hh;
 };
 
 struct line_state_description {

@@ -57,6 +57,14 @@ void core_forget(struct core *core, Vpnsip__Service service)
 		holdings_forget(&core->holdings[i], service);
 }
 
+void core_forget_tunnel(struct core *core, const char *tunnel, Vpnsip__Service service)
+{
+	struct session *session = core_session_by_tunnel(core, tunnel);
+
+	if (session)
+		holdings_forget(session->held, service);
+}
+
 static void disown(struct session *session, uint64_t attempt, enum step step)
 {
 	const struct coordinator_port *port = session->core->port;

@@ -14,50 +14,27 @@
 /* A call that sip-agent was ordered to make while its snapshot was on its way is not missing in it. */
 #define SETTLED_USEC  2000000ull
 
-/* While the file cannot be written, so many finished records are kept for it, the newest. */
-#define UNWRITTEN_MAXIMUM 1000
-
-static struct record_time time_now(const struct records *records)
-{
-	const struct records_options *options = &records->options;
-
-	return (struct record_time){options->wall_usec(options->context),
-	                            options->mono_usec(options->context)};
-}
-
-static void *allocate(size_t size)
-{
-	void *memory = calloc(1, size);
-
-	if (!memory) {
-		log_line(LOG_ERR, "out of memory");
-		abort();
-	}
-	return memory;
-}
-
 static struct records_entry *add_entry(struct records *records, const struct record *record)
 {
-	struct records_entry *entry = allocate(sizeof(*entry));
+	struct records_entry *entry = records_allocate(sizeof(*entry));
 
 	entry->record = *record;
-	entry->next = records->entries;
-	records->entries = entry;
+	HASH_ADD(hh, records->entries, record.attempt, sizeof(entry->record.attempt), entry);
 	return entry;
 }
 
-static struct record *find_in_memory(struct records *records, uint64_t attempt)
+static struct records_entry *find_in_memory(struct records *records, uint64_t attempt)
 {
-	for (struct records_entry *entry = records->entries; entry; entry = entry->next)
-		if (entry->record.attempt == attempt)
-			return &entry->record;
-	return NULL;
+	struct records_entry *entry;
+
+	HASH_FIND(hh, records->entries, &attempt, sizeof(attempt), entry);
+	return entry;
 }
 
 /* Also what was finished and forgotten: late reports come. */
-static struct record *find(struct records *records, uint64_t attempt)
+static struct records_entry *find(struct records *records, uint64_t attempt)
 {
-	struct record *known = attempt ? find_in_memory(records, attempt) : NULL;
+	struct records_entry *known = attempt ? find_in_memory(records, attempt) : NULL;
 	struct record stored;
 	int found;
 
@@ -68,29 +45,30 @@ static struct record *find(struct records *records, uint64_t attempt)
 		records_store_failed(records, records_store_error(records->store));
 	if (found != 1)
 		return NULL;
-	stored.opened_mono_usec = time_now(records).mono_usec;
-	return &add_entry(records, &stored)->record;
+	stored.opened_mono_usec = records_time(records).mono_usec;
+	return add_entry(records, &stored);
 }
 
-static struct record *find_by_call(struct records *records, const char *call_id)
+static struct records_entry *find_by_call(struct records *records, const char *call_id)
 {
 	for (struct records_entry *entry = records->entries; call_id[0] && entry;
-	     entry = entry->next)
+	     entry = entry->hh.next)
 		if (!strcmp(entry->record.call_id, call_id))
-			return &entry->record;
+			return entry;
 	return NULL;
 }
 
-static struct record *find_or_begin(struct records *records, uint64_t attempt, const char *tunnel)
+static struct records_entry *find_or_begin(struct records *records, uint64_t attempt,
+                                           const char *tunnel)
 {
-	struct record *record = find(records, attempt);
-	struct record_time now = time_now(records);
+	struct records_entry *entry = find(records, attempt);
+	struct record_time now = records_time(records);
 	struct record begun;
 
-	if (record)
-		return record;
+	if (entry)
+		return entry;
 	record_begin(&begun, attempt, tunnel, &now);
-	return &add_entry(records, &begun)->record;
+	return add_entry(records, &begun);
 }
 
 /* A record is kept for as long as sip-agent may say more of its call. */
@@ -107,130 +85,12 @@ static bool is_forgettable(struct records_entry *entry, uint64_t now_usec)
 
 static void forget_finished(struct records *records)
 {
-	struct records_entry **link = &records->entries;
-	uint64_t now_usec = time_now(records).mono_usec;
+	struct records_entry *entry, *next;
+	uint64_t now_usec = records_time(records).mono_usec;
 
-	while (*link) {
-		struct records_entry *entry = *link;
-
-		if (is_forgettable(entry, now_usec)) {
-			*link = entry->next;
-			free(entry);
-		} else {
-			link = &entry->next;
-		}
-	}
-}
-
-void records_store_failed(struct records *records, const char *why)
-{
-	char obstacle[sizeof(records->obstacle)];
-
-	records->failures++;
-	snprintf(obstacle, sizeof(obstacle), "the call records cannot be kept: %s", why);
-	records_store_close(records->store);
-	records->store = NULL;
-	if (!strcmp(obstacle, records->obstacle))
-		return;
-	snprintf(records->obstacle, sizeof(records->obstacle), "%s", obstacle);
-	log_line(LOG_ERR, "%s; no calls are placed until they can", obstacle);
-	records->options.obstructed(records->options.context, records->obstacle);
-}
-
-static size_t count_unwritten(const struct records *records, bool with_counters, size_t *holddowns)
-{
-	size_t count = 0;
-
-	*holddowns = 0;
-	for (const struct records_entry *entry = records->entries; entry; entry = entry->next)
-		count += entry->record.is_changed ||
-		         (with_counters && entry->record.has_new_totals);
-	for (const struct records_held *held = records->held; held; held = held->next)
-		*holddowns += held->is_changed;
-	return count;
-}
-
-static void mark_written(struct records *records, bool with_counters)
-{
-	for (struct records_entry *entry = records->entries; entry; entry = entry->next) {
-		if (entry->record.is_changed || with_counters)
-			entry->record.has_new_totals = false;
-		entry->record.is_changed = false;
-	}
-	for (struct records_held *held = records->held; held; held = held->next)
-		held->is_changed = false;
-}
-
-static int write_unwritten(struct records *records, bool with_counters, size_t count,
-                           size_t holddown_count)
-{
-	const struct record **rows = allocate((count + 1) * sizeof(*rows));
-	const struct record_holddown **holddowns =
-		allocate((holddown_count + 1) * sizeof(*holddowns));
-	size_t row = 0, holddown = 0;
-	int result;
-
-	for (struct records_entry *entry = records->entries; entry; entry = entry->next)
-		if (entry->record.is_changed || (with_counters && entry->record.has_new_totals))
-			rows[row++] = &entry->record;
-	for (struct records_held *held = records->held; held; held = held->next)
-		if (held->is_changed)
-			holddowns[holddown++] = &held->holddown;
-	result = records_store_write(records->store, rows, row, holddowns, holddown);
-	free(rows);
-	free(holddowns);
-	return result;
-}
-
-/* Entries are in the order of their beginning, the newest first. What runs is kept: there are no more of it than sessions. */
-static void drop_oldest_unwritten(struct records *records)
-{
-	struct records_entry **link = &records->entries;
-	size_t kept = 0;
-
-	while (*link) {
-		struct records_entry *entry = *link;
-		bool is_running = entry->record.is_held ||
-		                  entry->record.end == VPNSIP__RECORD_END__RECORD_RUNNING;
-
-		if (is_running || !entry->record.is_changed || kept++ < UNWRITTEN_MAXIMUM) {
-			link = &entry->next;
-			continue;
-		}
-		*link = entry->next;
-		free(entry);
-		records->dropped++;
-		if (!records->is_dropping)
-			log_line(LOG_ERR,
-			         "more than %d call records cannot be written: the oldest are lost",
-			         UNWRITTEN_MAXIMUM);
-		records->is_dropping = true;
-	}
-}
-
-bool records_flush(struct records *records, bool with_counters)
-{
-	size_t holddowns, count = count_unwritten(records, with_counters, &holddowns);
-	uint64_t began_usec = time_now(records).mono_usec, took_usec;
-
-	if (!records->store) {
-		drop_oldest_unwritten(records);
-		return false;
-	}
-	if (count + holddowns && write_unwritten(records, with_counters, count, holddowns) != 0) {
-		records_store_failed(records, records_store_error(records->store));
-		return false;
-	}
-	if (count + holddowns) {
-		took_usec = time_now(records).mono_usec - began_usec;
-		records->writes++;
-		if (took_usec > records->longest_write_usec)
-			records->longest_write_usec = took_usec;
-	}
-	records->is_dropping = false;
-	mark_written(records, with_counters);
-	forget_finished(records);
-	return true;
+	HASH_ITER (hh, records->entries, entry, next)
+		if (is_forgettable(entry, now_usec))
+			records_drop_entry(records, entry);
 }
 
 static bool take_running(void *context, const struct record *record)
@@ -238,56 +98,63 @@ static bool take_running(void *context, const struct record *record)
 	struct records *records = context;
 
 	if (!find_in_memory(records, record->attempt))
-		add_entry(records, record)->record.opened_mono_usec = time_now(records).mono_usec;
+		add_entry(records, record)->record.opened_mono_usec =
+			records_time(records).mono_usec;
 	return true;
 }
 
-static struct records_tunnel *find_tunnel(struct records *records, const char *name)
+static struct records_tunnel *tunnel_of(struct records *records, const char *name)
 {
-	for (struct records_tunnel *tunnel = records->tunnels; tunnel; tunnel = tunnel->next)
-		if (!strcmp(tunnel->name, name))
-			return tunnel;
-	return NULL;
+	struct records_tunnel *tunnel;
+
+	HASH_FIND_STR(records->tunnels, name, tunnel);
+	if (!tunnel) {
+		tunnel = records_allocate(sizeof(*tunnel));
+		snprintf(tunnel->name, sizeof(tunnel->name), "%s", name);
+		HASH_ADD_STR(records->tunnels, name, tunnel);
+	}
+	return tunnel;
 }
 
-static struct records_tunnel *add_tunnel(struct records *records, const char *name,
-                                         const struct record_traffic *totals, uint64_t attempt)
+static void begin_counting(struct records_tunnel *tunnel, const struct record_traffic *totals,
+                           uint64_t attempt)
 {
-	struct records_tunnel *tunnel = allocate(sizeof(*tunnel));
-
-	snprintf(tunnel->name, sizeof(tunnel->name), "%s", name);
+	tunnel->is_counting = true;
 	tunnel->totals = *totals;
 	tunnel->attempt = attempt;
-	tunnel->next = records->tunnels;
-	records->tunnels = tunnel;
-	return tunnel;
 }
 
 /* What runs on goes on counting from the totals that were written last. */
 static void resume_counting(struct records *records)
 {
-	for (struct records_entry *entry = records->entries; entry; entry = entry->next)
-		if (!find_tunnel(records, entry->record.tunnel))
-			add_tunnel(records, entry->record.tunnel, &entry->record.totals,
-			           entry->record.attempt);
+	struct records_entry *newest = records->entries
+	                                       ? ELMT_FROM_HH(records->entries->hh.tbl,
+	                                                      records->entries->hh.tbl->tail)
+	                                       : NULL;
+
+	for (struct records_entry *entry = newest; entry; entry = entry->hh.prev) {
+		struct records_tunnel *tunnel = tunnel_of(records, entry->record.tunnel);
+
+		if (!tunnel->is_counting)
+			begin_counting(tunnel, &entry->record.totals, entry->record.attempt);
+	}
 }
 
 static struct records_held *find_held(struct records *records, const char *tunnel)
 {
-	struct records_held *held = records->held;
+	struct records_held *held;
 
-	while (held && strcmp(held->holddown.tunnel, tunnel) != 0)
-		held = held->next;
+	HASH_FIND_STR(records->held, tunnel, held);
 	return held;
 }
 
 static struct records_held *add_held(struct records *records, const char *tunnel)
 {
-	struct records_held *held = allocate(sizeof(*held));
+	struct records_held *held = records_allocate(sizeof(*held));
 
 	snprintf(held->holddown.tunnel, sizeof(held->holddown.tunnel), "%s", tunnel);
-	held->next = records->held;
-	records->held = held;
+	HASH_ADD_KEYPTR(hh, records->held, held->holddown.tunnel, strlen(held->holddown.tunnel),
+	                held);
 	return held;
 }
 
@@ -295,8 +162,14 @@ static void take_holddown(void *context, const struct record_holddown *holddown)
 {
 	struct records *records = context;
 
-	if (!find_held(records, holddown->tunnel))
-		add_held(records, holddown->tunnel)->holddown = *holddown;
+	struct records_held *held;
+
+	if (find_held(records, holddown->tunnel))
+		return;
+	held = add_held(records, holddown->tunnel);
+	held->holddown.until_usec = holddown->until_usec;
+	held->holddown.next_msec = holddown->next_msec;
+	memcpy(held->holddown.cause, holddown->cause, sizeof(held->holddown.cause));
 }
 
 /* What an earlier process left. */
@@ -314,10 +187,12 @@ static int read_left(struct records *records)
 /* Into a file that is new, because the old one was damaged, goes all that runs. */
 static void write_all_anew(struct records *records)
 {
-	for (struct records_entry *entry = records->entries; entry; entry = entry->next)
+	for (struct records_entry *entry = records->entries; entry; entry = entry->hh.next) {
 		entry->record.is_changed = true;
-	for (struct records_held *held = records->held; held; held = held->next)
-		held->is_changed = true;
+		records_entry_changed(records, entry);
+	}
+	for (struct records_held *held = records->held; held; held = held->hh.next)
+		records_held_changed(records, held);
 }
 
 static void try_to_open(struct records *records)
@@ -350,33 +225,29 @@ struct records *records_create(const struct records_options *options)
 		return NULL;
 	records->options = *options;
 	snprintf(records->file, sizeof(records->file), "%s/calls.db", options->folder);
-	records->flushed_mono_usec = time_now(records).mono_usec;
+	records->flushed_mono_usec = records_time(records).mono_usec;
 	try_to_open(records);
 	return records;
 }
 
 void records_destroy(struct records *records)
 {
+	struct records_entry *entry, *next;
+	struct records_tunnel *tunnel, *next_tunnel;
+	struct records_held *held, *next_held;
+
 	if (!records)
 		return;
 	records_flush(records, true);
 	records_store_close(records->store);
-	while (records->entries) {
-		struct records_entry *entry = records->entries;
-
-		records->entries = entry->next;
-		free(entry);
-	}
-	while (records->tunnels) {
-		struct records_tunnel *tunnel = records->tunnels;
-
-		records->tunnels = tunnel->next;
+	HASH_ITER (hh, records->entries, entry, next)
+		records_drop_entry(records, entry);
+	HASH_ITER (hh, records->tunnels, tunnel, next_tunnel) {
+		HASH_DEL(records->tunnels, tunnel);
 		free(tunnel);
 	}
-	while (records->held) {
-		struct records_held *held = records->held;
-
-		records->held = held->next;
+	HASH_ITER (hh, records->held, held, next_held) {
+		HASH_DEL(records->held, held);
 		free(held);
 	}
 	free(records);
@@ -401,12 +272,13 @@ void records_tick(struct records *records)
 
 	if (!records)
 		return;
-	now = time_now(records);
+	now = records_time(records);
 	with_counters = now.mono_usec - records->flushed_mono_usec >= COUNTERS_USEC;
 	if (!records->store)
 		try_to_open(records);
 	if (!records->store || !records_flush(records, with_counters))
 		return;
+	forget_finished(records);
 	if (with_counters)
 		records->flushed_mono_usec = now.mono_usec;
 	prune(records, &now);
@@ -433,51 +305,66 @@ static void follow_holddown(struct records *records, const struct session *sessi
 	held->holddown.until_usec = until_usec ? now->wall_usec + (until_usec - now->mono_usec) : 0;
 	held->holddown.next_msec = session->holddown_msec;
 	snprintf(held->holddown.cause, sizeof(held->holddown.cause), "%s", session->cause);
-	held->is_changed = true;
+	records_held_changed(records, held);
+}
+
+/* The session has another attempt now, or none. */
+static void leave_attempt(struct records *records, struct records_tunnel *tunnel)
+{
+	struct records_entry *left = tunnel->held_attempt
+	                                     ? find_in_memory(records, tunnel->held_attempt)
+	                                     : NULL;
+
+	if (left) {
+		record_leave_session(&left->record);
+		records_entry_changed(records, left);
+	}
 }
 
 void records_session_changed(struct records *records, const struct session *session)
 {
+	struct records_tunnel *tunnel;
+	struct records_entry *entry;
 	struct record_time now;
 
 	if (!records)
 		return;
-	now = time_now(records);
-	for (struct records_entry *entry = records->entries; entry; entry = entry->next)
-		if (entry->record.is_held && entry->record.attempt != session->attempt &&
-		    !strcmp(entry->record.tunnel, session->peer->tunnel))
-			record_leave_session(&entry->record);
-	if (session->attempt)
-		record_follow_session(
-			find_or_begin(records, session->attempt, session->peer->tunnel), session,
-			&now);
+	now = records_time(records);
+	tunnel = tunnel_of(records, session->peer->tunnel);
+	if (tunnel->held_attempt != session->attempt)
+		leave_attempt(records, tunnel);
+	tunnel->held_attempt = session->attempt;
+	if (session->attempt) {
+		entry = find_or_begin(records, session->attempt, session->peer->tunnel);
+		record_follow_session(&entry->record, session, &now);
+		records_entry_changed(records, entry);
+	}
 	follow_holddown(records, session, &now);
 	records_flush(records, false);
 }
 
 static void follow_call(struct records *records, const Vpnsip__CallChanged *call, bool is_event)
 {
-	struct record_time now;
-	struct record *record;
+	struct records_entry *entry;
+	struct record_time now = records_time(records);
 
-	if (!records)
-		return;
-	now = time_now(records);
-	record = call->attempt ? find(records, call->attempt)
-	                       : find_by_call(records, call->call_id);
+	entry = call->attempt ? find(records, call->attempt) : find_by_call(records, call->call_id);
 	/* After the file was lost, what runs on is written down again. */
-	if (!record && !is_event && call->attempt && call->tunnel[0] &&
+	if (!entry && !is_event && call->attempt && call->tunnel[0] &&
 	    call->status != VPNSIP__CALL_STATUS__CALL_ENDED)
-		record = find_or_begin(records, call->attempt, call->tunnel);
-	if (!record)
+		entry = find_or_begin(records, call->attempt, call->tunnel);
+	if (!entry)
 		return;
-	record_follow_call(record, call, is_event, &now);
-	records_flush(records, false);
+	record_follow_call(&entry->record, call, is_event, &now);
+	records_entry_changed(records, entry);
 }
 
 void records_call_changed(struct records *records, const Vpnsip__CallChanged *call)
 {
+	if (!records)
+		return;
 	follow_call(records, call, true);
+	records_flush(records, false);
 }
 
 static bool is_in(const Vpnsip__SipSnapshot *snapshot, const struct record *record)
@@ -504,25 +391,29 @@ void records_sip_snapshot(struct records *records, const Vpnsip__SipSnapshot *sn
 
 	if (!records)
 		return;
-	now = time_now(records);
+	now = records_time(records);
 	for (size_t i = 0; i < snapshot->n_calls; i++)
 		follow_call(records, snapshot->calls[i], false);
-	for (struct records_entry *entry = records->entries; entry; entry = entry->next)
-		if (!is_in(snapshot, &entry->record) && !may_be_missing(&entry->record, &now))
-			record_settle(&entry->record, &now);
+	for (struct records_entry *entry = records->entries; entry; entry = entry->hh.next) {
+		if (is_in(snapshot, &entry->record) || may_be_missing(&entry->record, &now))
+			continue;
+		record_settle(&entry->record, &now);
+		records_entry_changed(records, entry);
+	}
 	records_flush(records, false);
 }
 
 void records_ike_changed(struct records *records, const Vpnsip__IkeChanged *ike)
 {
-	struct record *record;
+	struct records_entry *entry;
 
 	if (!records || ike->status != VPNSIP__IKE_STATUS__IKE_FAILED || !ike->cause[0])
 		return;
-	record = find(records, ike->attempt);
-	if (!record)
+	entry = find(records, ike->attempt);
+	if (!entry)
 		return;
-	record_explain(record, ike->cause);
+	record_explain(&entry->record, ike->cause);
+	records_entry_changed(records, entry);
 	records_flush(records, false);
 }
 
@@ -532,14 +423,14 @@ void records_tunnel_changed(struct records *records, const Vpnsip__TunnelChanged
 	                                      tunnel->packets_out, tunnel->bytes_out};
 	struct record_traffic more;
 	struct records_tunnel *known;
-	struct record *record;
+	struct records_entry *entry;
 	uint64_t attempt;
 
 	if (!records)
 		return;
-	known = find_tunnel(records, tunnel->tunnel);
-	if (!known) {
-		add_tunnel(records, tunnel->tunnel, &totals, tunnel->attempt);
+	known = tunnel_of(records, tunnel->tunnel);
+	if (!known->is_counting) {
+		begin_counting(known, &totals, tunnel->attempt);
 		return;
 	}
 	more = record_traffic_between(&known->totals, &totals);
@@ -549,21 +440,23 @@ void records_tunnel_changed(struct records *records, const Vpnsip__TunnelChanged
 	known->attempt = tunnel->attempt;
 	if (!attempt || !(more.packets_in || more.packets_out))
 		return;
-	record = find(records, attempt);
-	if (!record)
+	entry = find(records, attempt);
+	if (!entry)
 		return;
-	record_add_traffic(record, &more, &totals);
+	record_add_traffic(&entry->record, &more, &totals);
+	records_entry_changed(records, entry);
 	records_flush(records, false);
 }
 
 void records_refused(struct records *records, uint64_t attempt)
 {
-	struct record *record = records ? find(records, attempt) : NULL;
+	struct records_entry *entry = records ? find(records, attempt) : NULL;
 	struct record_time now;
 
-	if (!record)
+	if (!entry)
 		return;
-	now = time_now(records);
-	record_refuse(record, &now);
+	now = records_time(records);
+	record_refuse(&entry->record, &now);
+	records_entry_changed(records, entry);
 	records_flush(records, false);
 }

@@ -100,7 +100,7 @@ void record_follow_session(struct record *record, const struct session *session,
 	set_number(record, &record->negotiated_kbit, session->negotiated_kbit);
 	if (session->state == SESSION_ESTABLISHED && !record->up_at_usec)
 		set_time(record, &record->up_at_usec, now->wall_usec);
-	if (session->state != SESSION_HANGING_UP && session->state != SESSION_RELEASING)
+	if (!(STATES_RELEASING & BIT(session->state)))
 		return;
 	set_text(record, record->cause, sizeof(record->cause), session->cause);
 	if (record->end == RUNNING && !may_be_billed(session))

@@ -12,7 +12,7 @@
 
 void records_give_holddowns(struct records *records, records_holddown_fn *restored, void *context)
 {
-	for (struct records_held *held = records ? records->held : NULL; held; held = held->next)
+	for (struct records_held *held = records ? records->held : NULL; held; held = held->hh.next)
 		restored(context, &held->holddown);
 }
 
@@ -112,7 +112,7 @@ void records_describe(const struct records *records, struct bus_description *des
 
 	if (!records)
 		return;
-	for (const struct records_entry *entry = records->entries; entry; entry = entry->next) {
+	for (const struct records_entry *entry = records->entries; entry; entry = entry->hh.next) {
 		const struct record *record = &entry->record;
 
 		bus_describe(description, "call record %llu %s %s: end %d, answered %llu, %s",

@@ -98,7 +98,6 @@ static void nat_qos_told(struct coordinator *coordinator,
                          Vpnsip__TranslationStatus *const *translations, size_t translation_count,
                          Vpnsip__ShaperStatus *const *shapers, size_t shaper_count)
 {
-	core_forget(coordinator->core, VPNSIP__SERVICE__NAT_QOS_AGENT);
 	for (size_t i = 0; i < translation_count; i++)
 		core_translation_found(coordinator->core, translations[i]->tunnel,
 		                       translations[i]->attempt, translations[i]->is_installed);
@@ -130,6 +129,8 @@ void reports_event(void *context, const Vpnsip__Envelope *event)
 		wan_changed(coordinator, event->wan_changed);
 		break;
 	case VPNSIP__ENVELOPE__BODY_NAT_QOS_CHANGED:
+		core_forget_tunnel(coordinator->core, event->nat_qos_changed->tunnel,
+		                   VPNSIP__SERVICE__NAT_QOS_AGENT);
 		nat_qos_told(coordinator, event->nat_qos_changed->translations,
 		             event->nat_qos_changed->n_translations,
 		             event->nat_qos_changed->shapers, event->nat_qos_changed->n_shapers);
@@ -140,31 +141,27 @@ void reports_event(void *context, const Vpnsip__Envelope *event)
 }
 
 /* Does sip-agent want to have the line registered, and from the right address? */
-static bool is_registration_ordered(const struct line *line, const Vpnsip__SipSnapshot *snapshot)
+static bool is_registration_ordered(const struct line *line,
+                                    const Vpnsip__RegistrationChanged *told)
+{
+	struct sockaddr_storage contact = {0};
+
+	return told->status != VPNSIP__REGISTRATION_STATUS__NOT_REGISTERED &&
+	       address_from_bytes(told->contact_address, &contact) &&
+	       address_is_equal(&contact, &line->wan_address);
+}
+
+/* sip-agent has the same configuration, so its snapshot tells of every line. */
+static void compare_lines(struct coordinator *coordinator, const Vpnsip__SipSnapshot *snapshot)
 {
 	for (size_t i = 0; i < snapshot->n_registrations; i++) {
 		const Vpnsip__RegistrationChanged *told = snapshot->registrations[i];
-		struct sockaddr_storage contact = {0};
+		const struct line *line = core_line_by_number(coordinator->core,
+		                                              told->local_number);
+		bool is_wanted = line && (line->state == LINE_STATE_REGISTERING ||
+		                          line->state == LINE_STATE_REGISTERED);
 
-		if (strcmp(told->local_number, line->config->number) != 0)
-			continue;
-		return told->status != VPNSIP__REGISTRATION_STATUS__NOT_REGISTERED &&
-		       address_from_bytes(told->contact_address, &contact) &&
-		       address_is_equal(&contact, &line->wan_address);
-	}
-	return false;
-}
-
-static void compare_lines(struct coordinator *coordinator, const Vpnsip__SipSnapshot *snapshot)
-{
-	struct core *core = coordinator->core;
-
-	for (size_t i = 0; i < core->line_count; i++) {
-		const struct line *line = &core->lines[i];
-		bool is_wanted = line->state == LINE_STATE_REGISTERING ||
-		                 line->state == LINE_STATE_REGISTERED;
-
-		if (is_wanted && !is_registration_ordered(line, snapshot))
+		if (is_wanted && !is_registration_ordered(line, told))
 			orders_register(coordinator, line);
 	}
 }

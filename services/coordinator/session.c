@@ -30,7 +30,13 @@
 /* BYE goes through the carrier, the end of the IKE_SA straight to us; no call is billed for longer than this because of it. */
 #define BYE_LIMIT_MSEC 300
 
-#define STATES_RELEASING (BIT(SESSION_HANGING_UP) | BIT(SESSION_RELEASING))
+/* The answer to the DELETE is worth twice the time that ike-agent gives the peer; a stuck ike-agent keeps no SA up for longer. */
+#define STOP_IKE_LIMIT_MSEC 1000
+
+/* While a release goes on. */
+#define EVENTS_RELEASING                                                                       \
+	(EVENTS_STEP | BIT(EVENT_TIMEOUT) | BIT(EVENT_CALL_OFFERED) | BIT(EVENT_CALL_FAILED) | \
+	 BIT(EVENT_CALL_ENDED))
 
 const struct session_state_description session_states[SESSION_STATE_COUNT] = {
 	[SESSION_READY] =
@@ -98,19 +104,27 @@ const struct session_state_description session_states[SESSION_STATE_COUNT] = {
 		{
 			.name = "HANGING_UP",
 			.status = VPNSIP__SESSION_STATUS__RELEASING,
-			.accepts = EVENTS_STEP | BIT(EVENT_TIMEOUT) | BIT(EVENT_CALL_OFFERED) |
-                                   BIT(EVENT_CALL_FAILED) | BIT(EVENT_CALL_ENDED),
-			.may_become = BIT(SESSION_RELEASING),
+			.accepts = EVENTS_RELEASING,
+			.may_become = BIT(SESSION_STOPPING_IKE) | BIT(SESSION_RELEASING),
 			.timer = -1,
 			.limit_msec = HANG_UP_LIMIT_MSEC,
 			.handle = session_hanging_up_handle,
+		},
+	[SESSION_STOPPING_IKE] =
+		{
+			.name = "STOPPING_IKE",
+			.status = VPNSIP__SESSION_STATUS__RELEASING,
+			.accepts = EVENTS_RELEASING,
+			.may_become = BIT(SESSION_RELEASING),
+			.timer = -1,
+			.limit_msec = STOP_IKE_LIMIT_MSEC,
+			.handle = session_stopping_ike_handle,
 		},
 	[SESSION_RELEASING] =
 		{
 			.name = "RELEASING",
 			.status = VPNSIP__SESSION_STATUS__RELEASING,
-			.accepts = EVENTS_STEP | BIT(EVENT_TIMEOUT) | BIT(EVENT_CALL_OFFERED) |
-                                   BIT(EVENT_CALL_FAILED) | BIT(EVENT_CALL_ENDED),
+			.accepts = EVENTS_RELEASING,
 			.may_become = BIT(SESSION_READY) | BIT(SESSION_HOLDDOWN) |
                                       BIT(SESSION_RINGING),
 			.timer = TIMER_RELEASE,
@@ -264,7 +278,7 @@ static int transition_level(enum session_state from, enum session_state to, bool
 
 	if (from == SESSION_ADOPTING && to == SESSION_READY)
 		return LOG_DEBUG;
-	if (from == SESSION_HANGING_UP || !(notable & BIT(to)))
+	if ((STATES_RELEASING & BIT(from)) || !(notable & BIT(to)))
 		return LOG_INFO;
 	return logs_sessions ? LOG_NOTICE : LOG_INFO;
 }
@@ -446,5 +460,5 @@ void session_release(struct session *session, bool holds_down, const char *forma
 	if (session->ordered & (BIT(STEP_HANG_UP) | BIT(STEP_REJECT_CALL)))
 		session_become(session, SESSION_HANGING_UP, session->cause);
 	else
-		session_release_rest(session, session->cause);
+		session_stop_ike(session, session->cause);
 }

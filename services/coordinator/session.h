@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <uthash.h>
 
 #include "coordinator.pb-c.h"
 #include "ike_agent.pb-c.h"
@@ -33,6 +34,7 @@ enum session_state {
 	SESSION_NEGOTIATING,
 	SESSION_ESTABLISHED,
 	SESSION_HANGING_UP, /* the end of the call is ordered; all else follows; shown as RELEASING */
+	SESSION_STOPPING_IKE, /* the peer is told with a DELETE, while its packets still have their path; shown as RELEASING */
 	SESSION_RELEASING,
 	SESSION_HOLDDOWN,
 	SESSION_ADOPTING, /* just started: what the other services hold is being read */
@@ -40,6 +42,10 @@ enum session_state {
 	SESSION_PARTING, /* was up, the peer ended its IKE_SA: its BYE is on its way; shown as SESSION_UP */
 	SESSION_STATE_COUNT
 };
+
+/* Shown as RELEASING. */
+#define STATES_RELEASING \
+	(BIT(SESSION_HANGING_UP) | BIT(SESSION_STOPPING_IKE) | BIT(SESSION_RELEASING))
 
 /** What another service does for an attempt. Each is one order on the bus, idempotent by tunnel and attempt. */
 enum step {
@@ -156,6 +162,7 @@ struct session {
 	struct core *core;
 	const struct config_peer *peer;
 	struct line *line;
+	UT_hash_handle by_tunnel, by_number;
 
 	enum session_state state;
 	uint64_t state_since_usec;
@@ -285,8 +292,11 @@ bool session_begin_incoming(struct session *session, const char *call_id,
 void session_release(struct session *session, bool holds_down, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/** The call is being ended, or there is none: orders the rest of the release. RELEASING. */
-void session_release_rest(struct session *session, const char *cause);
+/**
+ * The call is being ended, or there is none: the rest of the release. IKE first, while its packets still have their path
+ * (STOPPING_IKE), then everything else at once (RELEASING).
+ */
+void session_stop_ike(struct session *session, const char *cause);
 
 /** Whether a failure by a service of ours bars own calls: not the first that cost a call, and none before. */
 bool session_blames_itself(struct session *session);
@@ -310,6 +320,7 @@ void session_ringing_handle(struct session *session, const struct session_event 
 void session_negotiating_handle(struct session *session, const struct session_event *event);
 void session_established_handle(struct session *session, const struct session_event *event);
 void session_hanging_up_handle(struct session *session, const struct session_event *event);
+void session_stopping_ike_handle(struct session *session, const struct session_event *event);
 void session_releasing_handle(struct session *session, const struct session_event *event);
 void session_holddown_handle(struct session *session, const struct session_event *event);
 void session_adopting_handle(struct session *session, const struct session_event *event);

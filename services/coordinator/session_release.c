@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The states of an ending and resting session: HANGING_UP, RELEASING, HOLDDOWN. */
+/* The states of an ending and resting session: HANGING_UP, STOPPING_IKE, RELEASING, HOLDDOWN. */
 #include <stdio.h>
 #include <string.h>
 
@@ -82,12 +82,12 @@ void session_finish_release(struct session *session)
 		session_rest(session, session->cause);
 }
 
-void session_release_rest(struct session *session, const char *cause)
+/* IKE is stopped, or there is none, or it takes too long: nothing needs the path any more. */
+static void session_clear_path(struct session *session, const char *cause)
 {
 	static const struct {
 		enum step made, undone;
 	} ends[] = {
-		{STEP_START_IKE, STEP_STOP_IKE},
 		{STEP_RESERVE_PORT, STEP_REMOVE_TRANSLATION},
 		{STEP_INSTALL_SHAPER, STEP_REMOVE_SHAPER},
 		{STEP_SET_PEER, STEP_CLEAR_PEER},
@@ -101,6 +101,16 @@ void session_release_rest(struct session *session, const char *cause)
 		session_finish_release(session);
 }
 
+void session_stop_ike(struct session *session, const char *cause)
+{
+	if (!(session->ordered & BIT(STEP_START_IKE))) {
+		session_clear_path(session, cause);
+		return;
+	}
+	session_order(session, STEP_STOP_IKE);
+	session_become(session, SESSION_STOPPING_IKE, cause);
+}
+
 void session_hanging_up_handle(struct session *session, const struct session_event *event)
 {
 	switch (event->type) {
@@ -111,15 +121,36 @@ void session_hanging_up_handle(struct session *session, const struct session_eve
 	case EVENT_STEP_FAILED:
 		/* Late replies to what was ordered before the release say nothing about the call. */
 		if (event->step == STEP_HANG_UP || event->step == STEP_REJECT_CALL)
-			session_release_rest(session, event->type == EVENT_STEP_DONE
-			                                      ? "the call is being ended"
-			                                      : "sip-agent could not end the call");
+			session_stop_ike(session, event->type == EVENT_STEP_DONE
+			                                  ? "the call is being ended"
+			                                  : "sip-agent could not end the call");
 		break;
 	case EVENT_TIMEOUT:
-		session_release_rest(session, "sip-agent does not confirm the end of the call");
+		session_stop_ike(session, "sip-agent does not confirm the end of the call");
 		break;
 	default:
-		session_release_rest(session, "the call ended");
+		session_stop_ike(session, "the call ended");
+		break;
+	}
+}
+
+void session_stopping_ike_handle(struct session *session, const struct session_event *event)
+{
+	switch (event->type) {
+	case EVENT_CALL_OFFERED:
+		session_keep_waiting(session, event->call);
+		break;
+	case EVENT_STEP_DONE:
+	case EVENT_STEP_FAILED:
+		if (event->step == STEP_STOP_IKE)
+			session_clear_path(session, event->type == EVENT_STEP_DONE
+			                                    ? "IKE has ended"
+			                                    : "ike-agent could not end IKE");
+		break;
+	case EVENT_TIMEOUT:
+		session_clear_path(session, "ike-agent does not confirm the end of IKE");
+		break;
+	default:
 		break;
 	}
 }

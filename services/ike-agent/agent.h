@@ -10,6 +10,7 @@
 
 #include "bus/bus.h"
 #include "services/common/config.h"
+#include "services/common/event_class.h"
 #include "services/common/service.h"
 #include "services/ike-agent/ike_admission.h"
 #include "services/ike-agent/session_table.h"
@@ -25,14 +26,15 @@ struct ike_agent {
 	struct agent_authentication *authentication; /* keys and certificates */
 	bool is_engine_open;
 	struct session_table *sessions; /* NULL once the agent is leaving */
+	struct ending *endings;         /* stopped sessions whose IKE_SAs are not gone yet */
 	struct engine_host host;
 	unsigned packets_in_flight; /* SendIkePacket called, not answered */
 	uint64_t packets_sent, packets_delivered;
 	uint64_t tunnel_agent_epoch; /* of its last snapshot; 0 = none yet */
 	struct drop_counter crowded, congested, unanswered;
 	struct ike_admission admission;
-	struct drop_counter half_open, unannounced; /* beginnings that were refused */
-	uint64_t begun_by_us, up_by_us;             /* IKE_SAs */
+	struct event_class guard[IKE_GUARD_CLASS_COUNT]; /* whose IKE was turned away */
+	uint64_t begun_by_us, up_by_us;                  /* IKE_SAs */
 	struct event *rekey_timer;
 	uint32_t *rekeys; /* if_ids that want SAs of tunnel-agent, one is served a tick */
 	size_t rekey_count, rekey_capacity;
@@ -61,6 +63,9 @@ bool agent_admit_packet(struct ike_agent *agent, const struct ike_session *sessi
 /** Notes a packet that came for no session. */
 void agent_refuse_packet(struct ike_agent *agent, const char *tunnel,
                          const struct sockaddr_storage *remote, const uint8_t *packet, size_t size);
+/** Counts that `remote` was turned away, and tells the log, which a flood does not fill; `tunnel` may be NULL. */
+void agent_note_refusal(struct ike_agent *agent, enum ike_guard_class class, const char *tunnel,
+                        const struct sockaddr_storage *remote);
 /** Sends an IKE message of the attempt. Loop's thread only. */
 void agent_send_packet(struct ike_agent *agent, uint32_t if_id, uint64_t attempt,
                        const struct sockaddr_storage *remote, const uint8_t *packet, size_t size);
@@ -69,8 +74,14 @@ void agent_follow_peer(struct ike_agent *agent, const struct ike_session *sessio
                        const struct sockaddr_storage *from);
 /** Tells tunnel-agent that a verified message of the session's peer came. */
 void agent_report_sign_of_life(struct ike_agent *agent, const struct ike_session *session);
-/** Fills the statistics of who was let in. */
-void agent_describe_admission(struct ike_agent *agent, Vpnsip__IkeAdmission *message);
+/** Statistics of who was let in and who was not. */
+struct admission_message {
+	Vpnsip__IkeAdmission admission;
+	Vpnsip__GuardClass classes[IKE_GUARD_CLASS_COUNT], *pointers[IKE_GUARD_CLASS_COUNT];
+};
+
+/** Fills the message, whose strings are the agent's. */
+void agent_describe_admission(struct ike_agent *agent, struct admission_message *message);
 
 /** Publishes the session's state and, if it is noteworthy, tells the log. */
 void agent_publish(struct ike_agent *agent, const struct ike_session *session, bool is_noteworthy);
@@ -79,8 +90,16 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact);
 /** Ends the session's IKE_SAs with a DELETE each and forgets it. */
 void agent_end_session(struct ike_agent *agent, struct ike_session *session);
 
-/** Tells the trace and, when switched on, the debug log of an IKE message; `remote` is who sent it or is to have it. */
-void agent_note_packet(struct ike_agent *agent, uint32_t if_id, bool is_incoming,
+/** Ends the session; answered when the peer knows, or its time to answer is over. */
+void agent_stop_ike(struct ike_agent *agent, struct bus_request *request,
+                    const Vpnsip__StopIke *order);
+/** An IKE_SA is gone: a stopped session may have waited for it. */
+void agent_take_gone(struct ike_agent *agent, uint32_t sa);
+/** Refuses the orders that still wait: the agent is leaving. */
+void agent_close_endings(struct ike_agent *agent);
+
+/** Tells the trace and, when switched on, the debug log of an attempt's IKE message; `remote` is who sent it or is to have it. */
+void agent_note_packet(struct ike_agent *agent, uint32_t if_id, uint64_t attempt, bool is_incoming,
                        const struct sockaddr_storage *remote, const uint8_t *packet, size_t size);
 
 /** The status' name as in the messages: "IKE_UP". */

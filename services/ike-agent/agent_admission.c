@@ -18,21 +18,21 @@ void agent_open_admission(struct ike_agent *agent)
 	}
 	ike_admission_init(&agent->admission, config->ike_cookie_threshold,
 	                   config->maximum_half_open_ike, secret);
-	agent->half_open.reason = "half-open";
-	agent->unannounced.reason = "no-session";
 }
 
-/** The first, second, fourth ... event of a class is a line of the log. */
-static void note_refusal(struct drop_counter *counter, const char *tunnel,
-                         const struct sockaddr_storage *remote)
+void agent_note_refusal(struct ike_agent *agent, enum ike_guard_class class, const char *tunnel,
+                        const struct sockaddr_storage *remote)
 {
-	unsigned count = ++counter->count;
+	struct bus *bus = agent->service->bus;
 	char source[ADDRESS_TEXT_SIZE];
+	uint64_t count;
 
-	if ((count & (count - 1)) == 0)
-		log_session(LOG_WARNING, tunnel, NULL,
-		            "security event=ike-refused class=%s source=%s count=%u",
-		            counter->reason, address_format_port(remote, source), count);
+	address_format(remote, source);
+	if (event_class_count(&agent->guard[class], source, bus_mono_usec(bus), bus_wall_usec(bus),
+	                      &count))
+		log_line(LOG_NOTICE, "ike.guard.reject class=%s src=%s tunnel=%s count=%llu",
+		         ike_guard_class_name(class), source, tunnel ? tunnel : "-",
+		         (unsigned long long)count);
 }
 
 static unsigned count_half_open(const struct ike_session *session)
@@ -59,11 +59,12 @@ bool agent_admit_packet(struct ike_agent *agent, const struct ike_session *sessi
 		ike_admission_change_secret(&agent->admission, secret, situation.now_usec);
 	switch (ike_admission_judge(&agent->admission, remote, packet, size, &situation, reply)) {
 	case IKE_COOKIE_DEMANDED:
+		agent_note_refusal(agent, IKE_GUARD_COOKIE, session->tunnel, remote);
 		agent_send_packet(agent, session->if_id, session->attempt, remote, reply,
 		                  sizeof(reply));
 		return false;
 	case IKE_TOO_MANY:
-		note_refusal(&agent->half_open, session->tunnel, remote);
+		agent_note_refusal(agent, IKE_GUARD_HALF_OPEN, session->tunnel, remote);
 		return false;
 	default:
 		return true;
@@ -74,7 +75,7 @@ void agent_refuse_packet(struct ike_agent *agent, const char *tunnel,
                          const struct sockaddr_storage *remote, const uint8_t *packet, size_t size)
 {
 	if (ike_message_begins_sa(packet, size))
-		note_refusal(&agent->unannounced, tunnel, remote);
+		agent_note_refusal(agent, IKE_GUARD_NO_SESSION, tunnel, remote);
 }
 
 struct counting {
@@ -91,30 +92,53 @@ static void count_session(void *context, struct ike_session *session)
 	}
 }
 
-void agent_describe_admission(struct ike_agent *agent, Vpnsip__IkeAdmission *message)
+static void describe_guard(const struct ike_agent *agent, struct admission_message *message)
 {
-	const struct ike_admission *admission = &agent->admission;
+	Vpnsip__IkeAdmission *admission = &message->admission;
+
+	admission->classes = message->pointers;
+	for (int class = IKE_GUARD_NONE + 1; class < IKE_GUARD_CLASS_COUNT; class ++) {
+		const struct event_class *events = &agent->guard[class];
+		Vpnsip__GuardClass *described = &message->classes[admission->n_classes];
+
+		vpnsip__guard_class__init(described);
+		described->name = (char *)ike_guard_class_name(class);
+		described->count = events->count;
+		described->last_usec = events->last_usec;
+		described->last_source = (char *)events->last_source;
+		message->pointers[admission->n_classes++] = described;
+	}
+}
+
+void agent_describe_admission(struct ike_agent *agent, struct admission_message *message)
+{
+	const struct ike_admission *own = &agent->admission;
 	const struct engine_counts engine = engine_count();
+	Vpnsip__IkeAdmission *admission = &message->admission;
 	struct counting counting = {0};
-	uint64_t begun_and_done;
 
 	session_table_each(agent->sessions, count_session, &counting);
-	begun_and_done = agent->begun_by_us - counting.pending_by_us;
-	message->ike_sas = engine.ike_sas;
-	message->established = counting.up;
-	message->half_open = engine.half_open;
-	message->maximum_half_open = admission->maximum_half_open;
-	message->cookie_threshold = admission->cookie_threshold;
-	message->incoming_accepted = admission->accepted - engine.refused_proposals;
-	message->rejected_by_half_open = agent->half_open.count;
-	message->rejected_by_session = agent->unannounced.count;
-	message->rejected_by_proposal = engine.refused_proposals;
-	message->incoming_rejected = message->rejected_by_half_open + message->rejected_by_session +
-	                             message->rejected_by_proposal;
-	message->outgoing_accepted = agent->up_by_us;
-	message->outgoing_rejected = begun_and_done - agent->up_by_us;
-	message->cookies_demanded = admission->cookies_demanded;
-	message->cookies_proven = admission->cookies_proven;
-	message->packets_dropped = agent->crowded.count + agent->congested.count;
-	message->child_sas = engine.inbound_sas;
+	vpnsip__ike_admission__init(admission);
+	admission->ike_sas = engine.ike_sas;
+	admission->established = counting.up;
+	admission->half_open = engine.half_open;
+	admission->maximum_half_open = own->maximum_half_open;
+	admission->cookie_threshold = own->cookie_threshold;
+	admission->incoming_accepted = own->accepted - engine.refused_proposals;
+	admission->rejected_by_half_open = agent->guard[IKE_GUARD_HALF_OPEN].count;
+	admission->rejected_by_session = agent->guard[IKE_GUARD_NO_SESSION].count;
+	admission->rejected_by_proposal = engine.refused_proposals;
+	admission->incoming_rejected = admission->rejected_by_half_open +
+	                               admission->rejected_by_session +
+	                               admission->rejected_by_proposal;
+	admission->outgoing_accepted = agent->up_by_us;
+	admission->outgoing_rejected = agent->begun_by_us - counting.pending_by_us -
+	                               agent->up_by_us;
+	admission->cookies_demanded = own->cookies_demanded;
+	admission->cookies_proven = own->cookies_proven;
+	admission->packets_dropped = agent->crowded.count + agent->congested.count;
+	admission->child_sas = engine.inbound_sas;
+	admission->messages_repeated = engine.repeated_messages;
+	admission->messages_of_no_sa = engine.messages_of_no_sa;
+	describe_guard(agent, message);
 }

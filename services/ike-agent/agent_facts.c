@@ -120,6 +120,8 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 
 	if (!agent->sessions)
 		return;
+	if (fact->kind == ENGINE_SA_GONE)
+		agent_take_gone(agent, fact->sa);
 	session = session_table_find(agent->sessions, fact->if_id);
 	if (!session || session->attempt != fact->attempt) {
 		/* Begun for a session that was stopped meanwhile. */
@@ -135,6 +137,8 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 	if (outcome.stray[0])
 		log_session(LOG_WARNING, session->tunnel, session->remote_number,
 		            "another IKE_SA on the session's port failed: %s", outcome.stray);
+	if (outcome.guard_class != IKE_GUARD_NONE)
+		agent_note_refusal(agent, outcome.guard_class, session->tunnel, &outcome.refused);
 	if (outcome.superseded)
 		engine_supersede_sa(outcome.superseded, outcome.tells_superseded);
 	if (outcome.unwanted)

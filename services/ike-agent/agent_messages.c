@@ -157,14 +157,14 @@ void agent_give_snapshot(void *context, struct bus_request *request)
 	};
 	struct proposal_messages *proposals = proposal_messages_new(agent->service->config);
 	Vpnsip__IkeSnapshot snapshot = VPNSIP__IKE_SNAPSHOT__INIT;
-	Vpnsip__IkeAdmission admission = VPNSIP__IKE_ADMISSION__INIT;
+	struct admission_message admission;
 
 	if (filling.messages && filling.pointers && proposals) {
 		session_table_each(agent->sessions, add_to_snapshot, &filling);
 		snapshot.sessions = filling.pointers;
 		snapshot.n_sessions = filling.count;
 		agent_describe_admission(agent, &admission);
-		snapshot.admission = &admission;
+		snapshot.admission = &admission.admission;
 		proposal_messages_add(proposals, &snapshot);
 		bus_reply(request, &snapshot.base);
 	} else {

@@ -103,22 +103,6 @@ static void start(struct ike_agent *agent, struct bus_request *request,
 	agent_publish(agent, session, true);
 }
 
-static void stop(struct ike_agent *agent, struct bus_request *request, const Vpnsip__StopIke *order)
-{
-	const struct config_peer *peer = config_peer_by_tunnel(agent->service->config,
-	                                                       order->tunnel);
-	struct ike_session *session = peer ? session_table_find(agent->sessions, peer->if_id)
-	                                   : NULL;
-
-	if (peer)
-		session_table_end_attempt(agent->sessions, peer->if_id, order->attempt);
-	if (session && session->attempt <= order->attempt) {
-		agent_end_session(agent, session);
-		bus_touch_state(agent->service->bus);
-	}
-	bus_done(request);
-}
-
 static void probe_session(const struct ike_session *session)
 {
 	for (size_t i = 0; i < session->sa_count; i++)
@@ -201,8 +185,8 @@ static void deliver(struct ike_agent *agent, struct bus_request *request,
 	}
 	if (engine_deliver(order->if_id, &remote, order->packet.data, order->packet.len)) {
 		agent->packets_delivered++;
-		agent_note_packet(agent, order->if_id, true, &remote, order->packet.data,
-		                  order->packet.len);
+		agent_note_packet(agent, order->if_id, session ? session->attempt : order->attempt,
+		                  true, &remote, order->packet.data, order->packet.len);
 		bus_done(request);
 		return;
 	}
@@ -226,7 +210,7 @@ void agent_take_order(void *context, struct bus_request *request, const Vpnsip__
 		start(agent, request, order->start_ike);
 		break;
 	case VPNSIP__ENVELOPE__BODY_STOP_IKE:
-		stop(agent, request, order->stop_ike);
+		agent_stop_ike(agent, request, order->stop_ike);
 		break;
 	case VPNSIP__ENVELOPE__BODY_PROBE_PEER:
 		probe(agent, request, order->probe_peer);

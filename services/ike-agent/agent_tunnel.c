@@ -38,20 +38,21 @@ void agent_count_drop(struct ike_agent *agent, uint32_t if_id, uint64_t attempt,
 		         detail ? "; " : "", detail ? detail : "");
 }
 
-void agent_note_packet(struct ike_agent *agent, uint32_t if_id, bool is_incoming,
+void agent_note_packet(struct ike_agent *agent, uint32_t if_id, uint64_t attempt, bool is_incoming,
                        const struct sockaddr_storage *remote, const uint8_t *packet, size_t size)
 {
-	const struct ike_session *session = session_table_find(agent->sessions, if_id);
+	/* A session that was stopped has its last words. */
+	const struct config_peer *peer = config_peer_by_if_id(agent->service->config, if_id);
 	char text[IKE_MESSAGE_TEXT_SIZE], outside[ADDRESS_TEXT_SIZE];
 
-	if (!session)
+	if (!peer)
 		return;
 	ike_message_describe(packet, size, text);
 	address_format_port(remote, outside);
-	bus_trace(agent->service->bus, session->tunnel, session->attempt,
-	          VPNSIP__TRACE_KIND__TRACE_IKE, outside, is_incoming, "%s", text);
-	log_debug(LOG_IKE, session->tunnel, session->remote_number, "%s %s: %s",
-	          is_incoming ? "from" : "to", outside, text);
+	bus_trace(agent->service->bus, peer->tunnel, attempt, VPNSIP__TRACE_KIND__TRACE_IKE,
+	          outside, is_incoming, "%s", text);
+	log_debug(LOG_IKE, peer->tunnel, peer->number, "%s %s: %s", is_incoming ? "from" : "to",
+	          outside, text);
 }
 
 /** For the log lines of a call. The configuration never changes, so any thread may ask. */
@@ -114,8 +115,8 @@ static void call_send(void *context)
 	}
 	agent->packets_in_flight++;
 	agent->packets_sent++;
-	agent_note_packet(agent, posted->if_id, false, &posted->remote, posted->packet,
-	                  posted->size);
+	agent_note_packet(agent, posted->if_id, posted->attempt, false, &posted->remote,
+	                  posted->packet, posted->size);
 	address_to_proto(&posted->remote, &remote);
 	order.if_id = posted->if_id;
 	order.remote = &remote;

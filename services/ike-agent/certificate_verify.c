@@ -42,11 +42,11 @@ size_t certificate_fingerprint(X509 *certificate, const char *hash, uint8_t fing
 	return length;
 }
 
-void certificate_print_fingerprint(X509 *certificate, char *text, size_t size)
+void certificate_print_fingerprint(X509 *certificate, const char *hash, char *text, size_t size)
 {
 	uint8_t value[FINGERPRINT_MAX];
-	size_t length = certificate_fingerprint(certificate, "SHA-256", value);
-	size_t used = length ? (size_t)snprintf(text, size, "SHA-256 ") : 0;
+	size_t length = certificate_fingerprint(certificate, hash, value);
+	size_t used = length ? (size_t)snprintf(text, size, "%s ", hash) : 0;
 
 	text[used] = '\0';
 	for (size_t i = 0; i < length && used < size; i++)
@@ -111,6 +111,18 @@ static struct certificate_verdict check_fingerprints(const struct certificate_ex
 		            "peer's certificate is self-signed, and neither the call nor the "
 		            "configuration names a fingerprint");
 	return good();
+}
+
+const char *certificate_known_by(const struct certificate_expectation *expected, X509 *certificate)
+{
+	for (size_t i = 0; i < expected->pin_count; i++) {
+		const struct engine_pin *pin = &expected->pins[i];
+
+		if (!pin->is_pre_shared_key &&
+		    has_fingerprint(certificate, pin->hash, pin->value, pin->size))
+			return pin->hash;
+	}
+	return expected->peer->has_fingerprint ? expected->peer->fingerprint_hash : "SHA-256";
 }
 
 /* --- the chain --- */

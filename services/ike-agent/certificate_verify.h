@@ -43,8 +43,11 @@ struct certificate_verdict certificate_verify(const struct certificate_store *st
                                               X509 *certificate, STACK_OF(X509) * others,
                                               time_t now);
 
-/** Writes "SHA-256 AB:CD...", the fingerprint for people; "" for a certificate that cannot be encoded. */
-void certificate_print_fingerprint(X509 *certificate, char *text, size_t size);
+/** The hash by which a good certificate was told: of the call's fingerprint that fits, else of the pin, else SHA-256. */
+const char *certificate_known_by(const struct certificate_expectation *expected, X509 *certificate);
+
+/** Writes "SHA-256 AB:CD...", the fingerprint under this hash for people; "" for a certificate that cannot be encoded. */
+void certificate_print_fingerprint(X509 *certificate, const char *hash, char *text, size_t size);
 
 /** The certificate's fingerprint under this hash; 0 if we do not use it. */
 size_t certificate_fingerprint(X509 *certificate, const char *hash, uint8_t fingerprint[64]);

@@ -13,7 +13,7 @@
 #include "services/ike-agent/certificate_anchor.h"
 #include "services/ike-agent/certificate_verify.h"
 
-#define REVOKED_MAX 64
+#define DISOWNED_MAX 64
 
 static bool uses_certificates(const struct charon_session *session)
 {
@@ -199,17 +199,39 @@ static bool read_shown(ike_sa_t *ike_sa, bool is_verified, struct shown *shown)
 	return is_found;
 }
 
+static struct certificate_expectation expectation_of(const struct charon_session *session)
+{
+	return (struct certificate_expectation){
+		.peer = session->peer, .pins = session->pins, .pin_count = session->pin_count};
+}
+
 static struct certificate_verdict judge(const struct charon_session *session,
                                         const struct shown *shown)
 {
-	const struct certificate_expectation expected = {
-		.peer = session->peer, .pins = session->pins, .pin_count = session->pin_count};
+	const struct certificate_expectation expected = expectation_of(session);
 	struct certificate_store *store = certificate_source_hold(session->certificates);
 	struct certificate_verdict verdict =
 		certificate_verify(store, &expected, shown->certificate, shown->others, time(NULL));
 
 	certificate_store_release(store);
 	return verdict;
+}
+
+static enum ike_guard_class class_of(const struct certificate_verdict *verdict)
+{
+	switch (verdict->fault) {
+	case CERTIFICATE_GOOD:
+		return IKE_GUARD_NONE;
+	case CERTIFICATE_FINGERPRINT:
+		return IKE_GUARD_FINGERPRINT;
+	case CERTIFICATE_NOT_YET_VALID:
+	case CERTIFICATE_EXPIRED:
+		return IKE_GUARD_EXPIRED;
+	case CERTIFICATE_REVOKED:
+		return IKE_GUARD_REVOKED;
+	default:
+		return IKE_GUARD_UNTRUSTED;
+	}
 }
 
 bool charon_certificate_is_good(const struct charon_session *session, ike_sa_t *ike_sa)
@@ -223,7 +245,7 @@ bool charon_certificate_is_good(const struct charon_session *session, ike_sa_t *
 		return false;
 	verdict = judge(session, &shown);
 	if (verdict.fault != CERTIFICATE_GOOD)
-		charon_report_cause(ENGINE_CAUSE_VERDICT, "%s", verdict.cause);
+		charon_report_verdict(class_of(&verdict), "%s", verdict.cause);
 	free_shown(&shown);
 	return verdict.fault == CERTIFICATE_GOOD;
 }
@@ -271,7 +293,7 @@ enumerator_t *charon_certificates_enumerate(const struct charon_session *session
 		enumerator = enumerator_create_single(to_charon(shown.certificate),
 		                                      destroy_certificate);
 	else
-		charon_report_cause(ENGINE_CAUSE_VERDICT, "%s", verdict.cause);
+		charon_report_verdict(class_of(&verdict), "%s", verdict.cause);
 	free_shown(&shown);
 	return enumerator;
 }
@@ -286,20 +308,21 @@ void charon_check_method(ike_sa_t *ike_sa, message_t *message)
 		return;
 	has_key = proof && proof->get_auth_method(proof) == AUTH_PSK;
 	if (!proof && message->get_request(message))
-		charon_report_cause(ENGINE_CAUSE_VERDICT,
-		                    "peer wants to authenticate with EAP, which is not used here");
+		charon_report_verdict(
+			IKE_GUARD_METHOD,
+			"peer wants to authenticate with EAP, which is not used here");
 	else if (proof && has_key && uses_certificates(session))
-		charon_report_cause(
-			ENGINE_CAUSE_VERDICT,
+		charon_report_verdict(
+			IKE_GUARD_METHOD,
 			"peer authenticates with a pre-shared key, and a certificate is "
 			"configured for it");
 	else if (proof && !has_key && !uses_certificates(session))
-		charon_report_cause(
-			ENGINE_CAUSE_VERDICT,
+		charon_report_verdict(
+			IKE_GUARD_METHOD,
 			"peer authenticates with a certificate, and a pre-shared key is "
 			"configured for it");
 	else if (proof && !has_key && !message->get_payload(message, PLV2_CERTIFICATE))
-		charon_report_cause(ENGINE_CAUSE_VERDICT, "peer sent no certificate");
+		charon_report_verdict(IKE_GUARD_METHOD, "peer sent no certificate");
 	charon_session_release(session);
 }
 
@@ -344,14 +367,14 @@ uint64_t charon_limit_by_certificates(ike_sa_t *ike_sa, uint64_t limit)
 }
 
 /** Ends an IKE_SA, telling the peer, for a reason that is ours to know. */
-static void end_sa(uint32_t sa, const char *cause)
+static void end_sa(uint32_t sa, enum ike_guard_class guard_class, const char *cause)
 {
 	ike_sa_manager_t *manager = charon->ike_sa_manager;
 	ike_sa_t *ike_sa = manager->checkout_by_id(manager, sa);
 
 	if (!ike_sa)
 		return;
-	charon_report_cause(ENGINE_CAUSE_VERDICT, "%s", cause);
+	charon_report_verdict(guard_class, "%s", cause);
 	ike_sa->delete (ike_sa, TRUE);
 	manager->checkin_and_destroy(manager, ike_sa);
 }
@@ -362,6 +385,7 @@ static void meet_end(uint64_t sa, bool is_hard)
 	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uint32_t)sa);
 	struct charon_session *session = charon_session_of(ike_sa);
 	char cause[ENGINE_CAUSE_SIZE], text[32];
+	bool is_ours;
 	time_t end;
 
 	if (!ike_sa)
@@ -376,11 +400,11 @@ static void meet_end(uint64_t sa, bool is_hard)
 	}
 	manager->checkin(manager, ike_sa);
 	certificate_print_time(end, text);
-	snprintf(cause, sizeof(cause), "%s certificate expired at %s",
-	         session && session->store && session->store->not_after == end ? "our" : "peer's",
+	is_ours = session && session->store && session->store->not_after == end;
+	snprintf(cause, sizeof(cause), "%s certificate expired at %s", is_ours ? "our" : "peer's",
 	         text);
 	charon_session_release(session);
-	end_sa((uint32_t)sa, cause);
+	end_sa((uint32_t)sa, is_ours ? IKE_GUARD_NONE : IKE_GUARD_EXPIRED, cause);
 }
 
 void charon_watch_certificates(ike_sa_t *ike_sa, uint32_t sa)
@@ -393,15 +417,16 @@ void charon_unwatch_certificates(uint32_t sa)
 	charon_drop_deadlines(meet_end, sa);
 }
 
-/* --- revocation --- */
+/* --- a changed list, or a root that was taken away --- */
 
-struct revoked_sa {
+struct disowned_sa {
 	uint32_t sa;
 	struct certificate_verdict verdict;
 };
 
-static bool is_revoked(ike_sa_t *ike_sa, const struct certificate_source *certificates,
-                       struct certificate_verdict *verdict)
+/** True if the IKE_SA's peer is not believed any more, by what is in these files now. */
+static bool is_disowned(ike_sa_t *ike_sa, const struct certificate_source *certificates,
+                        struct certificate_verdict *verdict)
 {
 	struct charon_session *session = charon_session_of(ike_sa);
 	bool is_found = false;
@@ -410,7 +435,8 @@ static bool is_revoked(ike_sa_t *ike_sa, const struct certificate_source *certif
 	if (session && session->certificates == certificates &&
 	    ike_sa->get_state(ike_sa) == IKE_ESTABLISHED && read_shown(ike_sa, true, &shown)) {
 		*verdict = judge(session, &shown);
-		is_found = verdict->fault == CERTIFICATE_REVOKED;
+		is_found = verdict->fault == CERTIFICATE_REVOKED ||
+		           verdict->fault == CERTIFICATE_UNTRUSTED;
 		free_shown(&shown);
 	}
 	charon_session_release(session);
@@ -419,21 +445,21 @@ static bool is_revoked(ike_sa_t *ike_sa, const struct certificate_source *certif
 
 static job_requeue_t judge_peers(void *certificates)
 {
-	struct revoked_sa revoked[REVOKED_MAX];
+	struct disowned_sa disowned[DISOWNED_MAX];
 	enumerator_t *ike_sas = charon->controller->create_ike_sa_enumerator(charon->controller,
 	                                                                     TRUE);
 	size_t count = 0;
 	ike_sa_t *ike_sa;
 
-	while (count < REVOKED_MAX && ike_sas->enumerate(ike_sas, &ike_sa)) {
-		if (!is_revoked(ike_sa, certificates, &revoked[count].verdict))
+	while (count < DISOWNED_MAX && ike_sas->enumerate(ike_sas, &ike_sa)) {
+		if (!is_disowned(ike_sa, certificates, &disowned[count].verdict))
 			continue;
-		revoked[count++].sa = ike_sa->get_unique_id(ike_sa);
+		disowned[count++].sa = ike_sa->get_unique_id(ike_sa);
 	}
 	ike_sas->destroy(ike_sas);
 	for (size_t i = 0; i < count; i++)
-		end_sa(revoked[i].sa, revoked[i].verdict.cause);
-	return count == REVOKED_MAX ? JOB_REQUEUE_FAIR : JOB_REQUEUE_NONE;
+		end_sa(disowned[i].sa, class_of(&disowned[i].verdict), disowned[i].verdict.cause);
+	return count == DISOWNED_MAX ? JOB_REQUEUE_FAIR : JOB_REQUEUE_NONE;
 }
 
 void engine_judge_peers(struct certificate_source *certificates)
@@ -447,6 +473,7 @@ void engine_judge_peers(struct certificate_source *certificates)
 void charon_describe_authentication(const struct charon_session *session, ike_sa_t *ike_sa,
                                     struct engine_authentication *authentication)
 {
+	const struct certificate_expectation expected = expectation_of(session);
 	struct certificate_facts facts;
 	struct shown shown;
 
@@ -460,8 +487,9 @@ void charon_describe_authentication(const struct charon_session *session, ike_sa
 	memcpy(authentication->subject, facts.subject, sizeof(facts.subject));
 	memcpy(authentication->issuer, facts.issuer, sizeof(facts.issuer));
 	memcpy(authentication->serial, facts.serial, sizeof(facts.serial));
-	certificate_print_fingerprint(shown.certificate, authentication->fingerprint,
-	                              sizeof(authentication->fingerprint));
+	certificate_print_fingerprint(
+		shown.certificate, certificate_known_by(&expected, shown.certificate),
+		authentication->fingerprint, sizeof(authentication->fingerprint));
 	authentication->not_after = facts.not_after;
 	authentication->valid_until = earlier(session->store->not_after, end_of(&shown));
 	free_shown(&shown);

@@ -17,6 +17,9 @@
 
 #define CHILDREN_MAX 4
 
+#define CLOSE_ROUNDS     2 /* the DELETE, and once more */
+#define CLOSE_ROUND_MSEC (ENGINE_CLOSE_MSEC / CLOSE_ROUNDS)
+
 static job_requeue_t initiate(struct charon_session *session)
 {
 	struct engine_fact fact = {
@@ -183,6 +186,50 @@ void engine_supersede_sa(uint32_t sa, bool tells_peer)
 		lib->scheduler,
 		(job_t *)callback_job_create(tells_peer ? delete_sa : drop_sa, data, NULL, NULL),
 		SUPERSEDED_SEC);
+}
+
+/** An IKE_SA that is being deleted. */
+struct closing {
+	uint32_t sa;
+	unsigned round; /* how often the DELETE was sent */
+};
+
+/** The first time it sends the DELETE, then repeats it, at last it gives up. */
+static job_requeue_t close_sa(struct closing *closing)
+{
+	ike_sa_manager_t *manager = charon->ike_sa_manager;
+	status_t status = SUCCESS;
+	ike_sa_t *ike_sa;
+
+	/* What the peer would get after the DELETE it could not open any more: tunnel-agent keeps it for the next call. */
+	if (closing->round == 0)
+		stop_sending((void *)(uintptr_t)closing->sa);
+	ike_sa = manager->checkout_by_id(manager, closing->sa);
+	if (!ike_sa)
+		return JOB_REQUEUE_NONE;
+	if (closing->round == 0)
+		status = ike_sa->delete (ike_sa, FALSE);
+	else if (closing->round == CLOSE_ROUNDS)
+		status = DESTROY_ME;
+	else if (ike_sa->get_state(ike_sa) ==
+	         IKE_DELETING) /* else it waits for another exchange's end */
+		status = ike_sa->retransmit(ike_sa, ike_sa->get_message_id(ike_sa, TRUE));
+	closing->round++;
+	if (status == DESTROY_ME) {
+		manager->checkin_and_destroy(manager, ike_sa);
+		return JOB_REQUEUE_NONE;
+	}
+	manager->checkin(manager, ike_sa);
+	return JOB_RESCHEDULE_MS(CLOSE_ROUND_MSEC);
+}
+
+void engine_close_sa(uint32_t sa)
+{
+	struct closing *closing;
+
+	INIT(closing, .sa = sa, );
+	lib->processor->queue_job(lib->processor, (job_t *)callback_job_create(
+							  (void *)close_sa, closing, free, NULL));
 }
 
 static void meet_reauthentication(uint64_t if_id, bool is_hard)

@@ -287,12 +287,12 @@ static void report_identity(const struct charon_session *session, identification
 
 	charon_identity_text(identity, text, sizeof(text));
 	if (session->certificates || charon_keyring_has(identity->get_encoding(identity)))
-		charon_report_cause(ENGINE_CAUSE_VERDICT,
-		                    "peer key-id %s is not the number of the call, %s", text,
-		                    session->remote_number);
+		charon_report_verdict(IKE_GUARD_IDENTITY,
+		                      "peer key-id %s is not the number of the call, %s", text,
+		                      session->remote_number);
 	else
-		charon_report_cause(ENGINE_CAUSE_VERDICT, "peer key-id %s matches no keyring entry",
-		                    text);
+		charon_report_verdict(IKE_GUARD_IDENTITY, "peer key-id %s matches no keyring entry",
+		                      text);
 }
 
 static enumerator_t *create_peer_cfg_enumerator(backend_t *this, identification_t *me,

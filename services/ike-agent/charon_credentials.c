@@ -78,12 +78,12 @@ static enumerator_t *create_shared_enumerator(credential_set_t *this, shared_key
 		char text[64];
 
 		charon_identity_text(other, text, sizeof(text));
-		charon_report_cause(ENGINE_CAUSE_VERDICT,
-		                    "peer key-id %s is not the number of the call, %s", text,
-		                    session->remote_number);
+		charon_report_verdict(IKE_GUARD_IDENTITY,
+		                      "peer key-id %s is not the number of the call, %s", text,
+		                      session->remote_number);
 	} else if (!is_key_pinned(session)) {
-		charon_report_cause(ENGINE_CAUSE_VERDICT,
-		                    "peer's key does not match the pinned fingerprint");
+		charon_report_verdict(IKE_GUARD_FINGERPRINT,
+		                      "peer's key does not match the pinned fingerprint");
 	} else {
 		enumerator = enumerate_key(session);
 	}

@@ -28,8 +28,8 @@ struct setting {
 };
 
 /*
- * Retransmissions 1, 1.8, 3.2, 5.8, 9.06, 9.06 s: given up after 29.99 s. A cookie and block threshold per address would hit the
- * many sessions behind one carrier relay; tunnel-agent admits packets by what SDP announced instead.
+ * Retransmissions after 1, 1.8, 3.2, 5.8 s, then each 9 s, until charon_patience.c ends it. A cookie and block threshold per address would
+ * hit the many sessions behind one carrier relay; tunnel-agent admits packets by what SDP announced instead.
  */
 static const struct setting settings[] = {
 	{"threads", "8"},
@@ -41,8 +41,8 @@ static const struct setting settings[] = {
 	{"prefer_configured_proposals", "no"},
 	{"retransmit_timeout", "1.0"},
 	{"retransmit_base", "1.8"},
-	{"retransmit_limit", "9.06"},
-	{"retransmit_tries", "5"},
+	{"retransmit_limit", "9"},
+	{"retransmit_tries", "1000000"},
 	{"half_open_timeout", "30"},
 	{"keep_alive", "0"},
 	{"fragment_size", "1280"},

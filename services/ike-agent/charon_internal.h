@@ -17,7 +17,7 @@ struct charon_engine {
 	const struct config *config;
 	const struct engine_host *host;
 	atomic_bool is_leaving; /* nothing is sent or removed any more */
-	atomic_uint_fast64_t refused_proposals;
+	atomic_uint_fast64_t refused_proposals, repeated_messages, messages_of_no_sa;
 };
 
 extern struct charon_engine charon_engine;
@@ -95,13 +95,16 @@ bool charon_keyring_has(chunk_t identity);
 /** Reports a cause about the IKE_SA that the calling thread works on. */
 void charon_report_cause(enum engine_cause_rank rank, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/** Reports our verdict on the peer of that IKE_SA. */
+void charon_report_verdict(enum ike_guard_class guard_class, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
-/** Reports the fact once the IKE_AUTH response of its IKE_SA (by the SPIs) has left. */
-void charon_report_after_response(const struct engine_fact *fact);
+/** Reports the fact once the IKE_SA's (by the SPIs) next response of this kind of exchange has left. */
+void charon_report_after_response(const struct engine_fact *fact, exchange_type_t exchange);
 /** The fact that waits for this message (without marker), to be freed by the caller; NULL if there is none. */
 struct engine_fact *charon_take_fact_of(chunk_t message);
-/** There will be no response: the IKE_SA is gone. */
-void charon_forget_response(uint32_t sa);
+/** The IKE_SA is gone. True if that has been told after a response, or will be when the response has left, which is under way. */
+bool charon_end_responses(uint32_t sa);
 void charon_responses_free(void);
 
 /** What is done at a deadline of `owner`, in a thread of libcharon's; the owner may just have gone. */
@@ -119,6 +122,10 @@ void charon_begin_lifetime(uint32_t sa, const struct charon_session *session);
 void charon_end_lifetime(uint32_t sa);
 /** When it will be rekeyed, and when it would end without that (monotonic clock); 0 = never. */
 void charon_read_lifetime(uint32_t sa, uint64_t *rekeys_usec, uint64_t *ends_usec);
+
+/** A request of ours was repeated: the IKE_SA ends unless it is answered in time. Without effect when that is known. */
+void charon_begin_patience(ike_sa_t *ike_sa);
+void charon_end_patience(uint32_t sa);
 
 /** Forgets when the session is to authenticate anew. */
 void charon_end_reauthentication(uint32_t if_id);

@@ -187,7 +187,7 @@ static status_t install(const struct engine_sa *outbound, struct installed_sa *e
 	if (!is_installed) {
 		free_sa(inbound);
 		free_sa(entry);
-		charon_report_cause(ENGINE_CAUSE_VERDICT, "the SA could not be installed: %s", why);
+		charon_report_verdict(IKE_GUARD_NONE, "the SA could not be installed: %s", why);
 		return FAILED;
 	}
 	if (inbound)
@@ -455,6 +455,8 @@ struct engine_counts engine_count(void)
 		.ike_sas = manager->get_count(manager),
 		.half_open = manager->get_half_open_count(manager, NULL, FALSE),
 		.refused_proposals = charon_engine.refused_proposals,
+		.repeated_messages = charon_engine.repeated_messages,
+		.messages_of_no_sa = charon_engine.messages_of_no_sa,
 	};
 
 	pthread_mutex_lock(&mutex);

@@ -55,6 +55,15 @@ static void write_proposal(proposal_t *proposal, char *text)
 	snprintf(text, ENGINE_PROPOSAL_SIZE, "%s", colon ? colon + 1 : whole);
 }
 
+/** Fills and reports an ENGINE_CAUSE. */
+static void report_about(ike_sa_t *ike_sa, struct engine_fact *fact)
+{
+	host_t *remote = ike_sa->get_other_host(ike_sa);
+
+	memcpy(&fact->ike.remote, remote->get_sockaddr(remote), *remote->get_sockaddr_len(remote));
+	report(fact);
+}
+
 void charon_report_cause(enum engine_cause_rank rank, const char *format, ...)
 {
 	ike_sa_t *ike_sa = charon->bus->get_sa(charon->bus);
@@ -65,23 +74,41 @@ void charon_report_cause(enum engine_cause_rank rank, const char *format, ...)
 		return;
 	fact = fact_of(ike_sa, ENGINE_CAUSE);
 	fact.rank = rank;
-	/* What is known of identity and key comes after IKE_SA_INIT was answered. */
-	fact.is_proven = rank == ENGINE_CAUSE_VERDICT;
 	va_start(arguments, format);
 	vsnprintf(fact.cause, sizeof(fact.cause), format, arguments);
 	va_end(arguments);
-	report(&fact);
+	report_about(ike_sa, &fact);
+}
+
+void charon_report_verdict(enum ike_guard_class guard_class, const char *format, ...)
+{
+	ike_sa_t *ike_sa = charon->bus->get_sa(charon->bus);
+	struct engine_fact fact;
+	va_list arguments;
+
+	if (!ike_sa)
+		return;
+	fact = fact_of(ike_sa, ENGINE_CAUSE);
+	fact.rank = ENGINE_CAUSE_VERDICT;
+	fact.guard_class = guard_class;
+	/* What is known of identity and key comes after IKE_SA_INIT was answered. */
+	fact.is_proven = true;
+	va_start(arguments, format);
+	vsnprintf(fact.cause, sizeof(fact.cause), format, arguments);
+	va_end(arguments);
+	report_about(ike_sa, &fact);
 }
 
 static void report_alert(ike_sa_t *ike_sa, enum engine_cause_rank rank, bool is_proven,
-                         const char *cause)
+                         enum ike_guard_class guard_class, const char *cause)
 {
 	struct engine_fact fact = fact_of(ike_sa, ENGINE_CAUSE);
 
 	fact.rank = rank;
 	fact.is_proven = is_proven;
+	fact.guard_class = guard_class;
 	snprintf(fact.cause, sizeof(fact.cause), "%s", cause);
-	report(&fact);
+	report_about(ike_sa, &fact);
 }
 
 static bool uses_certificates(ike_sa_t *ike_sa)
@@ -95,52 +122,64 @@ static bool uses_certificates(ike_sa_t *ike_sa)
 
 static bool alert(listener_t *this, ike_sa_t *ike_sa, alert_t alert, va_list args)
 {
+	bool is_ours;
+
+	if (alert == ALERT_INVALID_IKE_SPI)
+		charon_engine.messages_of_no_sa++;
 	if (!ike_sa)
 		return TRUE;
 	switch (alert) {
 	case ALERT_PEER_AUTH_FAILED:
-		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true,
-		             uses_certificates(ike_sa)
-		                     ? "peer's signature is not of its certificate's key "
-		                       "(authentication failed)"
-		                     : "wrong pre-shared key (authentication failed)");
+		if (uses_certificates(ike_sa))
+			report_alert(ike_sa, ENGINE_CAUSE_FAULT, true, IKE_GUARD_SIGNATURE,
+			             "peer's signature is not of its certificate's key "
+			             "(authentication failed)");
+		else
+			report_alert(ike_sa, ENGINE_CAUSE_FAULT, true, IKE_GUARD_KEY,
+			             "wrong pre-shared key (authentication failed)");
 		break;
 	case ALERT_LOCAL_AUTH_FAILED:
-		report_alert(ike_sa, ENGINE_CAUSE_REFUSED, true,
+		report_alert(ike_sa, ENGINE_CAUSE_REFUSED, true, IKE_GUARD_NONE,
 		             uses_certificates(ike_sa)
 		                     ? "peer refused our certificate or identity "
 		                       "(AUTHENTICATION_FAILED)"
 		                     : "peer refused our key or identity (AUTHENTICATION_FAILED)");
 		break;
-	case ALERT_PEER_INIT_UNREACHABLE:
-	case ALERT_RETRANSMIT_SEND_TIMEOUT:
-		report_alert(ike_sa, ENGINE_CAUSE_SILENCE, false,
-		             "no answer from peer within 30 s");
+	case ALERT_RETRANSMIT_SEND:
+		charon_begin_patience(ike_sa);
+		break;
+	case ALERT_RETRANSMIT_SEND_CLEARED:
+		charon_end_patience(ike_sa->get_unique_id(ike_sa));
 		break;
 	case ALERT_HALF_OPEN_TIMEOUT:
-		report_alert(ike_sa, ENGINE_CAUSE_SILENCE, false,
+		report_alert(ike_sa, ENGINE_CAUSE_SILENCE, false, IKE_GUARD_NONE,
 		             "peer began IKE and fell silent for 30 s");
 		break;
 	case ALERT_PROPOSAL_MISMATCH_IKE:
-		charon_engine.refused_proposals += !ike_sa->has_condition(ike_sa,
-		                                                          COND_ORIGINAL_INITIATOR);
-		report_alert(ike_sa, ENGINE_CAUSE_FAULT, false, "no IKE proposal chosen");
+		is_ours = ike_sa->has_condition(ike_sa, COND_ORIGINAL_INITIATOR);
+		charon_engine.refused_proposals += !is_ours;
+		report_alert(ike_sa, ENGINE_CAUSE_FAULT, false,
+		             is_ours ? IKE_GUARD_NONE : IKE_GUARD_NO_PROPOSAL,
+		             "no IKE proposal chosen");
 		break;
 	case ALERT_PROPOSAL_MISMATCH_CHILD:
-		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true, "no ESP proposal chosen");
+		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true, IKE_GUARD_NO_PROPOSAL,
+		             "no ESP proposal chosen");
 		break;
 	case ALERT_TS_MISMATCH:
-		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true, "traffic selectors do not match");
+		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true, IKE_GUARD_NONE,
+		             "traffic selectors do not match");
 		break;
 	case ALERT_INSTALL_CHILD_SA_FAILED:
-		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true, "the SA could not be installed");
+		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true, IKE_GUARD_NONE,
+		             "the SA could not be installed");
 		break;
 	case ALERT_AUTHORIZATION_FAILED:
-		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true,
+		report_alert(ike_sa, ENGINE_CAUSE_FAULT, true, IKE_GUARD_IDENTITY,
 		             "peer's identity is not the session's");
 		break;
 	case ALERT_IKE_SA_EXPIRED:
-		report_alert(ike_sa, ENGINE_CAUSE_CLOSED, false,
+		report_alert(ike_sa, ENGINE_CAUSE_CLOSED, false, IKE_GUARD_NONE,
 		             "the IKE_SA's lifetime ended before it was rekeyed");
 		break;
 	default:
@@ -158,6 +197,22 @@ static void begin_lifetime(ike_sa_t *ike_sa)
 	charon_session_release(session);
 }
 
+/*
+ * The IKE_SA whose DELETE by the peer this thread is about to answer; 0 = none. Its end is told when the answer has left: who hears of
+ * it may take the answer's path away.
+ */
+static _Thread_local uint32_t deleted_sa;
+
+static void answer_delete(ike_sa_t *ike_sa)
+{
+	struct engine_fact fact = fact_of(ike_sa, ENGINE_SA_GONE);
+
+	deleted_sa = 0;
+	add_spis(&fact, ike_sa);
+	if (fact.if_id != 0) /* else it is not sent */
+		charon_report_after_response(&fact, INFORMATIONAL);
+}
+
 static bool ike_state_change(listener_t *this, ike_sa_t *ike_sa, ike_sa_state_t state)
 {
 	struct engine_fact fact;
@@ -168,11 +223,12 @@ static bool ike_state_change(listener_t *this, ike_sa_t *ike_sa, ike_sa_state_t 
 		return TRUE;
 	fact = fact_of(ike_sa, state == IKE_CONNECTING ? ENGINE_SA_BEGUN : ENGINE_SA_GONE);
 	if (state == IKE_DESTROYING) {
-		charon_forget_response(fact.sa);
 		charon_end_lifetime(fact.sa);
+		charon_end_patience(fact.sa);
 		charon_unwatch_certificates(fact.sa);
 	}
-	report(&fact);
+	if (state != IKE_DESTROYING || !charon_end_responses(fact.sa))
+		report(&fact);
 	return TRUE;
 }
 
@@ -221,7 +277,7 @@ static bool child_updown(listener_t *this, ike_sa_t *ike_sa, child_sa_t *child_s
 	describe_authentication(ike_sa, &fact.authentication);
 	/* Who is told sends ESP at once: not before the peer can know the SA it belongs to. */
 	if (is_answering_auth)
-		charon_report_after_response(&fact);
+		charon_report_after_response(&fact, IKE_AUTH);
 	else
 		report(&fact);
 	return TRUE;
@@ -265,22 +321,36 @@ static void hear(ike_sa_t *ike_sa, message_t *message)
 	ike_update(&charon_listener, ike_sa, message->get_destination(message), source);
 }
 
+/** True if the message is of an exchange that is over: nothing of it is looked at but its number (RFC 7296 section 2.1). */
+static bool is_of_the_past(ike_sa_t *ike_sa, message_t *message)
+{
+	return message->get_message_id(message) <
+	       ike_sa->get_message_id(ike_sa, !message->get_request(message));
+}
+
 /* What no other hook tells: where a verified message came from, how the peer authenticates, that the end of the IKE_SA was its wish. */
 static bool message(listener_t *this, ike_sa_t *ike_sa, message_t *message, bool incoming,
                     bool plain)
 {
 	delete_payload_t *payload;
 
+	if (incoming && !plain)
+		charon_engine.repeated_messages += is_of_the_past(ike_sa, message);
 	if (incoming && plain)
 		hear(ike_sa, message);
 	if (incoming && plain && message->get_exchange_type(message) == IKE_AUTH)
 		charon_check_method(ike_sa, message);
+	if (!incoming && !plain && !message->get_request(message) &&
+	    deleted_sa == ike_sa->get_unique_id(ike_sa))
+		answer_delete(ike_sa);
 	if (!incoming || !plain || !message->get_request(message) ||
 	    message->get_exchange_type(message) != INFORMATIONAL)
 		return TRUE;
 	payload = (delete_payload_t *)message->get_payload(message, PLV2_DELETE);
-	if (payload && payload->get_protocol_id(payload) == PROTO_IKE)
-		report_alert(ike_sa, ENGINE_CAUSE_CLOSED, true, "peer ended the IKE_SA");
+	if (!payload || payload->get_protocol_id(payload) != PROTO_IKE)
+		return TRUE;
+	deleted_sa = ike_sa->get_unique_id(ike_sa);
+	report_alert(ike_sa, ENGINE_CAUSE_CLOSED, true, IKE_GUARD_NONE, "peer ended the IKE_SA");
 	return TRUE;
 }
 

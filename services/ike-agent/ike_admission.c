@@ -35,6 +35,8 @@
  * not tell to which of them an answer belongs.
  */
 #define CALM_DOWN_USEC        (10 * 1000000ull)
+/* As long as an IKE_SA may be half-open. */
+#define REPETITION_USEC       (30 * 1000000ull)
 
 void ike_admission_init(struct ike_admission *admission, unsigned cookie_threshold,
                         unsigned maximum_half_open, const uint8_t secret[IKE_COOKIE_SECRET_SIZE])
@@ -169,12 +171,41 @@ static bool write_demand(const struct ike_admission *admission,
 	return make_cookie(admission, false, remote, packet, size, notify + NOTIFY_HEADER_SIZE);
 }
 
+/**
+ * The slot of this very message of this very sender, digested into `digest`. Its SPI alone would not do: whoever has overheard it could
+ * begin more with it, past limit and cookie.
+ */
+static struct ike_admitted *find_slot(struct ike_admission *admission,
+                                      const struct sockaddr_storage *remote, const uint8_t *packet,
+                                      size_t size, uint8_t digest[IKE_DIGEST_SIZE])
+{
+	const size_t remote_size = remote->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+	                                                         : sizeof(struct sockaddr_in);
+	uint8_t whole[EVP_MAX_MD_SIZE] = {0};
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	bool is_made = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 &&
+	               EVP_DigestUpdate(context, remote, remote_size) == 1 &&
+	               EVP_DigestUpdate(context, packet, size) == 1 &&
+	               EVP_DigestFinal_ex(context, whole, NULL) == 1;
+
+	EVP_MD_CTX_free(context);
+	memcpy(digest, whole, IKE_DIGEST_SIZE);
+	return is_made ? &admission->admitted[read_16(digest) % IKE_ADMITTED_SLOTS] : NULL;
+}
+
 enum ike_verdict ike_admission_judge(struct ike_admission *admission,
                                      const struct sockaddr_storage *remote, const uint8_t *packet,
                                      size_t size, const struct ike_situation *situation,
                                      uint8_t reply[IKE_COOKIE_REPLY_SIZE])
 {
+	uint8_t digest[IKE_DIGEST_SIZE];
+	struct ike_admitted *slot;
+
 	if (!ike_message_begins_sa(packet, size))
+		return IKE_ADMITTED;
+	slot = find_slot(admission, remote, packet, size, digest);
+	if (slot && situation->now_usec < slot->until_usec &&
+	    memcmp(slot->digest, digest, sizeof(digest)) == 0)
 		return IKE_ADMITTED;
 	if (situation->half_open >= admission->cookie_threshold ||
 	    situation->session_half_open >= SESSION_HALF_OPEN_FEW)
@@ -193,5 +224,9 @@ enum ike_verdict ike_admission_judge(struct ike_admission *admission,
 		return IKE_TOO_MANY;
 	}
 	admission->accepted++;
+	if (slot) {
+		memcpy(slot->digest, digest, sizeof(digest));
+		slot->until_usec = situation->now_usec + REPETITION_USEC;
+	}
 	return IKE_ADMITTED;
 }

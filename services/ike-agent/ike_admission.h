@@ -16,6 +16,14 @@
 
 #define IKE_COOKIE_SECRET_SIZE 32
 #define IKE_COOKIE_REPLY_SIZE  69 /* header 28, notify 8, cookie 33 */
+#define IKE_ADMITTED_SLOTS     1024
+#define IKE_DIGEST_SIZE        16
+
+/** A message that was admitted, which its sender may repeat until it is answered. */
+struct ike_admitted {
+	uint8_t digest[IKE_DIGEST_SIZE]; /* of address, port and message */
+	uint64_t until_usec;
+};
 
 struct ike_admission {
 	unsigned cookie_threshold; /* half-open IKE_SAs of all sessions from which on cookies are demanded */
@@ -25,6 +33,8 @@ struct ike_admission {
 	uint64_t secret_since_usec;
 	uint64_t demanding_until_usec;
 	uint64_t accepted, rejected_by_half_open, cookies_demanded, cookies_proven;
+	struct ike_admitted
+		admitted[IKE_ADMITTED_SLOTS]; /* by digest; a later one takes an earlier one's slot */
 };
 
 enum ike_verdict {

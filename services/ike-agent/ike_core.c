@@ -61,6 +61,13 @@ void ike_session_init(struct ike_session *session, const char *tunnel, uint64_t 
 	session->state = is_initiator ? IKE_STATE_NEGOTIATING : IKE_STATE_WAITING;
 }
 
+unsigned ike_patience_sec(const struct config_ike_profile *profile)
+{
+	const unsigned dead_sec = config_dead_peer_sec(profile);
+
+	return dead_sec > IKE_NEGOTIATION_SEC ? dead_sec : IKE_NEGOTIATION_SEC;
+}
+
 /** Moves the session by the table. An event that means nothing in the state is ignored. */
 static void move(struct ike_session *session, enum ike_event event, struct ike_outcome *outcome)
 {
@@ -273,6 +280,8 @@ static void gone(struct ike_session *session, const struct engine_fact *fact,
 		return;
 	last = *entry;
 	forget_sa(session, entry);
+	outcome->guard_class = last.guard_class;
+	outcome->refused = last.remote;
 	if (last.is_superseded)
 		return;
 	if (count_in_force(session) > 0) {
@@ -325,6 +334,8 @@ static void note_cause(struct ike_session *session, const struct engine_fact *fa
 		return;
 	entry->rank = fact->rank;
 	memcpy(entry->cause, fact->cause, sizeof(entry->cause));
+	entry->guard_class = fact->guard_class;
+	entry->remote = fact->ike.remote;
 }
 
 void ike_session_apply(struct ike_session *session, const struct engine_fact *fact,

@@ -31,6 +31,15 @@ enum ike_event {
 
 #define IKE_SAS_MAX 8
 
+/** How long a negotiation may take: the call it belongs to is billed. */
+#define IKE_NEGOTIATION_SEC 30
+
+/**
+ * Seconds for which a request on an IKE_SA that is up may go unanswered. Never less than dead peer detection gives a peer of which nothing is
+ * heard (interval + 5 x retry, tunnel-agent's deadline): that is the judge then, for it knows of the peer's ESP too.
+ */
+unsigned ike_patience_sec(const struct config_ike_profile *profile);
+
 /** One IKE_SA of a session. */
 struct ike_sa_entry {
 	uint32_t sa;
@@ -40,8 +49,11 @@ struct ike_sa_entry {
 	bool is_proven;
 	uint32_t peer_life; /* of an IKE_SA that is up: ENGINE_LIFE_OF() the peer's SPI */
 	uint64_t begun_usec, up_usec;
+	/* What explains most of its end. */
 	enum engine_cause_rank rank;
 	char cause[ENGINE_CAUSE_SIZE];
+	enum ike_guard_class guard_class;
+	struct sockaddr_storage remote; /* with the cause */
 };
 
 struct ike_session {
@@ -85,10 +97,13 @@ struct ike_outcome {
 	bool is_heard;         /* the peer has proven that it lives */
 	bool has_moved;        /* the peer, from `moved_from` to ike.remote */
 	struct sockaddr_storage moved_from;
-	bool is_authenticated;         /* an IKE_SA is in force that has just been authenticated */
-	bool wants_initiation;         /* begin an IKE_SA */
-	bool wants_retry;              /* to authenticate anew failed: once more in a while */
-	uint32_t unwanted;             /* end this IKE_SA with a DELETE; 0 = none */
+	bool is_authenticated; /* an IKE_SA is in force that has just been authenticated */
+	bool wants_initiation; /* begin an IKE_SA */
+	bool wants_retry;      /* to authenticate anew failed: once more in a while */
+	uint32_t unwanted;     /* end this IKE_SA with a DELETE; 0 = none */
+	enum ike_guard_class
+		guard_class; /* why an IKE_SA was refused to `refused`, if it was a matter of security */
+	struct sockaddr_storage refused;
 	char stray[ENGINE_CAUSE_SIZE]; /* why an IKE_SA failed that was not the session's last; "" = none */
 };
 

@@ -14,13 +14,19 @@
 
 #include "services/common/config.h"
 #include "services/ike-agent/certificate_source.h"
+#include "services/ike-agent/ike_guard.h"
 
-#define ENGINE_CAUSE_SIZE     192
-#define ENGINE_PROPOSAL_SIZE  128
-#define ENGINE_PINS_MAX       4
-#define ENGINE_ALGORITHM_SIZE 24
-#define ENGINE_SELECTORS_MAX  4
-#define ENGINE_SELECTOR_SIZE  48
+#define ENGINE_CAUSE_SIZE       192
+#define ENGINE_PROPOSAL_SIZE    128
+#define ENGINE_PINS_MAX         4
+#define ENGINE_ALGORITHM_SIZE   24
+#define ENGINE_SELECTORS_MAX    4
+#define ENGINE_SELECTOR_SIZE    48
+/* A name of a hash, and 64 octets of two digits and a colon. */
+#define ENGINE_FINGERPRINT_SIZE (8 + 64 * 3)
+
+/* How long the answer to the DELETE of an IKE_SA is waited for at most. */
+#define ENGINE_CLOSE_MSEC 500
 
 /**
  * The upper half of an IKE SPI, which all SPIs chosen by one engine share: it tells two lives of the other side's process
@@ -123,7 +129,7 @@ struct engine_authentication {
 	/* Of the peer's certificate; empty with PSK. */
 	char subject[CERTIFICATE_NAME_SIZE], issuer[CERTIFICATE_NAME_SIZE];
 	char serial[64];
-	char fingerprint[112]; /* "SHA-256 AB:CD..." */
+	char fingerprint[ENGINE_FINGERPRINT_SIZE]; /* "SHA-256 AB:CD...", as in the call */
 	time_t not_after;
 	time_t valid_until; /* the first of both chains that expires; the IKE_SA ends then; 0 = never */
 };
@@ -162,13 +168,15 @@ struct engine_fact {
 	bool is_initiator; /* we began this IKE_SA */
 	bool is_proven;    /* CAUSE: the peer had answered before, so its address is its own */
 	enum engine_cause_rank rank;
+	enum ike_guard_class guard_class; /* CAUSE */
 	char cause[ENGINE_CAUSE_SIZE];
 	char ike_proposal[ENGINE_PROPOSAL_SIZE];
 	char esp_proposal[ENGINE_PROPOSAL_SIZE];
 	char remote_identity[64];
 	uint64_t initiator_spi, responder_spi;
 	struct engine_authentication authentication; /* with CHILD_UP */
-	struct engine_ike ike; /* with CHILD_UP, SA_REPLACED; only its `remote` with PEER_MOVED */
+	struct engine_ike
+		ike; /* with CHILD_UP, SA_REPLACED; only its `remote` with PEER_MOVED and CAUSE */
 	struct engine_child child; /* with CHILD_UP, CHILD_REKEYED */
 };
 
@@ -210,7 +218,7 @@ void engine_close(void);
  */
 void engine_use_keyring(const struct config_keyring *keyring);
 
-/** Judges the peers of this trustpoint anew, after its files have changed: the IKE_SAs of the revoked ones end, with the cause. */
+/** Judges the peers of this trustpoint anew, after its files have changed: the IKE_SAs of those end who are revoked, or whose root was taken away, with the cause. */
 void engine_judge_peers(struct certificate_source *certificates);
 
 /** The session may exist: IKE packets for it are answered. False with a sentence in `why`. */
@@ -231,6 +239,13 @@ void engine_retire_session(uint32_t if_id, uint64_t attempt);
 
 /** Ends an IKE_SA and its children at once; `tells_peer` sends a DELETE (once, not awaited). */
 void engine_end_sa(uint32_t sa, bool tells_peer);
+
+/**
+ * Ends an IKE_SA in order: it sends nothing through its children any more, tells the peer with a DELETE (RFC 7296 section 1.4.1), repeats it
+ * once, and goes with its children when the peer has answered, after ENGINE_CLOSE_MSEC without an answer. One that is not
+ * established goes at once. ENGINE_SA_GONE tells the end.
+ */
+void engine_close_sa(uint32_t sa);
 
 /**
  * Another IKE_SA has this one's place: it sends nothing through its children any more, still receives for some seconds what
@@ -269,6 +284,8 @@ struct engine_counts {
 	unsigned ike_sas, half_open;
 	unsigned inbound_sas, outbound_sas; /* believed to be installed in tunnel-agent */
 	uint64_t refused_proposals;         /* NO_PROPOSAL_CHOSEN to those who begin */
+	uint64_t repeated_messages;         /* of exchanges that were over */
+	uint64_t messages_of_no_sa;
 };
 
 struct engine_counts engine_count(void);

@@ -16,6 +16,7 @@ struct ike_agent *ike_agent_of(void *service_context)
 
 static void free_agent(struct ike_agent *agent)
 {
+	agent_close_endings(agent);
 	agent_close_rekeys(agent);
 	session_table_free(agent->sessions);
 	agent->sessions = NULL;

@@ -65,8 +65,8 @@ bool nat_qos_exchange(struct nat_qos_agent *agent, const struct translation *out
 	return nat_qos_rebuild(agent, why, why_size);
 }
 
-bool nat_qos_admit(struct nat_qos_agent *agent, const struct sip_admission *line, char *why,
-                   size_t why_size)
+bool nat_qos_admit(struct nat_qos_agent *agent, const struct sip_admission *before,
+                   const struct sip_admission *now, char *why, size_t why_size)
 {
 	char *text = NULL;
 	size_t size;
@@ -76,7 +76,7 @@ bool nat_qos_admit(struct nat_qos_agent *agent, const struct sip_admission *line
 		snprintf(why, why_size, "out of memory");
 		return false;
 	}
-	ruleset_print_admission(stream, line);
+	ruleset_print_admission(stream, before, now);
 	if (run_stream(agent, stream, &text, why, why_size))
 		return true;
 	/* Somebody has changed our table. */
@@ -105,13 +105,6 @@ bool nat_qos_purge(struct nat_qos_agent *agent, char *why, size_t why_size)
 	reserved_ports_set(config->first_session_port, config->last_session_port, false);
 	log_line(LOG_NOTICE, "table " RULESET_TABLE " and the shapers are removed, by order");
 	return is_done;
-}
-
-static void retry(evutil_socket_t fd, short what, void *context)
-{
-	(void)fd;
-	(void)what;
-	nat_qos_rebuild_or_retry(context);
 }
 
 static bool check_names(const struct config *config)
@@ -153,31 +146,15 @@ static bool make_parts(struct nat_qos_agent *agent)
 	bus_random(service->bus, &start, sizeof(start));
 	agent->core = translation_core_new(service->config, start);
 	agent->sip_lines = sip_admission_new(service->config);
-	agent->retry_timer = evtimer_new(service->base, retry, agent);
-	if (agent->core != NULL && agent->sip_lines != NULL && agent->retry_timer != NULL)
-		agent->nft = nft_table_open(service->base, agent->has_ipv6, nat_qos_table_changed,
-		                            agent, why, sizeof(why));
+	if (agent->core != NULL && agent->sip_lines != NULL && nat_qos_make_timers(agent))
+		agent->nft = nft_table_open(service->base, nat_qos_table_changed, agent, why,
+		                            sizeof(why));
 	if (agent->nft != NULL)
-		agent->qdisc = qdisc_open(service->base, nat_qos_qdiscs_changed, agent, why,
+		agent->qdisc = qdisc_open(service->base, nat_qos_interface_changed, agent, why,
 		                          sizeof(why));
 	if (agent->qdisc == NULL)
 		log_line(LOG_ERR, "%s", why);
 	return agent->qdisc != NULL;
-}
-
-/* The servers that were admitted stay so, until the coordinator says which there are now. */
-static void adopt_servers(struct nat_qos_agent *agent, const char *listing)
-{
-	const struct config *config = agent->service->config;
-	struct in_addr servers[SIP_ADMISSION_MAXIMUM];
-
-	for (size_t i = 0; i < config->line_count; i++) {
-		const char *number = config->lines[i].number;
-		size_t count = ruleset_parse_servers(listing, number, servers,
-		                                     SIP_ADMISSION_MAXIMUM);
-
-		sip_admission_set(agent->sip_lines, config->line_count, number, servers, count);
-	}
 }
 
 /* The sessions that run: their translations stay, and so do their shapers. */
@@ -203,8 +180,10 @@ static bool adopt_sessions(struct nat_qos_agent *agent)
 			         "removed",
 			         found[i].if_id, (unsigned long long)found[i].attempt);
 		}
+	/* The servers that were admitted stay so, until the coordinator says which there are now. */
 	if (listing != NULL)
-		adopt_servers(agent, listing);
+		ruleset_parse_servers(listing, agent->sip_lines,
+		                      agent->service->config->line_count);
 	free(found);
 	free(listing);
 	return true;
@@ -260,10 +239,7 @@ void nat_qos_stop(struct service_context *service)
 
 	if (agent == NULL)
 		return;
-	if (agent->retry_timer != NULL)
-		event_free(agent->retry_timer);
-	if (agent->check_timer != NULL)
-		event_free(agent->check_timer);
+	nat_qos_free_timers(agent);
 	qdisc_close(agent->qdisc);
 	nft_table_close(agent->nft);
 	translation_core_free(agent->core);

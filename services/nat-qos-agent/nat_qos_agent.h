@@ -24,7 +24,10 @@ struct nat_qos_agent {
 	unsigned sip_alg_signs;                     /* enum sip_alg_sign, ored: said already */
 	uint64_t guard_drops[NFT_COUNTERS_MAXIMUM]; /* packets, as last told; by the table's order */
 	struct event *retry_timer;                  /* the table could not be made */
-	struct event *check_timer; /* compares the kernel with the orders from time to time */
+	struct event *check_timer;   /* compares the kernel with the orders from time to time */
+	struct event *settled_timer; /* changes of interfaces by others are looked at */
+	struct event *sweep_timer;   /* the next slice of all tunnels is looked at */
+	size_t sweep_next;
 	struct nat_qos_counters counters;
 	bool has_ipv6;  /* the kernel has: it is to be guarded too */
 	bool is_purged; /* by order: nothing is installed until the next start */
@@ -44,9 +47,9 @@ bool nat_qos_rebuild(struct nat_qos_agent *agent, char *why, size_t why_size);
 bool nat_qos_exchange(struct nat_qos_agent *agent, const struct translation *out,
                       const struct translation *in, char *why, size_t why_size);
 
-/** Brings the table to the line's servers as they are now. False after writing a sentence into `why`. */
-bool nat_qos_admit(struct nat_qos_agent *agent, const struct sip_admission *line, char *why,
-                   size_t why_size);
+/** Brings the table from the servers that a line had to those that it has now. False after writing a sentence into `why`. */
+bool nat_qos_admit(struct nat_qos_agent *agent, const struct sip_admission *before,
+                   const struct sip_admission *now, char *why, size_t why_size);
 
 /** Removes table, shapers and reserved ports. False after writing a sentence into `why`. */
 bool nat_qos_purge(struct nat_qos_agent *agent, char *why, size_t why_size);
@@ -55,8 +58,10 @@ bool nat_qos_purge(struct nat_qos_agent *agent, char *why, size_t why_size);
 void nat_qos_rebuild_or_retry(struct nat_qos_agent *agent);
 
 /* nat_qos_check.c; `context` is the agent. */
-void nat_qos_table_changed(void *context);
-void nat_qos_qdiscs_changed(void *context);
+void nat_qos_table_changed(void *context, const struct nft_change *change);
+void nat_qos_interface_changed(void *context, const char *interface);
+bool nat_qos_make_timers(struct nat_qos_agent *agent);
+void nat_qos_free_timers(struct nat_qos_agent *agent);
 bool nat_qos_start_checks(struct nat_qos_agent *agent);
 
 /** Looks for a SIP ALG and tells of each sign once. `looks_at_rules`: at the firewall too, which is dearer. */
@@ -68,7 +73,7 @@ bool nat_qos_is_without_session(const struct tunnel_orders *orders);
 /** The handler of the bus. */
 void nat_qos_describe(void *context, struct bus_description *description);
 
-/** Publishes NatQosChanged. */
-void nat_qos_publish(struct nat_qos_agent *agent);
+/** Publishes NatQosChanged of a tunnel; nothing when there is no such tunnel. */
+void nat_qos_publish(struct nat_qos_agent *agent, const char *tunnel);
 
 #endif

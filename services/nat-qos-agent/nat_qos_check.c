@@ -20,6 +20,10 @@
  */
 static const struct timeval check_time = {.tv_sec = 20};
 static const struct timeval retry_time = {.tv_sec = 1};
+static const struct timeval settle_time = {.tv_usec = 20000};
+static const struct timeval at_once = {0};
+
+#define SWEEP_SLICE 32 /* tunnels looked at without a pause: about a millisecond */
 
 void nat_qos_rebuild_or_retry(struct nat_qos_agent *agent)
 {
@@ -32,16 +36,19 @@ void nat_qos_rebuild_or_retry(struct nat_qos_agent *agent)
 	evtimer_add(agent->retry_timer, &retry_time);
 }
 
-static void check_table(struct nat_qos_agent *agent, const char *finder)
+static void retry(evutil_socket_t fd, short what, void *context)
 {
-	char what[WHY_SIZE];
+	(void)fd;
+	(void)what;
+	nat_qos_rebuild_or_retry(context);
+}
 
-	if (nft_table_is_intact(agent->nft, what, sizeof(what)))
-		return;
+static void remake_table(struct nat_qos_agent *agent, const char *what)
+{
 	agent->counters.table_repairs++;
-	log_line(LOG_WARNING, "%s table " RULESET_TABLE " (%s): it is made anew", finder, what);
+	log_line(LOG_WARNING, "table " RULESET_TABLE_NAME ": %s: it is made anew", what);
 	bus_trace(agent->service->bus, NULL, 0, VPNSIP__TRACE_KIND__TRACE_KERNEL, NULL, false,
-	          "table " RULESET_TABLE " made anew: %s", what);
+	          "table " RULESET_TABLE_NAME " made anew: %s", what);
 	nat_qos_rebuild_or_retry(agent);
 }
 
@@ -59,13 +66,14 @@ void nat_qos_look_for_alg(struct nat_qos_agent *agent, bool looks_at_rules)
 	agent->sip_alg_signs = signs;
 }
 
-void nat_qos_table_changed(void *context)
+void nat_qos_table_changed(void *context, const struct nft_change *change)
 {
 	struct nat_qos_agent *agent = context;
 
-	if (!agent->is_purged)
-		check_table(agent, "another program changed");
-	nat_qos_look_for_alg(agent, true);
+	if (change->is_ours && !agent->is_purged)
+		remake_table(agent, change->what);
+	if (change->is_helpers)
+		nat_qos_look_for_alg(agent, true);
 }
 
 static void restore_shaper(struct nat_qos_agent *agent, const struct tunnel_orders *orders)
@@ -110,16 +118,6 @@ static void check_shaper(struct nat_qos_agent *agent, struct tunnel_orders *orde
 	orders->is_displaced = state == QDISC_FOREIGN;
 }
 
-/* A shaper goes with its interface; it comes back with it. */
-void nat_qos_qdiscs_changed(void *context)
-{
-	struct nat_qos_agent *agent = context;
-
-	for (size_t i = 0; !agent->is_purged && i < agent->core->tunnel_count; i++)
-		if (agent->core->tunnels[i].shaper.attempt != 0)
-			check_shaper(agent, &agent->core->tunnels[i]);
-}
-
 bool nat_qos_is_without_session(const struct tunnel_orders *orders)
 {
 	return orders && orders->reserved_attempt == 0 && orders->translation.attempt == 0 &&
@@ -140,6 +138,69 @@ static void remove_leftover(struct nat_qos_agent *agent, const struct tunnel_ord
 	}
 	agent->counters.leftovers_removed++;
 	log_session(LOG_NOTICE, tunnel, number, "a shaper that no session owns is removed");
+}
+
+/* All tunnels, in slices, so that no order waits for them. */
+static void start_sweep(struct nat_qos_agent *agent)
+{
+	agent->sweep_next = 0;
+	evtimer_add(agent->sweep_timer, &at_once);
+}
+
+static void sweep(evutil_socket_t fd, short what, void *context)
+{
+	struct nat_qos_agent *agent = context;
+	size_t end = agent->sweep_next + SWEEP_SLICE;
+
+	(void)fd;
+	(void)what;
+	if (agent->is_purged)
+		return;
+	if (end > agent->core->tunnel_count)
+		end = agent->core->tunnel_count;
+	for (; agent->sweep_next < end; agent->sweep_next++) {
+		struct tunnel_orders *orders = &agent->core->tunnels[agent->sweep_next];
+
+		if (orders->shaper.attempt != 0)
+			check_shaper(agent, orders);
+		else if (nat_qos_is_without_session(orders))
+			remove_leftover(agent, orders);
+	}
+	if (agent->sweep_next < agent->core->tunnel_count)
+		evtimer_add(agent->sweep_timer, &at_once);
+}
+
+/* A shaper goes with its interface; it comes back with it. Changes come in bursts: they are looked at when they have settled. */
+void nat_qos_interface_changed(void *context, const char *interface)
+{
+	struct nat_qos_agent *agent = context;
+	struct tunnel_orders *changed = NULL;
+
+	if (interface == NULL) {
+		start_sweep(agent);
+		return;
+	}
+	changed = translation_core_find(agent->core, interface);
+	if (changed == NULL || changed->shaper.attempt == 0)
+		return;
+	changed->is_suspect = true;
+	if (!evtimer_pending(agent->settled_timer, NULL))
+		evtimer_add(agent->settled_timer, &settle_time);
+}
+
+static void changes_settled(evutil_socket_t fd, short what, void *context)
+{
+	struct nat_qos_agent *agent = context;
+
+	(void)fd;
+	(void)what;
+	for (size_t i = 0; i < agent->core->tunnel_count; i++) {
+		struct tunnel_orders *orders = &agent->core->tunnels[i];
+
+		if (orders->is_suspect && orders->shaper.attempt != 0 && !agent->is_purged)
+			check_shaper(agent, orders);
+		orders->is_suspect = false;
+	}
 }
 
 /* What the SIP guard has dropped since the last look, a line for each class: as sip-agent tells of its own. */
@@ -177,20 +238,36 @@ static void check(evutil_socket_t fd, short what, void *context)
 	agent->counters.checks++;
 	tell_guard_drops(agent);
 	nat_qos_look_for_alg(agent, false);
-	if (nft_table_is_known(agent->nft))
-		check_table(agent, "something is amiss in");
-	nat_qos_qdiscs_changed(agent);
-	qdisc_begin_survey(agent->qdisc);
-	for (size_t i = 0; i < agent->core->tunnel_count; i++)
-		if (nat_qos_is_without_session(&agent->core->tunnels[i]))
-			remove_leftover(agent, &agent->core->tunnels[i]);
-	qdisc_end_survey(agent->qdisc);
+	if (!nft_table_is_watched(agent->nft))
+		remake_table(agent, "changes may have been missed");
+	start_sweep(agent);
+}
+
+bool nat_qos_make_timers(struct nat_qos_agent *agent)
+{
+	struct event_base *base = agent->service->base;
+
+	agent->retry_timer = evtimer_new(base, retry, agent);
+	agent->settled_timer = evtimer_new(base, changes_settled, agent);
+	agent->sweep_timer = evtimer_new(base, sweep, agent);
+	agent->check_timer = event_new(base, -1, EV_PERSIST, check, agent);
+	return agent->retry_timer != NULL && agent->settled_timer != NULL &&
+	       agent->sweep_timer != NULL && agent->check_timer != NULL;
+}
+
+void nat_qos_free_timers(struct nat_qos_agent *agent)
+{
+	struct event *const timers[] = {agent->retry_timer, agent->settled_timer,
+	                                agent->sweep_timer, agent->check_timer};
+
+	for (size_t i = 0; i < sizeof(timers) / sizeof(*timers); i++)
+		if (timers[i] != NULL)
+			event_free(timers[i]);
 }
 
 bool nat_qos_start_checks(struct nat_qos_agent *agent)
 {
-	agent->check_timer = event_new(agent->service->base, -1, EV_PERSIST, check, agent);
-	return agent->check_timer != NULL && event_add(agent->check_timer, &check_time) == 0;
+	return event_add(agent->check_timer, &check_time) == 0;
 }
 
 static void describe_tunnel(struct bus_description *description, const struct tunnel_orders *orders)

@@ -103,7 +103,7 @@ static void reserve(struct nat_qos_agent *agent, struct bus_request *request,
 	}
 	trace(agent, order->tunnel, order->attempt, "port %u reserved", port);
 	reply.port = port;
-	nat_qos_publish(agent);
+	nat_qos_publish(agent, order->tunnel);
 	bus_reply(request, &reply.base);
 }
 
@@ -167,7 +167,7 @@ static void install(struct nat_qos_agent *agent, struct bus_request *request,
 	trace(agent, order->tunnel, order->attempt, "translation %s to %s, mark %u",
 	      address_format_port(&wanted.wan, wan), address_format_port(&wanted.remote, remote),
 	      wanted.if_id);
-	nat_qos_publish(agent);
+	nat_qos_publish(agent, order->tunnel);
 	bus_done(request);
 }
 
@@ -182,7 +182,7 @@ static void remove_translation(struct nat_qos_agent *agent, struct bus_request *
 	                        bus_mono_usec(agent->service->bus), &removed);
 	if (removed.attempt != 0)
 		trace(agent, order->tunnel, removed.attempt, "translation removed");
-	nat_qos_publish(agent);
+	nat_qos_publish(agent, order->tunnel);
 	is_done = nat_qos_exchange(agent, &removed, &nothing, why, sizeof(why));
 	if (is_done &&
 	    nat_qos_is_without_session(translation_core_find(agent->core, order->tunnel)))
@@ -230,7 +230,7 @@ static void install_shaper(struct nat_qos_agent *agent, struct bus_request *requ
 	}
 	trace(agent, order->tunnel, order->attempt, "shaper of %u kbit/s, %u octets overhead",
 	      order->rate_kbit, order->overhead_byte);
-	nat_qos_publish(agent);
+	nat_qos_publish(agent, order->tunnel);
 	bus_done(request);
 }
 
@@ -246,29 +246,27 @@ static void remove_shaper(struct nat_qos_agent *agent, struct bus_request *reque
 	}
 	if (is_removed)
 		trace(agent, order->tunnel, order->attempt, "shaper removed");
-	nat_qos_publish(agent);
+	nat_qos_publish(agent, order->tunnel);
 	bus_done(request);
-}
-
-static void refuse_admission(struct bus_request *request, const char *number,
-                             enum sip_admission_outcome outcome)
-{
-	if (outcome == SIP_ADMISSION_UNKNOWN_LINE)
-		bus_fail(request, VPNSIP__FAILURE_KIND__CONFIG, "there is no line %s", number);
-	else
-		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "line %s: at most %d SIP servers",
-		         number, SIP_ADMISSION_MAXIMUM);
 }
 
 static void admit_servers(struct nat_qos_agent *agent, struct bus_request *request,
                           const Vpnsip__AdmitSipServers *order)
 {
-	const size_t line_count = agent->service->config->line_count;
+	struct sip_admission *line = sip_admission_find(
+		agent->sip_lines, agent->service->config->line_count, order->local_number);
 	struct in_addr servers[SIP_ADMISSION_MAXIMUM];
+	enum sip_admission_outcome outcome = SIP_ADMISSION_TOO_MANY;
+	struct sip_admission before;
 	char why[WHY_SIZE];
 
 	if (is_refused_after_purge(agent, request))
 		return;
+	if (line == NULL) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__CONFIG, "there is no line %s",
+		         order->local_number);
+		return;
+	}
 	for (size_t i = 0; i < order->n_addresses && i < SIP_ADMISSION_MAXIMUM; i++) {
 		if (order->addresses[i].len != sizeof(servers[i])) {
 			bus_fail(request, VPNSIP__FAILURE_KIND__BUG,
@@ -277,27 +275,24 @@ static void admit_servers(struct nat_qos_agent *agent, struct bus_request *reque
 		}
 		memcpy(&servers[i], order->addresses[i].data, sizeof(servers[i]));
 	}
-	enum sip_admission_outcome outcome =
-		order->n_addresses > SIP_ADMISSION_MAXIMUM
-			? SIP_ADMISSION_TOO_MANY
-			: sip_admission_set(agent->sip_lines, line_count, order->local_number,
-	                                    servers, order->n_addresses);
+	before = *line;
+	if (order->n_addresses <= SIP_ADMISSION_MAXIMUM)
+		outcome = sip_admission_set(line, servers, order->n_addresses);
+	if (outcome == SIP_ADMISSION_TOO_MANY) {
+		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "line %s: at most %d SIP servers",
+		         order->local_number, SIP_ADMISSION_MAXIMUM);
+		return;
+	}
 	if (outcome == SIP_ADMISSION_UNCHANGED) {
 		agent->counters.repeated_orders++;
 		bus_done(request);
 		return;
 	}
-	if (outcome != SIP_ADMISSION_CHANGED) {
-		refuse_admission(request, order->local_number, outcome);
+	if (!nat_qos_admit(agent, &before, line, why, sizeof(why))) {
+		nat_qos_rebuild_or_retry(agent);
+		bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM, "%s", why);
 		return;
 	}
-	for (size_t i = 0; i < line_count; i++)
-		if (strcmp(agent->sip_lines[i].line->number, order->local_number) == 0 &&
-		    !nat_qos_admit(agent, &agent->sip_lines[i], why, sizeof(why))) {
-			nat_qos_rebuild_or_retry(agent);
-			bus_fail(request, VPNSIP__FAILURE_KIND__SYSTEM, "%s", why);
-			return;
-		}
 	trace(agent, NULL, 0, "line %s: %zu SIP servers ordered", order->local_number,
 	      order->n_addresses);
 	bus_touch_state(agent->service->bus);

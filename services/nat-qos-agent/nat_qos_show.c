@@ -83,48 +83,59 @@ static void show_translation(struct shown *shown, const struct tunnel_orders *or
 	shown->translation_pointers[shown->translation_count++] = message;
 }
 
-static void show_shaper(struct shown *shown, const struct tunnel_orders *orders,
-                        struct qdisc *qdisc)
+static void show_shaper(struct shown *shown, const struct tunnel_orders *orders)
 {
 	Vpnsip__ShaperStatus *message = &shown->shapers[shown->shaper_count];
-	struct qdisc_statistics statistics;
 
 	if (orders->shaper.attempt == 0)
 		return;
-	qdisc_read(qdisc, orders->peer->tunnel, &statistics);
 	vpnsip__shaper_status__init(message);
 	message->tunnel = orders->peer->tunnel;
 	message->attempt = orders->shaper.attempt;
 	message->rate_kbit = orders->shaper.rate_kbit;
-	message->packets = statistics.packets;
-	message->bytes = statistics.bytes;
-	message->drops = statistics.drops;
-	message->queued_packets = statistics.queued_packets;
 	shown->shaper_pointers[shown->shaper_count++] = message;
 }
 
-static bool show(const struct nat_qos_agent *agent, struct shown *shown)
+static bool show(const struct nat_qos_agent *agent, const struct tunnel_orders *tunnels,
+                 size_t count, struct shown *shown)
 {
-	const struct translation_core *core = agent->core;
-
 	*shown = (struct shown){.inside = agent->service->config->tunnel_source};
 	address_set_port(&shown->inside, TUNNEL_SOURCE_PORT);
-	if (!make_room(shown, core->tunnel_count))
+	if (!make_room(shown, count))
 		return false;
-	for (size_t i = 0; i < core->tunnel_count; i++) {
-		show_translation(shown, &core->tunnels[i]);
-		show_shaper(shown, &core->tunnels[i], agent->qdisc);
+	for (size_t i = 0; i < count; i++) {
+		show_translation(shown, &tunnels[i]);
+		show_shaper(shown, &tunnels[i]);
 	}
 	return true;
 }
 
-void nat_qos_publish(struct nat_qos_agent *agent)
+static void add_statistics(struct shown *shown, struct qdisc *qdisc)
 {
+	struct qdisc_statistics statistics;
+
+	for (size_t i = 0; i < shown->shaper_count; i++) {
+		Vpnsip__ShaperStatus *message = shown->shaper_pointers[i];
+
+		qdisc_read(qdisc, message->tunnel, &statistics);
+		message->packets = statistics.packets;
+		message->bytes = statistics.bytes;
+		message->drops = statistics.drops;
+		message->queued_packets = statistics.queued_packets;
+	}
+}
+
+void nat_qos_publish(struct nat_qos_agent *agent, const char *tunnel)
+{
+	const struct tunnel_orders *orders = translation_core_find(agent->core, tunnel);
 	Vpnsip__NatQosChanged message = VPNSIP__NAT_QOS_CHANGED__INIT;
 	struct shown shown;
 
+	if (orders == NULL)
+		return;
 	bus_touch_state(agent->service->bus);
-	if (show(agent, &shown)) {
+	if (show(agent, orders, 1, &shown)) {
+		message.tunnel = orders->peer->tunnel;
 		message.n_translations = shown.translation_count;
 		message.translations = shown.translation_pointers;
 		message.n_shapers = shown.shaper_count;
@@ -210,10 +221,12 @@ void nat_qos_snapshot(void *context, struct bus_request *request)
 	struct shown shown = {0};
 	char *warnings[SIP_ALG_SIGNS];
 
-	if (!show(agent, &shown) || !show_servers(agent, &servers)) {
+	if (!show(agent, agent->core->tunnels, agent->core->tunnel_count, &shown) ||
+	    !show_servers(agent, &servers)) {
 		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "out of memory");
 		goto out;
 	}
+	add_statistics(&shown, agent->qdisc);
 	snapshot.n_translations = shown.translation_count;
 	snapshot.translations = shown.translation_pointers;
 	snapshot.n_shapers = shown.shaper_count;

@@ -5,7 +5,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
+
+#include "nft_query.h"
+#include "nft_watch.h"
 
 struct event_base;
 struct nft_table;
@@ -13,18 +15,13 @@ struct nft_table;
 /** More than the table has. */
 #define NFT_COUNTERS_MAXIMUM 32
 
-struct nft_counter {
-	char name[32];
-	uint64_t packets, bytes;
-};
-
 /**
- * `changed` is called from the loop soon after another process changed the rule set; with `has_ipv6` the table of that family is watched too. NULL after writing a sentence
- * into `why`. Needs CAP_NET_ADMIN.
+ * `changed` is called from the loop soon after another process changed our tables, or a connection tracking helper. NULL after writing a
+ * sentence into `why`. Needs CAP_NET_ADMIN.
  */
-struct nft_table *nft_table_open(struct event_base *base, bool has_ipv6,
-                                 void (*changed)(void *context), void *context, char *why,
-                                 size_t why_size);
+struct nft_table *nft_table_open(struct event_base *base,
+                                 void (*changed)(void *context, const struct nft_change *change),
+                                 void *context, char *why, size_t why_size);
 
 /** Leaves the table in the kernel. */
 void nft_table_close(struct nft_table *table);
@@ -32,14 +29,8 @@ void nft_table_close(struct nft_table *table);
 /** Carries out a text of nft commands in one transaction. False after writing nft's own words into `why`. */
 bool nft_table_run(struct nft_table *table, const char *text, char *why, size_t why_size);
 
-/**
- * Whether the kernel's table is still what our last change left; if not, `what` says what is missing of it, or too much. False also
- * within the 100 ms in which it is not yet known what our change left.
- */
-bool nft_table_is_intact(struct nft_table *table, char *what, size_t what_size);
-
-/** Whether it is known what our last change left. */
-bool nft_table_is_known(const struct nft_table *table);
+/** False when a change by another process may have been missed. Costs the same whatever is in the table. */
+bool nft_table_is_watched(struct nft_table *table);
 
 /** The whole table with its elements as JSON, owned by the caller; NULL when there is none. */
 char *nft_table_list_json(struct nft_table *table);

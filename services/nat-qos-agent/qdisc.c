@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "qdisc.h"
 
-#include <event2/event.h>
 #include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <netlink/route/class.h>
 #include <netlink/route/classifier.h>
@@ -16,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qdisc_watch.h"
+
 #define ROOT_HANDLE  TC_H_MAKE(0x56490000u, 0)
 #define CLASS_HANDLE TC_H_MAKE(0x56490000u, 1)
 #define LEAF_HANDLE  TC_H_MAKE(0x564a0000u, 0)
@@ -27,51 +30,30 @@
 
 #define BYTES_PER_SEC(kbit) ((kbit)*125u)
 
-static const struct timeval settle_time = {.tv_usec = 20000};
-
 struct qdisc {
-	struct nl_sock *orders, *watch;
-	struct event *readable, *settled;
-	void (*changed)(void *context);
-	void *context;
-	struct nl_cache *survey; /* all qdiscs, while many interfaces are looked at; else NULL */
+	struct nl_sock *socket;
+	struct nl_object *
+		answer; /* to the last question, owned; NULL when the kernel knows nothing of the kind */
+	struct qdisc_watch *watch;
 };
 
-static void arm(struct qdisc *qdisc)
+static void keep_answer(struct nl_object *object, void *context)
 {
-	if (!evtimer_pending(qdisc->settled, NULL))
-		evtimer_add(qdisc->settled, &settle_time);
+	struct qdisc *qdisc = context;
+
+	nl_object_put(qdisc->answer);
+	nl_object_get(object);
+	qdisc->answer = object;
 }
 
-static int event_arrived(struct nl_msg *message, void *context)
+static int answer_arrived(struct nl_msg *message, void *context)
 {
-	(void)message;
-	arm(context);
+	nl_msg_parse(message, keep_answer, context);
 	return NL_OK;
 }
 
-static void watch_readable(evutil_socket_t fd, short what, void *context)
-{
-	struct qdisc *qdisc = context;
-	int error = nl_recvmsgs_default(qdisc->watch);
-
-	(void)fd;
-	(void)what;
-	/* Events were lost (ENOBUFS): something has changed. */
-	if (error < 0 && error != -NLE_AGAIN)
-		arm(qdisc);
-}
-
-static void events_settled(evutil_socket_t fd, short what, void *context)
-{
-	struct qdisc *qdisc = context;
-
-	(void)fd;
-	(void)what;
-	qdisc->changed(qdisc->context);
-}
-
-struct qdisc *qdisc_open(struct event_base *base, void (*changed)(void *context), void *context,
+struct qdisc *qdisc_open(struct event_base *base,
+                         void (*changed)(void *context, const char *interface), void *context,
                          char *why, size_t why_size)
 {
 	struct qdisc *qdisc = calloc(1, sizeof(*qdisc));
@@ -79,25 +61,15 @@ struct qdisc *qdisc_open(struct event_base *base, void (*changed)(void *context)
 
 	if (qdisc == NULL)
 		goto out;
-	qdisc->changed = changed;
-	qdisc->context = context;
-	qdisc->orders = nl_socket_alloc();
-	qdisc->watch = nl_socket_alloc();
-	if (qdisc->orders == NULL || qdisc->watch == NULL)
+	qdisc->socket = nl_socket_alloc();
+	if (qdisc->socket == NULL)
 		goto out;
-	nl_socket_disable_seq_check(qdisc->watch);
-	nl_socket_modify_cb(qdisc->watch, NL_CB_VALID, NL_CB_CUSTOM, event_arrived, qdisc);
-	if ((error = nl_connect(qdisc->orders, NETLINK_ROUTE)) < 0 ||
-	    (error = nl_connect(qdisc->watch, NETLINK_ROUTE)) < 0 ||
-	    (error = nl_socket_set_nonblocking(qdisc->watch)) < 0 ||
-	    (error = nl_socket_add_memberships(qdisc->watch, RTNLGRP_LINK, RTNLGRP_TC, 0)) < 0)
+	nl_socket_modify_cb(qdisc->socket, NL_CB_VALID, NL_CB_CUSTOM, answer_arrived, qdisc);
+	if ((error = nl_connect(qdisc->socket, NETLINK_ROUTE)) < 0)
 		goto out;
-	error = -NLE_NOMEM;
-	qdisc->settled = evtimer_new(base, events_settled, qdisc);
-	qdisc->readable = event_new(base, nl_socket_get_fd(qdisc->watch), EV_READ | EV_PERSIST,
-	                            watch_readable, qdisc);
-	if (qdisc->settled == NULL || qdisc->readable == NULL ||
-	    event_add(qdisc->readable, NULL) != 0)
+	qdisc->watch = qdisc_watch_open(base, nl_socket_get_local_port(qdisc->socket), changed,
+	                                context, &error);
+	if (qdisc->watch == NULL)
 		goto out;
 	return qdisc;
 out:
@@ -110,13 +82,34 @@ void qdisc_close(struct qdisc *qdisc)
 {
 	if (qdisc == NULL)
 		return;
-	if (qdisc->readable != NULL)
-		event_free(qdisc->readable);
-	if (qdisc->settled != NULL)
-		event_free(qdisc->settled);
-	nl_socket_free(qdisc->orders);
-	nl_socket_free(qdisc->watch);
+	qdisc_watch_close(qdisc->watch);
+	nl_object_put(qdisc->answer);
+	nl_socket_free(qdisc->socket);
 	free(qdisc);
+}
+
+/*
+ * Asks for one qdisc (RTM_GETQDISC, by parent) or class (RTM_GETTCLASS, by handle), for a list would be of all interfaces. The answer
+ * stays until the next question; NULL = there is none (a built-in qdisc is refused with EINVAL), and `error` is 0 then, or of libnl.
+ */
+static struct rtnl_tc *ask(struct qdisc *qdisc, int type, int index, uint32_t parent,
+                           uint32_t handle, int *error)
+{
+	struct tcmsg question = {.tcm_family = AF_UNSPEC,
+	                         .tcm_ifindex = index,
+	                         .tcm_parent = parent,
+	                         .tcm_handle = handle};
+
+	nl_object_put(qdisc->answer);
+	qdisc->answer = NULL;
+	*error = nl_send_simple(qdisc->socket, type, NLM_F_ECHO, &question, sizeof(question));
+	if (*error >= 0)
+		*error = nl_recvmsgs_default(qdisc->socket);
+	if (qdisc->answer != NULL)
+		*error = nl_wait_for_ack(qdisc->socket);
+	if (*error == -NLE_OBJ_NOTFOUND || *error == -NLE_INVAL || *error > 0)
+		*error = 0;
+	return qdisc->answer != NULL ? TC_CAST(qdisc->answer) : NULL;
 }
 
 /* clsact at ingress is somebody's business; a filter at its egress would see our packets. */
@@ -125,67 +118,43 @@ static bool has_egress_filter(struct qdisc *qdisc, int index)
 	struct nl_cache *filters = NULL;
 	bool has_some = true;
 
-	if (rtnl_cls_alloc_cache(qdisc->orders, index, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS),
+	if (rtnl_cls_alloc_cache(qdisc->socket, index, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS),
 	                         &filters) == 0)
 		has_some = nl_cache_nitems(filters) > 0;
 	nl_cache_free(filters);
 	return has_some;
 }
 
-static enum qdisc_state judge(struct qdisc *qdisc, struct rtnl_tc *tc)
+static enum qdisc_state tell_foreign(struct rtnl_tc *tc, char *text, size_t text_size)
 {
-	uint32_t parent = rtnl_tc_get_parent(tc), handle = rtnl_tc_get_handle(tc);
-
-	if (parent == TC_H_ROOT && handle == ROOT_HANDLE)
-		return QDISC_OURS;
-	if (parent == TC_H_ROOT && TC_H_MAJ(handle) != 0)
-		return QDISC_FOREIGN;
-	if (parent == TC_H_CLSACT && strcmp(rtnl_tc_get_kind(tc), "clsact") == 0 &&
-	    has_egress_filter(qdisc, rtnl_tc_get_ifindex(tc)))
-		return QDISC_FOREIGN;
-	return QDISC_NONE;
+	snprintf(text, text_size, "%s %x:", rtnl_tc_get_kind(tc),
+	         TC_H_MAJ(rtnl_tc_get_handle(tc)) >> 16);
+	return QDISC_FOREIGN;
 }
 
 enum qdisc_state qdisc_look(struct qdisc *qdisc, const char *interface, char *text,
                             size_t text_size)
 {
-	struct nl_cache *all = qdisc->survey;
 	enum qdisc_state state = QDISC_NONE;
-	int index = (int)if_nametoindex(interface);
+	int index = (int)if_nametoindex(interface), error;
+	struct rtnl_tc *tc;
 
 	if (index == 0)
 		return QDISC_NO_INTERFACE;
-	if (all == NULL && rtnl_qdisc_alloc_cache(qdisc->orders, &all) < 0)
+	tc = ask(qdisc, RTM_GETQDISC, index, TC_H_ROOT, 0, &error);
+	if (error < 0)
 		return QDISC_UNREADABLE;
-	for (struct nl_object *object = nl_cache_get_first(all); object != NULL;
-	     object = nl_cache_get_next(object)) {
-		struct rtnl_tc *tc = TC_CAST(object);
-		enum qdisc_state verdict;
-
-		if (rtnl_tc_get_ifindex(tc) != index)
-			continue;
-		verdict = judge(qdisc, tc);
-		if (verdict == QDISC_FOREIGN)
-			snprintf(text, text_size, "%s %x:", rtnl_tc_get_kind(tc),
-			         TC_H_MAJ(rtnl_tc_get_handle(tc)) >> 16);
-		if (verdict > state)
-			state = verdict;
-	}
-	if (all != qdisc->survey)
-		nl_cache_free(all);
+	if (tc != NULL && rtnl_tc_get_handle(tc) == ROOT_HANDLE)
+		state = QDISC_OURS;
+	else if (tc != NULL && TC_H_MAJ(rtnl_tc_get_handle(tc)) != 0)
+		return tell_foreign(tc, text, text_size);
+	tc = ask(qdisc, RTM_GETQDISC, index, TC_H_CLSACT, 0, &error);
+	if (error < 0)
+		return QDISC_UNREADABLE;
+	if (tc != NULL && strcmp(rtnl_tc_get_kind(tc), "clsact") == 0 &&
+	    has_egress_filter(qdisc, index))
+		return tell_foreign(tc, text, text_size);
 	return state;
-}
-
-void qdisc_begin_survey(struct qdisc *qdisc)
-{
-	if (rtnl_qdisc_alloc_cache(qdisc->orders, &qdisc->survey) < 0)
-		qdisc->survey = NULL;
-}
-
-void qdisc_end_survey(struct qdisc *qdisc)
-{
-	nl_cache_free(qdisc->survey);
-	qdisc->survey = NULL;
 }
 
 static int install_root(struct nl_sock *socket, int index)
@@ -256,7 +225,7 @@ static int install_leaf(struct nl_sock *socket, int index)
 bool qdisc_prepare(struct qdisc *qdisc, const char *interface, char *why, size_t why_size)
 {
 	int index = (int)if_nametoindex(interface);
-	int error = index != 0 ? install_root(qdisc->orders, index) : -NLE_NODEV;
+	int error = index != 0 ? install_root(qdisc->socket, index) : -NLE_NODEV;
 
 	if (error < 0)
 		snprintf(why, why_size, "cannot install a qdisc on %s: %s", interface,
@@ -271,11 +240,11 @@ bool qdisc_install(struct qdisc *qdisc, const char *interface, uint32_t rate_kbi
 	int error = -NLE_NODEV;
 
 	if (index != 0)
-		error = install_root(qdisc->orders, index);
+		error = install_root(qdisc->socket, index);
 	if (error == 0)
-		error = install_class(qdisc->orders, index, rate_kbit, overhead_byte);
+		error = install_class(qdisc->socket, index, rate_kbit, overhead_byte);
 	if (error == 0)
-		error = install_leaf(qdisc->orders, index);
+		error = install_leaf(qdisc->socket, index);
 	if (error < 0)
 		snprintf(why, why_size, "cannot install the shaper on %s: %s", interface,
 		         nl_geterror(error));
@@ -284,19 +253,19 @@ bool qdisc_install(struct qdisc *qdisc, const char *interface, uint32_t rate_kbi
 
 bool qdisc_remove(struct qdisc *qdisc, const char *interface, char *why, size_t why_size)
 {
-	char text[64];
-	enum qdisc_state state = qdisc_look(qdisc, interface, text, sizeof(text));
+	int index = (int)if_nametoindex(interface), error;
+	struct rtnl_tc *tc = ask(qdisc, RTM_GETQDISC, index, TC_H_ROOT, 0, &error);
 	struct rtnl_qdisc *root;
-	int error = -NLE_NOMEM;
 
-	if (state != QDISC_OURS)
+	if (index == 0 || tc == NULL || rtnl_tc_get_handle(tc) != ROOT_HANDLE)
 		return true;
+	error = -NLE_NOMEM;
 	root = rtnl_qdisc_alloc();
 	if (root != NULL) {
-		rtnl_tc_set_ifindex(TC_CAST(root), (int)if_nametoindex(interface));
+		rtnl_tc_set_ifindex(TC_CAST(root), index);
 		rtnl_tc_set_parent(TC_CAST(root), TC_H_ROOT);
 		rtnl_tc_set_handle(TC_CAST(root), ROOT_HANDLE);
-		error = rtnl_qdisc_delete(qdisc->orders, root);
+		error = rtnl_qdisc_delete(qdisc->socket, root);
 		rtnl_qdisc_put(root);
 	}
 	if (error == -NLE_OBJ_NOTFOUND || error == -NLE_NODEV)
@@ -309,23 +278,19 @@ bool qdisc_remove(struct qdisc *qdisc, const char *interface, char *why, size_t 
 
 bool qdisc_read(struct qdisc *qdisc, const char *interface, struct qdisc_statistics *statistics)
 {
-	struct nl_cache *classes = NULL;
-	struct rtnl_class *class = NULL;
-	int index = (int)if_nametoindex(interface);
+	int index = (int)if_nametoindex(interface), error;
+	struct rtnl_tc *class = NULL;
 
 	memset(statistics, 0, sizeof(*statistics));
-	if (index != 0 && rtnl_class_alloc_cache(qdisc->orders, index, &classes) == 0)
-		class = rtnl_class_get(classes, index, CLASS_HANDLE);
-	if (class != NULL) {
-		statistics->packets = rtnl_tc_get_stat(TC_CAST(class), RTNL_TC_PACKETS);
-		statistics->bytes = rtnl_tc_get_stat(TC_CAST(class), RTNL_TC_BYTES);
-		statistics->drops = rtnl_tc_get_stat(TC_CAST(class), RTNL_TC_DROPS);
-		statistics->queued_packets = (uint32_t)rtnl_tc_get_stat(TC_CAST(class),
-		                                                        RTNL_TC_QLEN);
-		statistics->rate_kbit = rtnl_htb_get_rate(class) / BYTES_PER_SEC(1);
-		statistics->overhead_byte = rtnl_tc_get_overhead(TC_CAST(class));
-	}
-	rtnl_class_put(class);
-	nl_cache_free(classes);
-	return class != NULL;
+	if (index != 0)
+		class = ask(qdisc, RTM_GETTCLASS, index, ROOT_HANDLE, CLASS_HANDLE, &error);
+	if (class == NULL)
+		return false;
+	statistics->packets = rtnl_tc_get_stat(class, RTNL_TC_PACKETS);
+	statistics->bytes = rtnl_tc_get_stat(class, RTNL_TC_BYTES);
+	statistics->drops = rtnl_tc_get_stat(class, RTNL_TC_DROPS);
+	statistics->queued_packets = (uint32_t)rtnl_tc_get_stat(class, RTNL_TC_QLEN);
+	statistics->rate_kbit = rtnl_htb_get_rate((struct rtnl_class *)class) / BYTES_PER_SEC(1);
+	statistics->overhead_byte = rtnl_tc_get_overhead(class);
+	return true;
 }

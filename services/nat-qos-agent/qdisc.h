@@ -29,8 +29,12 @@ struct qdisc_statistics {
 	uint32_t overhead_byte;
 };
 
-/** `changed` is called from the loop soon after a link or a qdisc changed. NULL after writing a sentence into `why`. */
-struct qdisc *qdisc_open(struct event_base *base, void (*changed)(void *context), void *context,
+/**
+ * `changed` is called from the loop when another process changed an interface or its qdiscs, with its name; with NULL when it is not known whose: of any.
+ * NULL after writing a sentence into `why`.
+ */
+struct qdisc *qdisc_open(struct event_base *base,
+                         void (*changed)(void *context, const char *interface), void *context,
                          char *why, size_t why_size);
 
 /** Leaves the shapers in the kernel. */
@@ -39,10 +43,6 @@ void qdisc_close(struct qdisc *qdisc);
 /** What stands on an interface. When QDISC_FOREIGN, `text` becomes "tbf 8001:". */
 enum qdisc_state qdisc_look(struct qdisc *qdisc, const char *interface, char *text,
                             size_t text_size);
-
-/** Until the end of it qdisc_look() judges by what there is now: the kernel lists all qdiscs, whichever one is asked for. */
-void qdisc_begin_survey(struct qdisc *qdisc);
-void qdisc_end_survey(struct qdisc *qdisc);
 
 /**
  * Puts our root qdisc in place, which lets everything pass until qdisc_install(). The kernel drops what is sent while a root

@@ -173,8 +173,7 @@ void ruleset_print_table(FILE *stream, const struct config *config,
 	fputs(guard_and_marking, stream);
 	ruleset_print_guard(stream, lines, config->line_count);
 	fprintf(stream, "}\n");
-	for (size_t i = 0; i < config->line_count; i++)
-		ruleset_print_guard_rates(stream, &lines[i]);
+	ruleset_print_lines(stream, lines, config->line_count);
 	for (size_t i = 0; i < core->tunnel_count; i++)
 		ruleset_print_add(stream, &core->tunnels[i].translation);
 	if (!has_ipv6)

@@ -11,8 +11,9 @@
 #include "sip_admission.h"
 #include "translation_core.h"
 
-#define RULESET_TABLE      "ip vpnsip"
-#define RULESET_TABLE_IPV6 "ip6 vpnsip"
+#define RULESET_TABLE_NAME "vpnsip"
+#define RULESET_TABLE      "ip " RULESET_TABLE_NAME
+#define RULESET_TABLE_IPV6 "ip6 " RULESET_TABLE_NAME
 
 /** The whole table with all translations and servers in force, taking the place of one that stands: one transaction. `lines` has one entry for each line. */
 void ruleset_print_table(FILE *stream, const struct config *config,
@@ -23,13 +24,17 @@ void ruleset_print_table(FILE *stream, const struct config *config,
 void ruleset_print_add(FILE *stream, const struct translation *translation);
 void ruleset_print_delete(FILE *stream, const struct translation *translation);
 
-/** The servers of one line as they are now, in place of those in the table: one transaction. */
-void ruleset_print_admission(FILE *stream, const struct sip_admission *admission);
+/** What changes the table from the servers that one line had to those that it has now: one transaction. */
+void ruleset_print_admission(FILE *stream, const struct sip_admission *before,
+                             const struct sip_admission *now);
 
-/* ruleset_guard.c, for ruleset_print_table(): sets, counters and chains within the table; the rules of the chains that change. */
+/* ruleset_guard.c, for ruleset_print_table(): sets, counters and chains within the table; the elements of all lines. */
 void ruleset_print_guard_counters(FILE *stream);
 void ruleset_print_guard(FILE *stream, const struct sip_admission *lines, size_t line_count);
-void ruleset_print_guard_rates(FILE *stream, const struct sip_admission *admission);
+void ruleset_print_lines(FILE *stream, const struct sip_admission *lines, size_t line_count);
+
+/** Whether the line listens there. */
+bool ruleset_is_of_line(const struct config_line *line, const char *interface, uint16_t port);
 
 /** Removes it all, also when there is nothing. */
 void ruleset_print_purge(FILE *stream, bool has_ipv6);
@@ -40,12 +45,8 @@ void ruleset_print_purge(FILE *stream, bool has_ipv6);
  */
 size_t ruleset_parse(const char *json, struct translation *translations, size_t room);
 
-/** The servers of a line in a JSON listing of the table. Returns how many, at most `room`. */
-size_t ruleset_parse_servers(const char *json, const char *number, struct in_addr *servers,
-                             size_t room);
-
-/** Whether a JSON listing of a rule set has a connection tracking helper for SIP. */
-bool ruleset_has_sip_helper(const char *json);
+/** Admits to the lines what a JSON listing of the table has of theirs. */
+void ruleset_parse_servers(const char *json, struct sip_admission *lines, size_t line_count);
 
 /** Names of interfaces are written between quotes: false for one that could end them. */
 bool ruleset_is_plain_name(const char *name);

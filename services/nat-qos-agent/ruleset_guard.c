@@ -4,6 +4,7 @@
  * so a flood leaves nothing behind, and it stands when every service is dead.
  */
 #include <arpa/inet.h>
+#include <string.h>
 
 #include "ruleset.h"
 
@@ -23,56 +24,40 @@ void ruleset_print_guard_counters(FILE *stream)
 		fprintf(stream, "	counter %s {\n	}\n", guard_counters[i]);
 }
 
-static void print_server_set(FILE *stream, const struct sip_admission *admission)
-{
-	char text[INET_ADDRSTRLEN];
-
-	fprintf(stream, "	set sip_servers_%s {\n		type ipv4_addr\n",
-	        admission->line->number);
-	for (size_t i = 0; i < admission->server_count; i++) {
-		inet_ntop(AF_INET, &admission->servers[i], text, sizeof(text));
-		fprintf(stream, "%s%s", i == 0 ? "		elements = { " : ", ", text);
-	}
-	fprintf(stream, "%s	}\n", admission->server_count > 0 ? " }\n" : "");
-}
-
 /*
  * A packet for an address that is not of the interface by which it came is not for a line, whoever claims to have sent it:
  * an attacker in the LAN or behind a tunnel cannot take a server's address. The first octet of a SIP message is a letter or,
- * of a keepalive, the end of a line; a STUN message begins with 0 or 1.
+ * of a keepalive, the end of a line; a STUN message begins with 0 or 1. Lines, servers and their rates are elements, so that
+ * the rules are as many for one line as for thousands; the rate that a set has is that of no element.
  */
-static void print_line_chain(FILE *stream, const struct config_line *line)
-{
-	fprintf(stream,
-	        "	chain sip_line_%1$s {\n"
-	        "		fib daddr type { multicast, broadcast } counter name "
-	        "guard-multicast drop\n"
-	        "		fib daddr type != local accept\n"
-	        "		fib daddr . iif type != local counter name guard-interface drop\n"
-	        "		ip saddr != @sip_servers_%1$s counter name guard-foreign drop\n"
-	        "		fib saddr . iif oif missing counter name guard-reverse-path drop\n"
-	        "		udp length > 8 @th,64,8 != 10-126 counter name guard-not-sip drop\n"
-	        "		jump sip_rate_%1$s\n"
-	        "		counter name guard-accepted accept\n"
-	        "	}\n",
-	        line->number);
-}
-
-void ruleset_print_guard_rates(FILE *stream, const struct sip_admission *admission)
-{
-	static const char *const matches[] = {"meta l4proto udp", "tcp flags & (syn | ack) == syn"};
-	const struct config_line *line = admission->line;
-	char text[INET_ADDRSTRLEN];
-
-	for (size_t i = 0; i < admission->server_count; i++)
-		for (size_t j = 0; j < sizeof(matches) / sizeof(*matches); j++)
-			fprintf(stream,
-			        "add rule " RULESET_TABLE " sip_rate_%s ip saddr %s %s limit rate "
-			        "over %u/second burst %u packets counter name guard-rate drop\n",
-			        line->number,
-			        inet_ntop(AF_INET, &admission->servers[i], text, sizeof(text)),
-			        matches[j], line->guard_rate, line->guard_burst);
-}
+static const char guard[] =
+	"	set sip_lines {\n		type ifname . inet_service\n	}\n"
+	"	set sip_servers {\n		type ifname . inet_service . ipv4_addr\n	}\n"
+	"	set sip_rate_udp {\n		type ifname . inet_service . ipv4_addr\n"
+	"		limit rate over 1/second burst 1 packets\n	}\n"
+	"	set sip_rate_tcp {\n		type ifname . inet_service . ipv4_addr\n"
+	"		limit rate over 1/second burst 1 packets\n	}\n"
+	"	chain sip_line {\n"
+	"		fib daddr type { multicast, broadcast } counter name guard-multicast drop\n"
+	"		fib daddr type != local accept\n"
+	"		fib daddr . iif type != local counter name guard-interface drop\n"
+	"		iifname . th dport . ip saddr != @sip_servers counter name guard-foreign "
+	"drop\n"
+	"		fib saddr . iif oif missing counter name guard-reverse-path drop\n"
+	"		udp length > 8 @th,64,8 != 10-126 counter name guard-not-sip drop\n"
+	"		meta l4proto udp iifname . th dport . ip saddr @sip_rate_udp "
+	"counter name guard-rate drop\n"
+	"		tcp flags & (syn | ack) == syn iifname . th dport . ip saddr @sip_rate_tcp "
+	"counter name guard-rate drop\n"
+	"		counter name guard-accepted accept\n"
+	"	}\n"
+	"	chain sip_guard {\n"
+	"		type filter hook prerouting priority raw; policy accept;\n"
+	"		iifname \"lo\" accept\n"
+	"		meta l4proto { tcp, udp } iifname . th dport @sip_lines goto sip_line\n"
+	"		meta l4proto { tcp, udp } th dport @sip_ports fib daddr type local "
+	"fib daddr . iif type != local counter name guard-interface drop\n"
+	"	}\n";
 
 /* The ports on which the line listens; returns how many. */
 static size_t ports_of(const struct config_line *line, uint16_t ports[2])
@@ -108,51 +93,67 @@ static void print_port_set(FILE *stream, const struct sip_admission *lines, size
 	fprintf(stream, "%s	}\n", separator[0] == ',' ? " }\n" : "");
 }
 
-static void print_entrance(FILE *stream, const struct sip_admission *lines, size_t line_count)
-{
-	fprintf(stream, "	chain sip_guard {\n"
-	                "		type filter hook prerouting priority raw; policy accept;\n"
-	                "		iifname \"lo\" accept\n");
-	for (size_t i = 0; i < line_count; i++) {
-		uint16_t ports[2];
-		size_t count = ports_of(lines[i].line, ports);
-
-		for (size_t j = 0; j < count; j++)
-			fprintf(stream,
-			        "		iifname \"%s\" meta l4proto { tcp, udp } th dport "
-			        "%u "
-			        "goto sip_line_%s\n",
-			        lines[i].line->wan_interface, ports[j], lines[i].line->number);
-	}
-	fprintf(stream,
-	        "		meta l4proto { tcp, udp } th dport @sip_ports fib daddr type local "
-	        "fib daddr . iif type != local counter name guard-interface drop\n"
-	        "	}\n");
-}
-
 void ruleset_print_guard(FILE *stream, const struct sip_admission *lines, size_t line_count)
 {
-	for (size_t i = 0; i < line_count; i++)
-		print_server_set(stream, &lines[i]);
-	for (size_t i = 0; i < line_count; i++) {
-		fprintf(stream, "	chain sip_rate_%s {\n	}\n", lines[i].line->number);
-		print_line_chain(stream, lines[i].line);
-	}
 	print_port_set(stream, lines, line_count);
-	print_entrance(stream, lines, line_count);
+	fputs(guard, stream);
 }
 
-void ruleset_print_admission(FILE *stream, const struct sip_admission *admission)
+static void print_server(FILE *stream, const char *verb, const struct config_line *line,
+                         struct in_addr server, bool has_rate)
 {
-	const char *number = admission->line->number;
-	char text[INET_ADDRSTRLEN];
+	static const char *const rates[] = {"sip_rate_udp", "sip_rate_tcp"};
+	char address[INET_ADDRSTRLEN], rate[80] = "";
+	uint16_t ports[2];
+	size_t count = ports_of(line, ports);
 
-	fprintf(stream,
-	        "flush chain " RULESET_TABLE " sip_rate_%s\nflush set " RULESET_TABLE
-	        " sip_servers_%s\n",
-	        number, number);
-	for (size_t i = 0; i < admission->server_count; i++)
-		fprintf(stream, "add element " RULESET_TABLE " sip_servers_%s { %s }\n", number,
-		        inet_ntop(AF_INET, &admission->servers[i], text, sizeof(text)));
-	ruleset_print_guard_rates(stream, admission);
+	inet_ntop(AF_INET, &server, address, sizeof(address));
+	if (has_rate)
+		snprintf(rate, sizeof(rate), " limit rate over %u/second burst %u packets",
+		         line->guard_rate, line->guard_burst);
+	for (size_t i = 0; i < count; i++) {
+		fprintf(stream, "%s element " RULESET_TABLE " sip_servers { \"%s\" . %u . %s }\n",
+		        verb, line->wan_interface, ports[i], address);
+		for (size_t j = 0; j < sizeof(rates) / sizeof(*rates); j++)
+			fprintf(stream, "%s element " RULESET_TABLE " %s { \"%s\" . %u . %s%s }\n",
+			        verb, rates[j], line->wan_interface, ports[i], address, rate);
+	}
+}
+
+void ruleset_print_lines(FILE *stream, const struct sip_admission *lines, size_t line_count)
+{
+	uint16_t ports[2];
+
+	for (size_t i = 0; i < line_count; i++) {
+		const struct config_line *line = lines[i].line;
+		size_t count = ports_of(line, ports);
+
+		for (size_t j = 0; j < count; j++)
+			fprintf(stream, "add element " RULESET_TABLE " sip_lines { \"%s\" . %u }\n",
+			        line->wan_interface, ports[j]);
+		for (size_t j = 0; j < lines[i].server_count; j++)
+			print_server(stream, "add", line, lines[i].servers[j], true);
+	}
+}
+
+void ruleset_print_admission(FILE *stream, const struct sip_admission *before,
+                             const struct sip_admission *now)
+{
+	for (size_t i = 0; i < before->server_count; i++)
+		if (!sip_admission_has(now, before->servers[i]))
+			print_server(stream, "delete", now->line, before->servers[i], false);
+	for (size_t i = 0; i < now->server_count; i++)
+		if (!sip_admission_has(before, now->servers[i]))
+			print_server(stream, "add", now->line, now->servers[i], true);
+}
+
+bool ruleset_is_of_line(const struct config_line *line, const char *interface, uint16_t port)
+{
+	uint16_t ports[2];
+	size_t count = ports_of(line, ports);
+
+	for (size_t i = 0; i < count; i++)
+		if (ports[i] == port)
+			return strcmp(line->wan_interface, interface) == 0;
+	return false;
 }

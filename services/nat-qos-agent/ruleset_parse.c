@@ -96,36 +96,29 @@ size_t ruleset_parse(const char *json, struct translation *translations, size_t 
 	return count;
 }
 
-size_t ruleset_parse_servers(const char *json, const char *number, struct in_addr *servers,
-                             size_t room)
+/* {"concat": [interface, port, address]} */
+static void admit_element(json_t *element, struct sip_admission *lines, size_t line_count)
 {
-	json_t *listing = json_loads(json, 0, NULL);
-	size_t count = 0, i;
-	char name[64];
-	json_t *element;
+	json_t *parts = json_object_get(element, "concat");
+	const char *interface = json_string_value(json_array_get(parts, 0));
+	const char *text = json_string_value(json_array_get(parts, 2));
+	uint16_t port = (uint16_t)json_integer_value(json_array_get(parts, 1));
+	struct in_addr address;
 
-	snprintf(name, sizeof(name), "sip_servers_%s", number);
-	json_array_foreach (elements_of(listing, "set", name), i, element)
-		if (count < room && json_is_string(element) &&
-		    inet_pton(AF_INET, json_string_value(element), &servers[count]) == 1)
-			count++;
-	json_decref(listing);
-	return count;
+	if (interface == NULL || text == NULL || inet_pton(AF_INET, text, &address) != 1)
+		return;
+	for (size_t i = 0; i < line_count; i++)
+		if (ruleset_is_of_line(lines[i].line, interface, port))
+			sip_admission_add(&lines[i], address);
 }
 
-bool ruleset_has_sip_helper(const char *json)
+void ruleset_parse_servers(const char *json, struct sip_admission *lines, size_t line_count)
 {
 	json_t *listing = json_loads(json, 0, NULL);
-	bool is_found = false;
 	size_t i;
-	json_t *object;
+	json_t *element;
 
-	json_array_foreach (json_object_get(listing, "nftables"), i, object) {
-		json_t *helper = json_object_get(object, "ct helper");
-		const char *type = json_string_value(json_object_get(helper, "type"));
-
-		is_found |= type != NULL && strcmp(type, "sip") == 0;
-	}
+	json_array_foreach (elements_of(listing, "set", "sip_servers"), i, element)
+		admit_element(element, lines, line_count);
 	json_decref(listing);
-	return is_found;
 }

@@ -16,6 +16,13 @@ const char *const order_outcome_texts[ORDER_OUTCOME_COUNT] = {
 	[ORDER_WRONG_IF_ID] = "the if_id is not the tunnel's",
 };
 
+static int compare_names(const void *a, const void *b)
+{
+	const struct tunnel_orders *const *one = a, *const *other = b;
+
+	return strcmp((*one)->peer->tunnel, (*other)->peer->tunnel);
+}
+
 struct translation_core *translation_core_new(const struct config *config, uint32_t start)
 {
 	struct translation_core *core = calloc(1, sizeof(*core));
@@ -25,13 +32,17 @@ struct translation_core *translation_core_new(const struct config *config, uint3
 	core->ports = port_pool_new(config->first_session_port, config->last_session_port,
 	                            config->timer_msec[TIMER_PORT_REUSE], start);
 	core->tunnels = calloc(config->peer_count + 1, sizeof(*core->tunnels));
-	if (core->ports == NULL || core->tunnels == NULL) {
+	core->by_name = calloc(config->peer_count + 1, sizeof(*core->by_name));
+	if (core->ports == NULL || core->tunnels == NULL || core->by_name == NULL) {
 		translation_core_free(core);
 		return NULL;
 	}
 	core->tunnel_count = config->peer_count;
-	for (size_t i = 0; i < core->tunnel_count; i++)
+	for (size_t i = 0; i < core->tunnel_count; i++) {
 		core->tunnels[i].peer = &config->peers[i];
+		core->by_name[i] = &core->tunnels[i];
+	}
+	qsort(core->by_name, core->tunnel_count, sizeof(*core->by_name), compare_names);
 	return core;
 }
 
@@ -41,15 +52,18 @@ void translation_core_free(struct translation_core *core)
 		return;
 	port_pool_free(core->ports);
 	free(core->tunnels);
+	free(core->by_name);
 	free(core);
 }
 
 struct tunnel_orders *translation_core_find(struct translation_core *core, const char *tunnel)
 {
-	for (size_t i = 0; i < core->tunnel_count; i++)
-		if (strcmp(core->tunnels[i].peer->tunnel, tunnel) == 0)
-			return &core->tunnels[i];
-	return NULL;
+	const struct config_peer peer = {.tunnel = (char *)tunnel};
+	const struct tunnel_orders wanted = {.peer = &peer}, *key = &wanted;
+	struct tunnel_orders **found = bsearch(&key, core->by_name, core->tunnel_count,
+	                                       sizeof(*core->by_name), compare_names);
+
+	return found != NULL ? *found : NULL;
 }
 
 bool translation_core_adopt(struct translation_core *core, const struct translation *found)

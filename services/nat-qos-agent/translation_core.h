@@ -39,6 +39,7 @@ struct tunnel_orders {
 	uint16_t reserved_port;
 	struct translation translation;
 	struct shaper shaper;
+	bool is_suspect; /* the kernel told of a change on its interface that was not looked at yet */
 	bool is_displaced; /* a foreign qdisc took the place of the shaper, and it was said */
 };
 
@@ -59,6 +60,7 @@ extern const char *const order_outcome_texts[ORDER_OUTCOME_COUNT];
 struct translation_core {
 	struct port_pool *ports;
 	struct tunnel_orders *tunnels;
+	struct tunnel_orders **by_name; /* the same in the order of their names */
 	size_t tunnel_count;
 };
 

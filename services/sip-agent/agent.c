@@ -69,14 +69,13 @@ static void use_servers(void *context, const struct discovery_report *report)
 static void publish_discovery(void *context, const struct discovery_report *report)
 {
 	struct agent *agent = context;
-	struct discovery_message *message = calloc(1, sizeof(*message));
+	struct discovery_message message;
 
-	if (!message)
-		return;
-	message_from_discovery(message, report, sofia_servers(agent->sofia, report->line->number));
 	bus_touch_state(agent->service->bus);
-	bus_publish(agent->service->bus, NULL, &message->changed.base);
-	free(message);
+	if (message_from_discovery(&message, report,
+	                           sofia_servers(agent->sofia, report->line->number)))
+		bus_publish(agent->service->bus, NULL, &message.changed.base);
+	discovery_message_release(&message);
 }
 
 static const struct discovery_events discovery_events = {use_servers, publish_discovery};
@@ -344,6 +343,7 @@ struct collection {
 	struct agent *agent;
 	struct discovery_message *discoveries;
 	Vpnsip__DiscoveryChanged **discovery_list;
+	bool is_short; /* of memory */
 };
 
 static void count_registration(void *context, const struct registration_report *report)
@@ -383,8 +383,9 @@ static void collect_discovery(void *context, const struct discovery_report *repo
 	size_t i = all->discovery_count++;
 
 	all->discovery_list[i] = &all->discoveries[i].changed;
-	message_from_discovery(&all->discoveries[i], report,
-	                       sofia_servers(all->agent->sofia, report->line->number));
+	if (!message_from_discovery(&all->discoveries[i], report,
+	                            sofia_servers(all->agent->sofia, report->line->number)))
+		all->is_short = true;
 }
 
 static bool allocate(struct collection *all)
@@ -404,36 +405,52 @@ static bool allocate(struct collection *all)
 	       all->registration_list && all->calls && all->call_list;
 }
 
-void agent_snapshot(void *context, struct bus_request *request)
+/* False without memory. */
+static bool collect(struct agent *agent, struct collection *all)
 {
 	static const struct sofia_events counters = {count_registration, count_call};
 	static const struct sofia_events collectors = {collect_registration, collect_call};
-	struct agent *agent = ((struct service_context *)context)->state;
 	static const struct discovery_events discovery_collectors = {NULL, collect_discovery};
+
+	sofia_tell_all(agent->sofia, &counters, all);
+	if (!allocate(all))
+		return false;
+	sofia_tell_all(agent->sofia, &collectors, all);
+	discoveries_tell_all(agent->discoveries, &discovery_collectors, all);
+	return !all->is_short;
+}
+
+static void free_collection(struct collection *all)
+{
+	for (size_t i = 0; i < all->discovery_count; i++)
+		discovery_message_release(&all->discoveries[i]);
+	free(all->reports);
+	free(all->registrations);
+	free(all->registration_list);
+	free(all->calls);
+	free(all->call_list);
+	free(all->discoveries);
+	free(all->discovery_list);
+}
+
+void agent_snapshot(void *context, struct bus_request *request)
+{
+	struct agent *agent = ((struct service_context *)context)->state;
 	struct collection all = {.agent = agent};
 	Vpnsip__SipSnapshot snapshot = VPNSIP__SIP_SNAPSHOT__INIT;
 
-	sofia_tell_all(agent->sofia, &counters, &all);
-	if (allocate(&all)) {
-		sofia_tell_all(agent->sofia, &collectors, &all);
+	if (collect(agent, &all)) {
 		snapshot.n_registrations = all.registration_count;
 		snapshot.registrations = all.registration_list;
 		snapshot.n_calls = all.call_count;
 		snapshot.calls = all.call_list;
-		discoveries_tell_all(agent->discoveries, &discovery_collectors, &all);
 		snapshot.n_discoveries = all.discovery_count;
 		snapshot.discoveries = all.discovery_list;
 		bus_reply(request, &snapshot.base);
 	} else {
 		bus_fail(request, VPNSIP__FAILURE_KIND__RESOURCE, "no memory for the snapshot");
 	}
-	free(all.reports);
-	free(all.registrations);
-	free(all.registration_list);
-	free(all.calls);
-	free(all.call_list);
-	free(all.discoveries);
-	free(all.discovery_list);
+	free_collection(&all);
 }
 
 void agent_describe(void *context, struct bus_description *description)

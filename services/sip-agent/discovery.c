@@ -20,22 +20,31 @@
 #define SHORTEST_TTL_SEC 5
 #define LONGEST_TTL_SEC  86400
 
+/* An interface, of one or many lines. */
+struct wan {
+	const char *interface;
+	struct dhcp_lease *lease; /* NULL = none */
+	struct wan *next;
+};
+
 struct line_discovery {
 	struct discoveries *all;
 	const struct config_line *config;
 	struct in_addr address; /* of the WAN; 0.0.0.0 = not known */
-	struct dhcp_lease lease;
-	bool has_lease;
+	const struct wan *wan;
 	char domain[DHCP_NAME_SIZE]; /* as the lease says; "" = it does not */
-	struct discovery_target targets[DISCOVERY_TARGET_MAXIMUM];
-	size_t target_count;
-	struct discovery run; /* under way while dns is open */
-	struct dns *dns;
-	struct event *next; /* looks again, or clears up after a run */
+	struct discovery *run;       /* NULL = none is under way */
+	struct dns *dns;             /* of the run, if it asks */
+	struct event *next;          /* looks again, or clears up after a run */
 	unsigned retry_sec;
-	struct sip_server servers[SERVER_LIST_MAXIMUM];
+	struct sip_server *servers;
 	size_t server_count;
 	char cause[CAUSE_SIZE];
+};
+
+struct targets {
+	struct discovery_target targets[DISCOVERY_TARGET_MAXIMUM];
+	size_t count;
 };
 
 struct discoveries {
@@ -44,6 +53,7 @@ struct discoveries {
 	const struct discovery_events *events;
 	void *context;
 	struct dhcp_files *files;
+	struct wan *wans; /* list */
 	struct line_discovery *lines;
 	size_t line_count;
 };
@@ -60,7 +70,7 @@ static struct discovery_report report_of(const struct line_discovery *line)
 	return (struct discovery_report){
 		.line = line->config,
 		.origin = origins[line->config->registrar.kind],
-		.lease = line->has_lease ? &line->lease : NULL,
+		.lease = line->wan->lease,
 		.servers = line->servers,
 		.server_count = line->server_count,
 		.domain = line->config->domain ? line->config->domain
@@ -96,34 +106,32 @@ static void look_again(struct line_discovery *line, unsigned seconds)
 	evtimer_add(line->next, &wait);
 }
 
-static void add_target(struct line_discovery *line, const struct discovery_target *target)
+static void add_target(struct targets *all, const struct discovery_target *target)
 {
-	if (line->target_count < DISCOVERY_TARGET_MAXIMUM)
-		line->targets[line->target_count++] = *target;
+	if (all->count < DISCOVERY_TARGET_MAXIMUM)
+		all->targets[all->count++] = *target;
 }
 
 /* Option 120, in its order. */
-static void add_lease_targets(struct line_discovery *line)
+static void add_lease_targets(struct targets *all, const struct dhcp_sip_servers *servers)
 {
-	const struct dhcp_sip_servers *servers = &line->lease.servers;
-
-	for (size_t i = 0; line->has_lease && i < servers->name_count; i++) {
+	for (size_t i = 0; i < servers->name_count; i++) {
 		struct discovery_target target = {.origin = SERVER_BY_DHCP};
 
 		snprintf(target.name, sizeof(target.name), "%s", servers->names[i]);
-		add_target(line, &target);
+		add_target(all, &target);
 	}
-	for (size_t i = 0; line->has_lease && i < servers->address_count; i++) {
+	for (size_t i = 0; i < servers->address_count; i++) {
 		struct discovery_target target = {.origin = SERVER_BY_DHCP};
 
 		address_from_octets((const uint8_t *)&servers->addresses[i],
 		                    sizeof(servers->addresses[i]), 0, &target.address);
-		add_target(line, &target);
+		add_target(all, &target);
 	}
 }
 
-static void add_targets(struct line_discovery *line, const struct config_server *server,
-                        bool is_secondary)
+static void add_targets(struct targets *all, const struct line_discovery *line,
+                        const struct config_server *server, bool is_secondary)
 {
 	struct discovery_target target = {.port = server->port, .is_secondary = is_secondary};
 
@@ -139,31 +147,33 @@ static void add_targets(struct line_discovery *line, const struct config_server 
 		target.origin = SERVER_BY_DNS;
 		break;
 	case SERVER_DHCP:
-		add_lease_targets(line);
+		if (line->wan->lease)
+			add_lease_targets(all, &line->wan->lease->servers);
 		return;
 	}
-	add_target(line, &target);
+	add_target(all, &target);
 }
 
 /* The domain of a line that has none configured: sub-option 204, else what option 120 names first. */
 static void read_domain(struct line_discovery *line)
 {
-	const struct dhcp_lease *lease = &line->lease;
+	const struct dhcp_lease *lease = line->wan->lease;
 	char address[ADDRESS_TEXT_SIZE] = "";
 
-	if (line->has_lease && !lease->servers.name_count && lease->servers.address_count) {
+	/* With the lease the domain does not go: who is registered there still is. */
+	if (!lease)
+		return;
+	if (!lease->servers.name_count && lease->servers.address_count) {
 		struct sockaddr_storage first;
 
 		address_from_octets((const uint8_t *)&lease->servers.addresses[0],
 		                    sizeof(lease->servers.addresses[0]), 0, &first);
 		address_format(&first, address);
 	}
-	/* With the lease the domain does not go: who is registered there still is. */
-	if (line->has_lease)
-		snprintf(line->domain, sizeof(line->domain), "%s",
-		         lease->vendor.domain[0]     ? lease->vendor.domain
-		         : lease->servers.name_count ? lease->servers.names[0]
-		                                     : address);
+	snprintf(line->domain, sizeof(line->domain), "%s",
+	         lease->vendor.domain[0]     ? lease->vendor.domain
+	         : lease->servers.name_count ? lease->servers.names[0]
+	                                     : address);
 }
 
 static bool is_same_server(const struct sip_server *a, const struct sip_server *b)
@@ -184,9 +194,13 @@ static bool take_servers(struct line_discovery *line, const struct sip_server *s
 		is_same = is_same_server(&servers[i], &line->servers[i]);
 	if (is_same)
 		return false;
+	struct sip_server *taken = calloc(count + 1, sizeof(*taken));
+	if (!taken)
+		return false;
+	memcpy(taken, servers, count * sizeof(*taken));
+	free(line->servers);
+	line->servers = taken;
 	line->server_count = count;
-	for (size_t i = 0; i < count; i++)
-		line->servers[i] = servers[i];
 	for (size_t i = 0; i < count; i++) {
 		char address[ADDRESS_TEXT_SIZE];
 
@@ -213,6 +227,8 @@ static void stop_run(struct line_discovery *line)
 {
 	dns_close(line->dns);
 	line->dns = NULL;
+	free(line->run);
+	line->run = NULL;
 	evtimer_del(line->next);
 }
 
@@ -220,26 +236,28 @@ static void stop_run(struct line_discovery *line)
 static void explain(const struct line_discovery *line, char cause[CAUSE_SIZE])
 {
 	const struct config_server *registrar = &line->config->registrar;
-	const struct dhcp_sip_servers *servers = &line->lease.servers;
+	const struct dhcp_lease *lease = line->wan->lease;
 
 	cause[0] = '\0';
-	if (registrar->kind == SERVER_DHCP && !line->has_lease)
+	if (registrar->kind == SERVER_DHCP && !lease)
 		snprintf(cause, CAUSE_SIZE, "no lease on %s that could name a SIP server",
 		         line->config->wan_interface);
-	else if (registrar->kind == SERVER_DHCP && !servers->name_count && !servers->address_count)
+	else if (registrar->kind == SERVER_DHCP && !lease->servers.name_count &&
+	         !lease->servers.address_count)
 		snprintf(cause, CAUSE_SIZE, "the lease on %s names no SIP server (option 120)",
 		         line->config->wan_interface);
-	else if (line->run.absences)
+	else if (line->run->absences)
 		snprintf(cause, CAUSE_SIZE, "%s of a SIP server's name",
-		         line->run.failures ? "DNS does not answer the question for the address"
-		                            : "DNS knows no address");
+		         line->run->failures ? "DNS does not answer the question for the address"
+		                             : "DNS knows no address");
 }
 
 /* What the run that has ended found, and when to look again. */
 static void finish_run(struct line_discovery *line)
 {
-	const struct discovery *run = &line->run;
+	const struct discovery *run = line->run;
 	const bool is_complete = !run->failures && !run->absences;
+	const uint32_t ttl_sec = run->ttl_sec;
 	char cause[CAUSE_SIZE];
 	bool is_new = false;
 
@@ -249,16 +267,17 @@ static void finish_run(struct line_discovery *line)
 		is_new = take_servers(line, run->servers, run->server_count);
 	if (set_cause(line, cause) || is_new)
 		tell(line, is_new);
+	stop_run(line);
 	if (is_complete)
 		line->retry_sec = FIRST_RETRY_SEC;
 	if (!is_complete) {
 		look_again(line, line->retry_sec);
 		line->retry_sec = line->retry_sec < LAST_RETRY_SEC / 2 ? 2 * line->retry_sec
 		                                                       : LAST_RETRY_SEC;
-	} else if (run->ttl_sec != UINT32_MAX) {
-		look_again(line, run->ttl_sec < SHORTEST_TTL_SEC  ? SHORTEST_TTL_SEC
-		                 : run->ttl_sec > LONGEST_TTL_SEC ? LONGEST_TTL_SEC
-		                                                  : run->ttl_sec);
+	} else if (ttl_sec != UINT32_MAX) {
+		look_again(line, ttl_sec < SHORTEST_TTL_SEC  ? SHORTEST_TTL_SEC
+		                 : ttl_sec > LONGEST_TTL_SEC ? LONGEST_TTL_SEC
+		                                             : ttl_sec);
 	}
 }
 
@@ -269,7 +288,7 @@ static void ask(struct line_discovery *line)
 	struct dns_question question;
 	static const struct timeval now;
 
-	if (discovery_question(&line->run, &question)) {
+	if (discovery_question(line->run, &question)) {
 		log_debug(LOG_SIP_DHCP, NULL, NULL, "line %s: DNS question %s %s",
 		          line->config->number,
 		          question.type == DNS_A     ? "A"
@@ -293,7 +312,7 @@ static void on_answer(void *context, const struct dns_answer *answer)
 	          : answer->outcome == DNS_ABSENT ? "not there"
 	                                          : "failed",
 	          answer->count, answer->ttl_sec);
-	discovery_answer(&line->run, answer, fill_random, line->all->bus);
+	discovery_answer(line->run, answer, fill_random, line->all->bus);
 	ask(line);
 }
 
@@ -305,19 +324,29 @@ static void start_run(struct line_discovery *line)
 		.wanted = config->registrar_transport,
 		.usual = config->scheme == URL_SIPS ? TRANSPORT_TLS : config->session_transport,
 	};
+	const struct dhcp_lease *lease = line->wan->lease;
 	const struct dns_options options = {
 		.base = line->all->base,
 		.local = line->address,
 		.interface = config->wan_interface,
-		.servers = line->lease.dns,
-		.server_count = line->has_lease ? line->lease.dns_count : 0,
+		.servers = lease ? lease->dns : NULL,
+		.server_count = lease ? lease->dns_count : 0,
 	};
+	struct targets all = {.count = 0};
 	struct dns_question question;
 	char why[CAUSE_SIZE] = "the WAN has no address to ask DNS from";
 
 	stop_run(line);
-	discovery_begin(&line->run, &rules, line->targets, line->target_count);
-	if (!discovery_question(&line->run, &question)) {
+	add_targets(&all, line, &config->registrar, false);
+	add_targets(&all, line, &config->secondary_registrar, true);
+	line->run = calloc(1, sizeof(*line->run));
+	if (!line->run) {
+		set_cause(line, "no memory to look for SIP servers");
+		look_again(line, LAST_RETRY_SEC);
+		return;
+	}
+	discovery_begin(line->run, &rules, all.targets, all.count);
+	if (!discovery_question(line->run, &question)) {
 		finish_run(line);
 		return;
 	}
@@ -327,6 +356,7 @@ static void start_run(struct line_discovery *line)
 		ask(line);
 		return;
 	}
+	stop_run(line);
 	if (set_cause(line, why))
 		tell(line, false);
 	if (line->address.s_addr != INADDR_ANY)
@@ -339,12 +369,10 @@ static void on_next(evutil_socket_t fd, short what, void *context)
 
 	(void)fd;
 	(void)what;
-	if (line->dns) {
-		stop_run(line);
+	if (line->run)
 		finish_run(line);
-	} else {
+	else
 		start_run(line);
-	}
 }
 
 /* Everything anew: the lease or the WAN's address is another one. */
@@ -353,9 +381,6 @@ static void refresh(struct line_discovery *line)
 	char domain[DHCP_NAME_SIZE];
 
 	snprintf(domain, sizeof(domain), "%s", line->domain);
-	line->target_count = 0;
-	add_targets(line, &line->config->registrar, false);
-	add_targets(line, &line->config->secondary_registrar, true);
 	read_domain(line);
 	line->retry_sec = FIRST_RETRY_SEC;
 	if (strcmp(domain, line->domain) != 0)
@@ -363,34 +388,70 @@ static void refresh(struct line_discovery *line)
 	start_run(line);
 }
 
+/* Reads the interface's lease anew; true when it is another one. */
+static bool read_lease(const struct discoveries *all, struct wan *wan)
+{
+	struct dhcp_lease *lease = calloc(1, sizeof(*lease));
+
+	if (!lease)
+		return false;
+	if (!dhcp_files_read(all->files, wan->interface, lease)) {
+		free(lease);
+		lease = NULL;
+	}
+	const bool is_same = lease && wan->lease ? dhcp_lease_is_same(lease, wan->lease)
+	                                         : lease == wan->lease;
+	if (is_same) {
+		free(lease);
+		return false;
+	}
+	free(wan->lease);
+	wan->lease = lease;
+	return true;
+}
+
+static void follow_lease(struct line_discovery *line)
+{
+	const struct dhcp_lease *lease = line->wan->lease;
+
+	log_line(LOG_INFO, "line %s: lease on %s %s%s%s", line->config->number,
+	         line->config->wan_interface, lease ? "noted by " : "is gone",
+	         lease ? lease->client : "",
+	         lease && lease->malformed ? "; malformed options are left out" : "");
+	tell(line, false);
+	refresh(line);
+}
+
 /* A lease came, changed or went somewhere. */
 static void on_leases(void *context)
 {
 	struct discoveries *all = context;
 
-	for (size_t i = 0; i < all->line_count; i++) {
-		struct line_discovery *line = &all->lines[i];
-		struct dhcp_lease *lease = calloc(1, sizeof(*lease));
-
-		if (!lease)
-			return;
-		const bool has_lease = dhcp_files_read(all->files, line->config->wan_interface,
-		                                       lease);
-		const bool is_other = has_lease != line->has_lease ||
-		                      !dhcp_lease_is_same(lease, &line->lease);
-
-		if (is_other) {
-			log_line(LOG_INFO, "line %s: lease on %s %s%s%s", line->config->number,
-			         line->config->wan_interface, has_lease ? "noted by " : "is gone",
-			         lease->client,
-			         lease->malformed ? "; malformed options are left out" : "");
-			line->has_lease = has_lease;
-			line->lease = *lease;
-			tell(line, false);
-			refresh(line);
-		}
-		free(lease);
+	for (struct wan *wan = all->wans; wan; wan = wan->next) {
+		if (!read_lease(all, wan))
+			continue;
+		for (size_t i = 0; i < all->line_count; i++)
+			if (all->lines[i].wan == wan)
+				follow_lease(&all->lines[i]);
 	}
+}
+
+/* NULL without memory. */
+static const struct wan *wan_of(struct discoveries *all, const char *interface)
+{
+	struct wan *wan = all->wans;
+
+	while (wan && strcmp(wan->interface, interface) != 0)
+		wan = wan->next;
+	if (wan)
+		return wan;
+	wan = calloc(1, sizeof(*wan));
+	if (wan) {
+		wan->interface = interface;
+		wan->next = all->wans;
+		all->wans = wan;
+	}
+	return wan;
 }
 
 struct discoveries *discoveries_open(const struct discoveries_options *options)
@@ -411,7 +472,8 @@ struct discoveries *discoveries_open(const struct discoveries_options *options)
 
 		line->all = all;
 		line->config = &options->config->lines[i];
-		line->next = evtimer_new(options->base, on_next, line);
+		line->wan = wan_of(all, line->config->wan_interface);
+		line->next = line->wan ? evtimer_new(options->base, on_next, line) : NULL;
 		if (!line->next)
 			break;
 		all->line_count++;
@@ -422,7 +484,7 @@ struct discoveries *discoveries_open(const struct discoveries_options *options)
 	}
 	on_leases(all);
 	for (size_t i = 0; i < all->line_count; i++)
-		if (!all->lines[i].has_lease)
+		if (!all->lines[i].wan->lease)
 			refresh(&all->lines[i]);
 	return all;
 }
@@ -457,6 +519,14 @@ void discoveries_close(struct discoveries *all)
 	for (size_t i = 0; i < all->line_count; i++) {
 		stop_run(&all->lines[i]);
 		event_free(all->lines[i].next);
+		free(all->lines[i].servers);
+	}
+	while (all->wans) {
+		struct wan *wan = all->wans;
+
+		all->wans = wan->next;
+		free(wan->lease);
+		free(wan);
 	}
 	dhcp_files_close(all->files);
 	free(all->lines);

@@ -3,9 +3,13 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "services/common/config.h"
+
+/* Of print_server_option(). */
+#define SERVER_OPTION_SIZE (DHCP_SERVERS_MAXIMUM * (DHCP_NAME_SIZE + 6))
 
 static Vpnsip__DiscoverySource source_of(enum server_origin origin)
 {
@@ -18,10 +22,17 @@ static Vpnsip__DiscoverySource source_of(enum server_origin origin)
 	return sources[origin];
 }
 
-static void add_servers(struct discovery_message *message)
+static bool add_servers(struct discovery_message *message, const struct sip_server *servers,
+                        size_t count)
 {
-	for (size_t i = 0; i < message->list.count; i++) {
-		const struct sip_server *from = &message->list.servers[i];
+	/* One more each: calloc(0) may be NULL. */
+	message->servers = calloc(count + 1, sizeof(*message->servers));
+	message->server_list = calloc(count + 1, sizeof(*message->server_list));
+	message->addresses = calloc(count + 1, sizeof(*message->addresses));
+	if (!message->servers || !message->server_list || !message->addresses)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		const struct sip_server *from = &servers[i];
 		Vpnsip__DiscoveredServer *to = &message->servers[i];
 
 		vpnsip__discovered_server__init(to);
@@ -34,8 +45,9 @@ static void add_servers(struct discovery_message *message)
 		to->barred_until_mono_usec = from->barred_until_usec;
 		message->server_list[i] = to;
 	}
-	message->changed.n_servers = message->list.count;
+	message->changed.n_servers = count;
 	message->changed.servers = message->server_list;
+	return true;
 }
 
 /* "dns:a.example dns:b.example" or "ipv4:192.0.2.5 ...". */
@@ -54,10 +66,12 @@ static void print_server_option(const struct dhcp_sip_servers *servers, char *te
 			inet_ntop(AF_INET, &servers->addresses[i], address, sizeof(address)));
 }
 
-static void add_routes(struct discovery_message *message)
+static bool add_routes(struct discovery_message *message, const struct dhcp_routes *routes)
 {
-	const struct dhcp_routes *routes = &message->lease.routes;
-
+	message->routes = calloc(routes->count + 1, sizeof(*message->routes));
+	message->route_list = calloc(routes->count + 1, sizeof(*message->route_list));
+	if (!message->routes || !message->route_list)
+		return false;
 	for (size_t i = 0; i < routes->count; i++) {
 		const struct dhcp_route *from = &routes->routes[i];
 		Vpnsip__LeaseRoute *to = &message->routes[i];
@@ -74,16 +88,18 @@ static void add_routes(struct discovery_message *message)
 	}
 	message->changed.n_routes = routes->count;
 	message->changed.routes = message->route_list;
+	return true;
 }
 
-static void add_lease(struct discovery_message *message)
+static bool add_lease(struct discovery_message *message, struct dhcp_lease *lease)
 {
-	struct dhcp_lease *lease = &message->lease;
 	Vpnsip__DiscoveryChanged *changed = &message->changed;
 
+	message->server_option = malloc(SERVER_OPTION_SIZE);
+	if (!message->server_option || !add_routes(message, &lease->routes))
+		return false;
 	changed->lease_client = lease->client;
-	print_server_option(&lease->servers, message->server_option,
-	                    sizeof(message->server_option));
+	print_server_option(&lease->servers, message->server_option, SERVER_OPTION_SIZE);
 	changed->server_option = message->server_option;
 	changed->domain = lease->vendor.domain;
 	changed->main_number = lease->vendor.main_number;
@@ -96,36 +112,40 @@ static void add_lease(struct discovery_message *message)
 		changed->client_mac.data = lease->vendor.client_mac;
 		changed->client_mac.len = sizeof(lease->vendor.client_mac);
 	}
-	add_routes(message);
 	changed->lease_at_usec = lease->written_at_usec;
 	if (lease->address.s_addr != INADDR_ANY) {
 		changed->lease_address.data = (uint8_t *)&lease->address;
 		changed->lease_address.len = sizeof(lease->address);
 	}
 	changed->vendor_option = lease->vendor_text;
+	return true;
 }
 
-void message_from_discovery(struct discovery_message *message,
+bool message_from_discovery(struct discovery_message *message,
                             const struct discovery_report *report, const struct server_list *list)
 {
 	Vpnsip__DiscoveryChanged *changed = &message->changed;
 
+	memset(message, 0, sizeof(*message));
 	vpnsip__discovery_changed__init(changed);
 	changed->local_number = report->line->number;
 	changed->source = source_of(report->origin);
-	if (list) {
-		message->list = *list;
-	} else {
-		message->list = (struct server_list){.count = report->server_count};
-		memcpy(message->list.servers, report->servers,
-		       report->server_count * sizeof(*report->servers));
-	}
-	add_servers(message);
-	snprintf(message->cause, sizeof(message->cause), "%s", report->cause);
-	changed->cause = message->cause;
+	changed->cause = (char *)report->cause;
+	if (!add_servers(message, list ? list->servers : report->servers,
+	                 list ? list->count : report->server_count))
+		return false;
 	if (!report->lease)
-		return;
+		return true;
 	changed->lease_interface = report->line->wan_interface;
-	message->lease = *report->lease;
-	add_lease(message);
+	return add_lease(message, (struct dhcp_lease *)report->lease);
+}
+
+void discovery_message_release(struct discovery_message *message)
+{
+	free(message->servers);
+	free(message->server_list);
+	free(message->addresses);
+	free(message->routes);
+	free(message->route_list);
+	free(message->server_option);
 }

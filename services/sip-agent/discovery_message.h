@@ -7,24 +7,24 @@
 #include "services/sip-agent/discovery.h"
 #include "sip_agent.pb-c.h"
 
-/** A DiscoveryChanged with room for what it points to. */
+/** A DiscoveryChanged and what it points to. */
 struct discovery_message {
 	Vpnsip__DiscoveryChanged changed;
-	struct server_list list;
-	Vpnsip__DiscoveredServer servers[SERVER_LIST_MAXIMUM], *server_list[SERVER_LIST_MAXIMUM];
-	Vpnsip__SocketAddress addresses[SERVER_LIST_MAXIMUM];
-	struct dhcp_lease lease;
-	Vpnsip__LeaseRoute routes[DHCP_ROUTES_MAXIMUM], *route_list[DHCP_ROUTES_MAXIMUM];
+	Vpnsip__DiscoveredServer *servers, **server_list;
+	Vpnsip__SocketAddress *addresses;
+	Vpnsip__LeaseRoute *routes, **route_list;
 	char *numbers[DHCP_NUMBERS_MAXIMUM];
-	char server_option[DHCP_SERVERS_MAXIMUM * (DHCP_NAME_SIZE + 6)];
-	char cause[256];
+	char *server_option;
 };
 
 /**
- * `list` are the servers with their bars, NULL = those of the report. Copies what changes, so `message` may be kept; it must not
- * move. It is big: not for the stack.
+ * `list` are the servers with their bars, NULL = those of the report. The message points to what the report and the list point to:
+ * it lives no longer than these. To be released, also after false: no memory.
  */
-void message_from_discovery(struct discovery_message *message,
+bool message_from_discovery(struct discovery_message *message,
                             const struct discovery_report *report, const struct server_list *list);
+
+/** Frees what is the message's own. */
+void discovery_message_release(struct discovery_message *message);
 
 #endif

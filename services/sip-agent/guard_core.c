@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "services/sip-agent/guard_core.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define USEC_PER_SEC      1000000ULL
-#define LOG_PAUSE_USEC    USEC_PER_SEC
 /* Ten restarts of the other side within a call: each may skip a thousand. */
 #define SEQUENCE_JUMP_MAX 10000u
 
@@ -28,24 +26,6 @@ const char *guard_class_name(enum guard_class class)
 	};
 
 	return names[class];
-}
-
-bool guard_count(struct guard *guard, enum guard_class class, const char *source,
-                 uint64_t mono_usec, uint64_t wall_usec, uint64_t *count)
-{
-	struct guard_event_class *events = &guard->classes[class];
-	const bool is_first = events->count == 0;
-
-	events->count++;
-	events->unlogged++;
-	events->last_usec = wall_usec;
-	snprintf(events->last_source, sizeof(events->last_source), "%s", source);
-	if (!is_first && mono_usec - events->logged_at_usec < LOG_PAUSE_USEC)
-		return false;
-	*count = events->unlogged;
-	events->unlogged = 0;
-	events->logged_at_usec = mono_usec;
-	return true;
 }
 
 /* FNV-1a. Who could make two Call-IDs collide could have chosen another one as well: nothing is gained by it. */

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "services/common/address.h"
+#include "services/common/event_class.h"
 
 /** Why a message was turned away. */
 enum guard_class {
@@ -33,29 +33,14 @@ enum guard_class {
 /** As in the log and `show vpn-sip guard`: "foreign-source". */
 const char *guard_class_name(enum guard_class class);
 
-struct guard_event_class {
-	uint64_t count;
-	uint64_t last_usec;                  /* wall clock; 0 = never */
-	char last_source[ADDRESS_TEXT_SIZE]; /* "" = not known */
-	uint64_t logged_at_usec;             /* monotonic */
-	uint64_t unlogged;                   /* since the last line */
-};
-
 /** Call-IDs of ended calls: as many as a carrier's day of calls has. */
 #define GUARD_MEMORY 4096
 
 struct guard {
-	struct guard_event_class classes[GUARD_CLASS_COUNT];
+	struct event_class classes[GUARD_CLASS_COUNT];
 	uint64_t ended[GUARD_MEMORY]; /* hashes of Call-IDs, ring; 0 = none */
 	uint64_t ended_next; /* how many there were; the place of the next one, modulo GUARD_MEMORY */
 };
-
-/**
- * Counts an event. True when it is to be logged, which is once a second for each class; `*count` is how many the line stands
- * for then.
- */
-bool guard_count(struct guard *guard, enum guard_class class, const char *source,
-                 uint64_t mono_usec, uint64_t wall_usec, uint64_t *count);
 
 /** From now on an INVITE with this Call-ID is a repetition of something that was recorded. False when it was known already. */
 bool guard_remember(struct guard *guard, const char *call_id);

@@ -55,7 +55,7 @@ void agent_tell_guard(const struct service_context *service, const struct sofia 
 		goto out;
 	}
 	for (size_t i = 0; i < GUARD_CLASS_COUNT; i++) {
-		const struct guard_event_class *events = &guard->classes[i];
+		const struct event_class *events = &guard->classes[i];
 
 		vpnsip__guard_class__init(&classes[i]);
 		classes[i].name = (char *)guard_class_name((enum guard_class)i);

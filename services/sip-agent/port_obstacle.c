@@ -2,11 +2,13 @@
 #include "services/sip-agent/port_obstacle.h"
 
 #include <errno.h>
-#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "services/common/address.h"
@@ -58,21 +60,26 @@ char *sip_port_obstacle(const struct config_line *line, const struct sockaddr_st
 	return NULL;
 }
 
+/* By name: a list of all addresses has those of every tunnel, too, and there are as many of these as lines. */
+static bool has_address(const char *interface, struct sockaddr_storage *address)
+{
+	struct ifreq request = {0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool is_found;
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
+	is_found = fd >= 0 && ioctl(fd, SIOCGIFADDR, &request) == 0;
+	if (is_found)
+		memcpy(address, &request.ifr_addr, sizeof(struct sockaddr_in));
+	if (fd >= 0)
+		close(fd);
+	return is_found;
+}
+
 char *sip_port_obstacle_of_line(const struct config_line *line)
 {
-	struct ifaddrs *interfaces = NULL;
 	struct sockaddr_storage address = {0};
-	char *sentence = NULL;
 
-	if (getifaddrs(&interfaces) != 0)
-		return NULL;
-	for (struct ifaddrs *entry = interfaces; entry && !sentence; entry = entry->ifa_next) {
-		if (!entry->ifa_addr || entry->ifa_addr->sa_family != AF_INET ||
-		    strcmp(entry->ifa_name, line->wan_interface) != 0)
-			continue;
-		memcpy(&address, entry->ifa_addr, sizeof(struct sockaddr_in));
-		sentence = sip_port_obstacle(line, &address);
-	}
-	freeifaddrs(interfaces);
-	return sentence;
+	return has_address(line->wan_interface, &address) ? sip_port_obstacle(line, &address)
+	                                                  : NULL;
 }

@@ -12,7 +12,7 @@ struct config_line;
  */
 char *sip_port_obstacle(const struct config_line *line, const struct sockaddr_storage *wan);
 
-/** The same for the address that the line's WAN interface has now; NULL also when it has none. For root, who sees every process. */
+/** The same for the (first) address that the line's WAN interface has now; NULL also when it has none. For root, who sees every process. */
 char *sip_port_obstacle_of_line(const struct config_line *line);
 
 #endif

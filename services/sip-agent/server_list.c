@@ -2,6 +2,7 @@
 #include "services/sip-agent/server_list.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "services/common/address.h"
@@ -35,6 +36,9 @@ bool server_list_set(struct server_list *list, const struct sip_server *servers,
 	                                                                : SERVER_LIST_MAXIMUM};
 	bool is_kept = false;
 
+	next.servers = calloc(next.count + 1, sizeof(*next.servers));
+	if (!next.servers)
+		return false;
 	for (size_t i = 0; i < next.count; i++) {
 		size_t known = find(list, &servers[i]);
 		bool is_known = known < list->count;
@@ -49,8 +53,15 @@ bool server_list_set(struct server_list *list, const struct sip_server *servers,
 			is_kept = true;
 		}
 	}
+	free(list->servers);
 	*list = next;
 	return !is_kept;
+}
+
+void server_list_free(struct server_list *list)
+{
+	free(list->servers);
+	*list = (struct server_list){0};
 }
 
 const struct sip_server *server_list_current(const struct server_list *list)

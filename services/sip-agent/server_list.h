@@ -28,17 +28,22 @@ struct sip_server {
 	unsigned failures;          /* in a row: each doubles the bar */
 };
 
+/** All zero: an empty one. */
 struct server_list {
-	struct sip_server servers[SERVER_LIST_MAXIMUM];
+	struct sip_server *servers; /* `count` of them, the list's own */
 	size_t count;
 	size_t current; /* index; valid while count > 0 */
 };
 
 /**
  * Replaces the servers. A server that stays keeps its bar, and stays the current one if it was. Servers beyond the maximum are
- * left out. True when the current server is another one now (or there is none any more, or the first).
+ * left out. True when the current server is another one now (or there is none any more, or the first). Without memory everything
+ * stays as it is.
  */
 bool server_list_set(struct server_list *list, const struct sip_server *servers, size_t count);
+
+/** Empties it. */
+void server_list_free(struct server_list *list);
 
 /** The server in use; NULL when there is none. */
 const struct sip_server *server_list_current(const struct server_list *list);

@@ -127,6 +127,7 @@ void sofia_close(struct sofia *sofia)
 		sofia_call_free(sofia->calls);
 	for (size_t i = 0; i < sofia->line_count; i++)
 		sofia_line_free(&sofia->lines[i]);
+	HASH_CLEAR(hh, sofia->lines_by_number);
 	free(sofia->lines);
 	struct sofia_attempt *attempt, *next;
 	HASH_ITER (hh, sofia->attempts, attempt, next) {

@@ -186,8 +186,8 @@ void sofia_guard_note(struct sofia_line *line, enum guard_class class, msg_t *me
 	if (source)
 		inet_ntop(source->su_family, SU_ADDR(source), host, sizeof(host));
 	line->sofia->counters.requests_refused++;
-	if (guard_count(&line->sofia->guard, class, host, bus_mono_usec(bus), bus_wall_usec(bus),
-	                &count))
+	if (event_class_count(&line->sofia->guard.classes[class], host, bus_mono_usec(bus),
+	                      bus_wall_usec(bus), &count))
 		log_line(LOG_NOTICE, "sip.guard.reject class=%s src=%s line=%s count=%llu",
 		         guard_class_name(class), host, line->config->number,
 		         (unsigned long long)count);

@@ -80,6 +80,7 @@ struct sofia {
 	const struct sofia_events *events;
 	void *context;
 	struct sofia_line *lines; /* one per line of the configuration */
+	struct sofia_line *lines_by_number;
 	size_t line_count;
 	struct sofia_call *calls; /* list, newest first */
 	struct sofia_call *calls_by_id;
@@ -151,6 +152,7 @@ struct sofia_line {
 	const char *known_obstacle; /* what root saw in the way of our port; NULL = nothing */
 	struct guard_bucket invites, requests; /* new ones that the guard lets pass */
 	size_t half_open; /* calls offered to us without a decision or an ACK */
+	UT_hash_handle hh;
 };
 
 struct sofia_call {

@@ -153,6 +153,7 @@ bool sofia_line_init(struct sofia_line *line, struct sofia *sofia, const struct 
 
 	line->sofia = sofia;
 	line->config = config;
+	HASH_ADD_KEYPTR(hh, sofia->lines_by_number, config->number, strlen(config->number), line);
 	read_identity(line);
 	snprintf(line->identity, sizeof(line->identity), "<sip:%s@%s>", config->number,
 	         config->domain ? config->domain : "invalid");
@@ -170,10 +171,10 @@ bool sofia_line_init(struct sofia_line *line, struct sofia *sofia, const struct 
 
 struct sofia_line *sofia_line_by_number(struct sofia *sofia, const char *number)
 {
-	for (size_t i = 0; i < sofia->line_count; i++)
-		if (strcmp(sofia->lines[i].config->number, number) == 0)
-			return &sofia->lines[i];
-	return NULL;
+	struct sofia_line *line;
+
+	HASH_FIND_STR(sofia->lines_by_number, number, line);
+	return line;
 }
 
 static int receive(struct sofia_line *line, nta_agent_t *agent, msg_t *message, sip_t *sip);
@@ -267,6 +268,7 @@ void sofia_line_free(struct sofia_line *line)
 	sofia_register_drop(line);
 	sofia_line_close(line);
 	sofia_auth_reset(&line->auth);
+	server_list_free(&line->servers);
 	if (line->timer)
 		event_free(line->timer);
 	if (line->retransmission)

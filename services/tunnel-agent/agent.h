@@ -31,7 +31,9 @@ struct agent_tunnel {
 	struct event *readable;
 	unsigned interface_index; /* 0 = missing */
 	bool is_up;
-	unsigned mtu, path_mtu;      /* of the interface, of its WAN */
+	unsigned mtu;                /* of the interface */
+	unsigned path_mtu;           /* of its WAN, or less if a router of the path said so */
+	unsigned followed_path_mtu;  /* of the core, that the interface was last set by */
 	bool joins_packets;          /* several may leave in one message: see interfaces.c */
 	struct rtnl_address address; /* own or borrowed; 0.0.0.0 = none */
 	char fault[160];             /* why the interface is not as configured; "" = it is */
@@ -50,6 +52,9 @@ struct agent {
 	struct tun_pool pool;
 	int udp; /* the UDP 4500 socket */
 	struct rtnl *rtnl;
+	int path_socket; /* hears routers of the path; -1 = none */
+	struct event *path_readable, *path_pause;
+	uint64_t path_reports_refused; /* of what we did not send */
 	struct event *udp_readable;
 	struct event *tick;
 	struct event *drain;  /* held packets leave */
@@ -103,6 +108,15 @@ void data_path_arm(struct event *timer, uint64_t at_usec, uint64_t now_usec);
 void data_path_schedule_drain(struct agent_tunnel *tunnel);
 void data_path_send_keepalive(struct agent_tunnel *tunnel, uint64_t now_usec);
 
+/* path_watch.c: what routers of the path say of its MTU */
+
+/** Opens agent->path_socket, which needs CAP_NET_RAW. -1 after a line in the log: nothing depends on it but that. */
+int path_watch_open(void);
+
+/** -1 when there is no memory. */
+int path_watch_start(struct agent *agent);
+void path_watch_stop(struct agent *agent);
+
 /* interfaces.c: interfaces and addresses are as configured, whoever changes them */
 int interfaces_start(struct agent *agent);
 void interfaces_stop(struct agent *agent);
@@ -112,6 +126,9 @@ void interfaces_repair(struct agent *agent);
 
 /** Looks at one tunnel: what an order may wait for, however many there are. */
 void interfaces_repair_tunnel(struct agent *agent, struct agent_tunnel *tunnel);
+
+/** Sets the MTU anew if what is known of the path has changed. */
+void interfaces_follow_path(struct agent_tunnel *tunnel);
 
 /** Removes the interfaces and the tunnel source for good. -1 and a constant text in `why`. */
 int interfaces_purge(struct agent *agent, const char **why);

@@ -110,7 +110,7 @@ static void send_sealed(struct agent_tunnel *tunnel, const uint8_t *packet, size
 void esp_path_send(struct agent_tunnel *tunnel, uint8_t *inner, size_t inner_size,
                    uint64_t now_usec)
 {
-	struct outer_fields outer = outer_header_of(&tunnel->core.options.outer, inner);
+	struct outer_fields outer = tunnel_outer_of(&tunnel->core, inner, inner_size);
 	uint8_t *packet;
 	size_t packet_size;
 
@@ -121,7 +121,8 @@ void esp_path_send(struct agent_tunnel *tunnel, uint8_t *inner, size_t inner_siz
 static void answer_too_big(struct agent_tunnel *tunnel, const uint8_t *packet, size_t size)
 {
 	uint8_t message[ICMP_ERROR_MAXIMUM];
-	size_t message_size = icmp_write_too_big(message, packet, size, tunnel->core.plain_mtu);
+	size_t message_size = icmp_write_too_big(message, packet, size,
+	                                         tunnel_fitting_size(&tunnel->core, packet));
 
 	if (tun_write(tunnel->descriptor, message, message_size) != 0)
 		tunnel->core.drops[DROP_INTERFACE]++;

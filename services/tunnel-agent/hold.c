@@ -58,6 +58,28 @@ void hold_drop_first(struct hold *hold)
 	hold->count--;
 }
 
+void hold_filter(struct hold *hold, hold_keep_fn *keeps, void *context)
+{
+	unsigned count = hold->count;
+
+	hold->count = 0;
+	hold->bytes = 0;
+	for (unsigned i = 0; i < count; i++) {
+		unsigned from = (hold->first + i) % HOLD_PACKETS;
+		unsigned to = (hold->first + hold->count) % HOLD_PACKETS;
+		const uint8_t *packet = hold->octets + from * hold->slot_size;
+		struct hold_entry entry = hold->entries[from];
+
+		if (!keeps(context, packet, entry.size))
+			continue;
+		if (to != from)
+			memcpy(hold->octets + to * hold->slot_size, packet, entry.size);
+		hold->entries[to] = entry;
+		hold->bytes += entry.size;
+		hold->count++;
+	}
+}
+
 unsigned hold_expire(struct hold *hold, uint64_t now_usec)
 {
 	unsigned dropped = 0;

@@ -43,6 +43,10 @@ unsigned hold_add(struct hold *hold, const uint8_t *packet, size_t size, uint64_
 const uint8_t *hold_first(const struct hold *hold, size_t *size);
 void hold_drop_first(struct hold *hold);
 
+typedef bool hold_keep_fn(void *context, const uint8_t *packet, size_t size);
+/** Drops the packets that `keeps` does not want; the others stay in their order. */
+void hold_filter(struct hold *hold, hold_keep_fn *keeps, void *context);
+
 /** Drops what is older than the age limit; returns how many. */
 unsigned hold_expire(struct hold *hold, uint64_t now_usec);
 

@@ -82,30 +82,43 @@ static bool create_interface(struct agent *agent, struct agent_tunnel *tunnel)
 	return true;
 }
 
-/* What the interface takes: what fits after encapsulation, or, where ESP packets are fragmented, what the WAN takes. */
+static unsigned smaller(unsigned a, unsigned b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * What the interface takes: as configured, what fits after encapsulation, or, where ESP packets are fragmented, what the WAN takes. On a
+ * path narrower than the WAN it is what fits: the routes do not know of it, so that the kernel could not fragment for it.
+ */
 static unsigned wanted_mtu(struct agent *agent, struct agent_tunnel *tunnel)
 {
 	const struct config_peer *peer = tunnel->peer;
 	struct rtnl_interface wan = {.mtu = DEFAULT_WAN_MTU};
 	struct proposal_list proposals;
 	char why[128];
-	unsigned mtu = peer->mtu;
+	unsigned path_mtu = tunnel->core.path_mtu, plain_mtu, mtu = peer->mtu;
 
 	rtnl_find_interface(agent->rtnl, peer->line->wan_interface, &wan);
 	/* The check of the configuration has read them before. */
 	proposals_of_ipsec_profile(agent->service->config, peer->ipsec_profile, &proposals, why,
 	                           sizeof(why));
-	tunnel->path_mtu = wan.mtu;
+	tunnel->path_mtu = path_mtu ? smaller(path_mtu, wan.mtu) : wan.mtu;
 	/*
 	 * Packets that leave in one message have checksums. The kernel carries the translation of their ports into them if
 	 * the network card is to compute them, but not if it has computed them itself.
 	 */
 	tunnel->joins_packets = ethtool_has_checksums(peer->line->wan_interface);
-	tunnel->core.plain_mtu = mtu_of_proposals(wan.mtu, &proposals);
+	plain_mtu = mtu_of_proposals(tunnel->path_mtu, &proposals);
+	tunnel->core.plain_mtu = plain_mtu;
 	if (!mtu)
-		mtu = tunnel->core.options.fragments_after ? wan.mtu
-		                                           : (unsigned)tunnel->core.plain_mtu;
-	return mtu < AGENT_PACKET_MAXIMUM ? mtu : AGENT_PACKET_MAXIMUM;
+		mtu = peer->ipsec_profile->fragmentation == FRAGMENT_AFTER ? wan.mtu : plain_mtu;
+	if (tunnel->path_mtu < wan.mtu)
+		mtu = smaller(mtu, plain_mtu);
+	/* Of a narrower interface the kernel takes IPv6 away. */
+	if (peer->is_dual_overlay && mtu < IPV6_MTU_MINIMUM)
+		mtu = IPV6_MTU_MINIMUM;
+	return smaller(mtu, AGENT_PACKET_MAXIMUM);
 }
 
 /* The tunnel's own address, or the first one of the interface it borrows from. */
@@ -254,6 +267,17 @@ void interfaces_repair_tunnel(struct agent *agent, struct agent_tunnel *tunnel)
 	agent_settle(tunnel);
 	if (has_changed)
 		agent->repaired_usec = bus_mono_usec(agent->bus);
+}
+
+void interfaces_follow_path(struct agent_tunnel *tunnel)
+{
+	if (tunnel->core.path_mtu == tunnel->followed_path_mtu)
+		return;
+	tunnel->followed_path_mtu = tunnel->core.path_mtu;
+	interfaces_repair_tunnel(tunnel->agent, tunnel);
+	log_session(LOG_NOTICE, tunnel->peer->tunnel, tunnel->peer->number,
+	            "the path takes %u octets%s: MTU %u", tunnel->path_mtu,
+	            tunnel->core.path_mtu ? "" : " as far as is known", tunnel->mtu);
 }
 
 void interfaces_repair(struct agent *agent)

@@ -5,6 +5,9 @@
 
 #include "services/common/proposals.h"
 
+/** Any link that carries IPv6 takes so much (RFC 8200 section 5). */
+#define IPV6_MTU_MINIMUM 1280
+
 /** The ESP parameters of one algorithm suite. */
 struct mtu_suite {
 	unsigned block_size; /* padding aligns to it */

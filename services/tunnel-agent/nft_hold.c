@@ -9,13 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TABLE "vpnsip_hold"
+#include "services/nat-qos-agent/nft_watch.h"
+
+#define TABLE NFT_HOLD_TABLE
 
 /* For so long it is known when payload passed; before that, the core knows. */
 #define PAYLOAD_MEMORY_SEC 3600
 
 struct nft_hold {
 	struct nft_ctx *nft;
+	struct nft_watch *watch; /* NULL = none yet */
 };
 
 struct nft_hold *nft_hold_open(void)
@@ -30,6 +33,11 @@ struct nft_hold *nft_hold_open(void)
 		return hold;
 	nft_hold_close(hold);
 	return NULL;
+}
+
+void nft_hold_watch(struct nft_hold *hold, struct nft_watch *watch)
+{
+	hold->watch = watch;
 }
 
 void nft_hold_close(struct nft_hold *hold)
@@ -50,6 +58,18 @@ static bool run(struct nft_hold *hold, const char *text, char *why, size_t why_s
 	words = nft_ctx_get_error_buffer(hold->nft);
 	snprintf(why, why_size, "%.*s", (int)strcspn(words, "\n"), words);
 	return false;
+}
+
+static bool change(struct nft_hold *hold, const char *text, char *why, size_t why_size)
+{
+	bool is_done;
+
+	if (!hold->watch)
+		return run(hold, text, why, why_size);
+	nft_watch_begin_own(hold->watch);
+	is_done = run(hold, text, why, why_size);
+	nft_watch_end_own(hold->watch, is_done);
+	return is_done;
 }
 
 /* Removing what may not be there: made first, which changes nothing when it is. */
@@ -141,7 +161,7 @@ static bool run_stream(struct nft_hold *hold, FILE *stream, char **text, char *w
 		snprintf(why, why_size, "out of memory");
 		is_done = false;
 	} else {
-		is_done = run(hold, *text, why, why_size);
+		is_done = change(hold, *text, why, why_size);
 	}
 	free(*text);
 	return is_done;
@@ -249,13 +269,13 @@ bool nft_hold_set(struct nft_hold *hold, const char *name, bool is_held, char *w
 		        "delete element inet " TABLE " held { \"%s\" }\n",
 		        name, name);
 	fclose(stream);
-	return run(hold, text, why, why_size);
+	return change(hold, text, why, why_size);
 }
 
 bool nft_hold_purge(struct nft_hold *hold, char *why, size_t why_size)
 {
-	return run(hold,
-	           "add table inet " TABLE "\ndelete table inet " TABLE "\n"
-	           "add table netdev " TABLE "\ndelete table netdev " TABLE "\n",
-	           why, why_size);
+	return change(hold,
+	              "add table inet " TABLE "\ndelete table inet " TABLE "\n"
+	              "add table netdev " TABLE "\ndelete table netdev " TABLE "\n",
+	              why, why_size);
 }

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define NFT_HOLD_TABLE "vpnsip_hold"
+
 /* Of NFQUEUE, in this network namespace. */
 #define NFT_HOLD_QUEUE 5649
 
@@ -21,9 +23,13 @@
 #define NFT_HOLD_RELEASE_MARK 0x56504e53u
 
 struct nft_hold;
+struct nft_watch;
 
 /** NULL when libnftables cannot be initialised. */
 struct nft_hold *nft_hold_open(void);
+
+/** Tells the watch from now on which transactions are ours. */
+void nft_hold_watch(struct nft_hold *hold, struct nft_watch *watch);
 
 /** Leaves the tables in the kernel: what is held stays held while nobody listens. */
 void nft_hold_close(struct nft_hold *hold);

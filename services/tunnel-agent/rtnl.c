@@ -20,20 +20,30 @@ struct rtnl {
 	struct nl_cache *links;
 	struct nl_cache *addresses;
 	struct event *readable;
+	bool is_current; /* the caches: no event came since they were read */
 	void (*changed)(void *context);
 	void *context;
 };
 
 /* What changed does not matter: the owner looks at everything again. A lost event is one, too. */
-static void read_events(evutil_socket_t descriptor, short what, void *context)
+static void take_events(struct rtnl *rtnl)
 {
-	struct rtnl *rtnl = context;
+	bool has_come = false;
+	int error;
 
+	while ((error = nl_recvmsgs_default(rtnl->events)) == 0)
+		has_come = true;
+	if (!has_come && error == -NLE_AGAIN)
+		return;
+	rtnl->is_current = false;
+	rtnl->changed(rtnl->context);
+}
+
+static void events_readable(evutil_socket_t descriptor, short what, void *context)
+{
 	(void)descriptor;
 	(void)what;
-	while (nl_recvmsgs_default(rtnl->events) == 0)
-		;
-	rtnl->changed(rtnl->context);
+	take_events(context);
 }
 
 static int open_events(struct rtnl *rtnl, struct event_base *base)
@@ -53,7 +63,7 @@ static int open_events(struct rtnl *rtnl, struct event_base *base)
 	if (error < 0)
 		return error;
 	rtnl->readable = event_new(base, nl_socket_get_fd(rtnl->events), EV_READ | EV_PERSIST,
-	                           read_events, rtnl);
+	                           events_readable, rtnl);
 	return rtnl->readable && event_add(rtnl->readable, NULL) == 0 ? 0 : -NLE_NOMEM;
 }
 
@@ -98,15 +108,18 @@ void rtnl_close(struct rtnl *rtnl)
 
 int rtnl_refresh(struct rtnl *rtnl)
 {
+	/* The kernel tells of a change before the call that makes it returns: also of our own. */
+	take_events(rtnl);
+	if (rtnl->is_current)
+		return 0;
 	if (!rtnl->links)
-		return rtnl_link_alloc_cache(rtnl->requests, AF_UNSPEC, &rtnl->links) < 0 ||
-		                       rtnl_addr_alloc_cache(rtnl->requests, &rtnl->addresses) < 0
-		               ? -1
-		               : 0;
-	return nl_cache_refill(rtnl->requests, rtnl->links) < 0 ||
-	                       nl_cache_refill(rtnl->requests, rtnl->addresses) < 0
-	               ? -1
-	               : 0;
+		rtnl->is_current = rtnl_link_alloc_cache(rtnl->requests, AF_UNSPEC, &rtnl->links) ==
+		                           0 &&
+		                   rtnl_addr_alloc_cache(rtnl->requests, &rtnl->addresses) == 0;
+	else
+		rtnl->is_current = nl_cache_refill(rtnl->requests, rtnl->links) >= 0 &&
+		                   nl_cache_refill(rtnl->requests, rtnl->addresses) >= 0;
+	return rtnl->is_current ? 0 : -1;
 }
 
 bool rtnl_find_interface(const struct rtnl *rtnl, const char *name,

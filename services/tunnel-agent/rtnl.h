@@ -30,7 +30,7 @@ struct rtnl *rtnl_open(struct event_base *base, void (*changed)(void *context), 
                        const char **why);
 void rtnl_close(struct rtnl *rtnl);
 
-/** Reads all links and addresses; the questions below are answered from what was read last. -1 on failure. */
+/** Reads all links and addresses, unless nothing changed since; the questions below are answered from what was read last. -1 on failure. */
 int rtnl_refresh(struct rtnl *rtnl);
 
 /** False when there is no interface of that name. */

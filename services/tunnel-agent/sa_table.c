@@ -108,11 +108,14 @@ void sa_remove_all(struct sa_table *table)
 		free_sa(table->outbound[--table->outbound_count]);
 }
 
-struct sa *sa_find_inbound(const struct sa_table *table, uint32_t spi)
+struct sa *sa_find(const struct sa_table *table, bool is_inbound, uint32_t spi)
 {
-	for (unsigned i = 0; i < table->inbound_count; i++)
-		if (table->inbound[i]->spi == spi)
-			return table->inbound[i];
+	struct sa *const *list = is_inbound ? table->inbound : table->outbound;
+	unsigned count = is_inbound ? table->inbound_count : table->outbound_count;
+
+	for (unsigned i = 0; i < count; i++)
+		if (list[i]->spi == spi)
+			return list[i];
 	return NULL;
 }
 

@@ -82,7 +82,7 @@ bool sa_remove(struct sa_table *table, bool is_inbound, uint32_t spi);
 /** Wipes and removes all. */
 void sa_remove_all(struct sa_table *table);
 
-struct sa *sa_find_inbound(const struct sa_table *table, uint32_t spi);
+struct sa *sa_find(const struct sa_table *table, bool is_inbound, uint32_t spi);
 
 /** The newest SA that may still send, or NULL. */
 struct sa *sa_find_outbound(const struct sa_table *table, uint64_t now_usec);

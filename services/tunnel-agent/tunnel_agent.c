@@ -17,9 +17,6 @@
 #define HOLD_SECONDS 2
 #define SECOND_USEC  1000000u
 
-/* A dead peer is given up after this many retries (see the IKE profile's dpd-interval and dpd-retry). */
-#define DPD_RETRIES 5
-
 /* Not freed with the rest: calls to ike-agent that are in flight are failed after stop(), when the bus closes. */
 static struct agent the_agent;
 
@@ -133,7 +130,7 @@ void agent_settle(struct agent_tunnel *tunnel)
 	bool is_hard;
 
 	note_changes(tunnel);
-
+	interfaces_follow_path(tunnel);
 	if (tunnel->agent->backend->settle)
 		tunnel->agent->backend->settle(tunnel);
 	while ((sa = tunnel_next_sa_report(&tunnel->core, &is_hard)) != NULL)
@@ -232,13 +229,12 @@ static int make_tunnel(struct agent *agent, const struct config *config,
 {
 	const struct config_ike_profile *ike = peer->ike_profile;
 	const struct config_ipsec_profile *ipsec = peer->ipsec_profile;
-	unsigned dead_sec = ike->dpd_interval_sec + DPD_RETRIES * ike->dpd_retry_sec;
 	struct agent_tunnel *tunnel = &agent->tunnels[agent->tunnel_count];
 	struct tunnel_options options = {
 		.name = peer->tunnel,
 		.if_id = peer->if_id,
 		.idle_usec = (uint64_t)ipsec->idle_msec * 1000,
-		.dead_usec = ike->dpd_interval_sec ? (uint64_t)dead_sec * SECOND_USEC : 0,
+		.dead_usec = (uint64_t)config_dead_peer_sec(ike) * SECOND_USEC,
 		.keepalive_usec = (uint64_t)ike->nat_keepalive_sec * SECOND_USEC,
 		.hold_usec = (uint64_t)config->timer_msec[TIMER_HOLD] * 1000,
 		.hold_bytes = (size_t)peer->bandwidth_kbit * 1000 / 8 * HOLD_SECONDS,
@@ -248,7 +244,6 @@ static int make_tunnel(struct agent *agent, const struct config *config,
 		.probe_target_count = agent->probe_target_count,
 		.outer = {ipsec->df_bit, ipsec->ecn, ipsec->copies_dscp},
 		.is_dual_overlay = peer->is_dual_overlay,
-		.fragments_after = ipsec->fragmentation == FRAGMENT_AFTER,
 		.dummy_rate = ipsec->dummy_rate,
 		.dummy_usec = (uint64_t)ipsec->dummy_interval_sec * SECOND_USEC,
 		.recovers_unknown_spi = ipsec->recovers_invalid_spi,
@@ -295,6 +290,7 @@ int tunnel_agent_prepare(struct service_context *service)
 
 	service->state = agent;
 	agent->udp = -1;
+	agent->path_socket = path_watch_open();
 	agent->service = service;
 	agent->backend = backend_choose(agent, why, sizeof(why));
 	if (!agent->backend) {
@@ -322,7 +318,7 @@ int tunnel_agent_start(struct service_context *service)
 	agent->bus = service->bus;
 	agent->tick = event_new(service->base, -1, 0, tick, agent);
 	if (!agent->tick || make_tunnels(agent, service->config) != 0 ||
-	    data_path_start(agent) != 0) {
+	    data_path_start(agent) != 0 || path_watch_start(agent) != 0) {
 		log_line(LOG_ERR, "out of memory");
 		return -1;
 	}
@@ -336,6 +332,7 @@ void tunnel_agent_stop(struct service_context *service)
 {
 	struct agent *agent = service->state;
 
+	path_watch_stop(agent);
 	data_path_stop(agent);
 	interfaces_stop(agent);
 	agent->backend->stop(agent);

@@ -117,7 +117,7 @@ bool tunnel_keep_early(struct tunnel *tunnel, const struct sockaddr_storage *sou
 {
 	if (!tunnel->attempt || size < ESP_HEADER_SIZE ||
 	    !address_is_equal(source, &tunnel->remote) ||
-	    sa_find_inbound(&tunnel->sas, esp_spi(packet)))
+	    sa_find(&tunnel->sas, true, esp_spi(packet)))
 		return false;
 	expire_early(tunnel, now_usec);
 	return early_keep(&tunnel->early, esp_spi(packet), packet, size, now_usec);
@@ -145,7 +145,7 @@ bool tunnel_unseal(struct tunnel *tunnel, uint8_t *packet, size_t packet_size, u
 		return drop(tunnel, DROP_NO_PEER);
 	if (packet_size < ESP_HEADER_SIZE)
 		return drop(tunnel, DROP_TOO_SHORT);
-	sa = sa_find_inbound(&tunnel->sas, esp_spi(packet));
+	sa = sa_find(&tunnel->sas, true, esp_spi(packet));
 	if (!sa)
 		return drop(tunnel, DROP_UNKNOWN_SPI);
 	if (!sa_is_usable(sa, now_usec))
@@ -196,6 +196,33 @@ bool tunnel_hear_from(struct tunnel *tunnel, const struct sockaddr_storage *sour
 		return false;
 	tunnel->heard_from = *source;
 	return before.ss_family && tunnel_follow_peer(tunnel, &before, source);
+}
+
+/* What was sent with the SA, and not long ago. */
+static bool has_just_sent(const struct sa *sa, uint32_t sequence)
+{
+	int32_t age = (int32_t)((uint32_t)sa->sequence - sequence);
+	/* Whose packets the kernel carries is counted once a second. */
+	int32_t youngest = sa->esp ? 0 : -TUNNEL_PATH_REPORT_WINDOW;
+
+	return age >= youngest && age <= TUNNEL_PATH_REPORT_WINDOW &&
+	       (age <= 0 || (uint64_t)age < sa->sequence);
+}
+
+enum path_report_result tunnel_take_path_report(struct tunnel *tunnel,
+                                                const struct path_report *report, uint64_t now_usec)
+{
+	const struct sa *sa = sa_find(&tunnel->sas, false, report->spi);
+
+	if (!tunnel->attempt || !address_is_same_endpoint(&report->remote, &tunnel->remote) ||
+	    !sa || !has_just_sent(sa, report->sequence))
+		return PATH_REPORT_NOT_OURS;
+	if (tunnel->path_mtu && report->mtu >= tunnel->path_mtu)
+		return PATH_REPORT_KNOWN;
+	tunnel->path_mtu = report->mtu;
+	tunnel->path_mtu_usec = now_usec;
+	tunnel->revision++;
+	return PATH_REPORT_NARROWS;
 }
 
 bool tunnel_take_ecn(struct tunnel *tunnel, uint8_t outer_tos, uint8_t *inner)
@@ -313,6 +340,10 @@ void tunnel_advance(struct tunnel *tunnel, uint64_t now_usec)
 		sa_remove_all(sas);
 		tunnel->orphaned_usec = 0;
 		tunnel->orphans_removed++;
+		tunnel->revision++;
+	}
+	if (tunnel->path_mtu && now_usec >= tunnel->path_mtu_usec + TUNNEL_PATH_MTU_USEC) {
+		tunnel->path_mtu = 0;
 		tunnel->revision++;
 	}
 	evaluate_conditions(tunnel, now_usec);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "services/common/address.h"
+#include "services/tunnel-agent/mtu.h"
 
 /* What a packet weighs outside: outer IPv4 and UDP header, the largest ESP overhead. */
 #define ENCAPSULATION_SIZE 73
@@ -173,6 +174,7 @@ static void forget_session(struct tunnel *tunnel)
 	tunnel->last_received_usec = 0;
 	tunnel->last_sent_usec = 0;
 	tunnel->sealed_usec = 0;
+	tunnel->path_mtu = 0;
 	tunnel->has_unknown_spi = false;
 	tunnel->unknown_spi_usec = 0;
 	tunnel->in.last_usec = 0;
@@ -231,6 +233,16 @@ enum tunnel_order_result tunnel_open(struct tunnel *tunnel, uint64_t attempt, ui
 	return ORDER_DONE;
 }
 
+static bool is_worth_a_call(void *context, const uint8_t *packet, size_t size)
+{
+	struct tunnel *tunnel = context;
+	int class = classify_packet(&tunnel->classify, packet, size);
+
+	if (class != CLASSIFY_PAYLOAD)
+		tunnel->drops[class]++;
+	return class == CLASSIFY_PAYLOAD;
+}
+
 enum tunnel_order_result tunnel_clear_peer(struct tunnel *tunnel, uint64_t attempt,
                                            uint64_t now_usec)
 {
@@ -245,6 +257,8 @@ enum tunnel_order_result tunnel_clear_peer(struct tunnel *tunnel, uint64_t attem
 	/* What ike-agent still has belongs to the session that is over. */
 	tunnel_set_cover(tunnel, false, now_usec);
 	forget_session(tunnel);
+	/* An open session that waits for its SA holds whatever comes: for a probe of our own nobody calls again. */
+	hold_filter(&tunnel->hold, is_worth_a_call, tunnel);
 	tunnel_settle_hold(tunnel, now_usec);
 	tunnel->revision++;
 	return ORDER_DONE;
@@ -285,11 +299,28 @@ static void hold_packet(struct tunnel *tunnel, const uint8_t *packet, size_t siz
 	tunnel_settle_hold(tunnel, now_usec);
 }
 
-/* Before encryption the interface's MTU is the limit, and the kernel fragments or tells the sender. */
+size_t tunnel_fitting_size(const struct tunnel *tunnel, const uint8_t *inner)
+{
+	bool is_ipv6 = inner[0] >> 4 == 6;
+
+	return is_ipv6 && tunnel->plain_mtu < IPV6_MTU_MINIMUM ? IPV6_MTU_MINIMUM
+	                                                       : tunnel->plain_mtu;
+}
+
+struct outer_fields tunnel_outer_of(const struct tunnel *tunnel, const uint8_t *inner, size_t size)
+{
+	struct outer_fields fields = outer_header_of(&tunnel->options.outer, inner);
+
+	if (size > tunnel->plain_mtu && size <= tunnel_fitting_size(tunnel, inner))
+		fields.has_df = false;
+	return fields;
+}
+
+/* Where the interface takes no more than what fits, the kernel fragments or tells the sender, and nothing is. */
 static bool is_too_big(const struct tunnel *tunnel, const uint8_t *packet, size_t size)
 {
-	return tunnel->options.fragments_after && tunnel->plain_mtu && size > tunnel->plain_mtu &&
-	       outer_header_of(&tunnel->options.outer, packet).has_df;
+	return tunnel->plain_mtu && size > tunnel->plain_mtu &&
+	       tunnel_outer_of(tunnel, packet, size).has_df;
 }
 
 enum tunnel_verdict tunnel_take(struct tunnel *tunnel, const uint8_t *packet, size_t size,

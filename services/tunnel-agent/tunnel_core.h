@@ -16,6 +16,7 @@
 #include "services/tunnel-agent/early.h"
 #include "services/tunnel-agent/hold.h"
 #include "services/tunnel-agent/outer_header.h"
+#include "services/tunnel-agent/path_report.h"
 #include "services/tunnel-agent/sa_table.h"
 
 /*
@@ -26,6 +27,12 @@
 
 #define TUNNEL_SPI_REPORT_USEC 10000000u
 #define TUNNEL_DUMMY_MAXIMUM   256
+
+/* What a router of the path said is tried again after so long: the path may be another (RFC 1191 section 6.3). */
+#define TUNNEL_PATH_MTU_USEC 600000000u
+
+/* So many packets of an SA may have left since the one that a router's report quotes. */
+#define TUNNEL_PATH_REPORT_WINDOW 65536
 
 enum tunnel_state {
 	TUNNEL_RESTING = 0, /* no peer, nothing held */
@@ -49,6 +56,12 @@ enum tunnel_order_result {
 	ORDER_NO_PEER, /* OpenTunnel before SetPeer */
 };
 
+enum path_report_result {
+	PATH_REPORT_NOT_OURS = 0, /* it quotes no packet that this tunnel has just sent */
+	PATH_REPORT_KNOWN,        /* the path is known to be no wider */
+	PATH_REPORT_NARROWS,
+};
+
 /** Fixed for the life of a tunnel. Strings and arrays are borrowed. */
 struct tunnel_options {
 	const char *name;
@@ -64,7 +77,6 @@ struct tunnel_options {
 	size_t probe_target_count;
 	struct outer_policy outer;
 	bool is_dual_overlay;      /* IPv6 inside too */
-	bool fragments_after;      /* a packet too large is fragmented after encryption */
 	unsigned dummy_rate;       /* dummy packets a second while open; 0 = by the interval */
 	uint64_t dummy_usec;       /* a dummy after so long without ESP of ours; 0 = none */
 	bool recovers_unknown_spi; /* asks ike-agent about SPIs that are not here */
@@ -105,8 +117,10 @@ struct tunnel {
 	struct hold hold;
 	struct early early;
 	uint64_t early_packets; /* that came before their SA and were opened with it */
-	size_t plain_mtu;     /* what fits into one outer packet; set by the owner, 0 = not known */
-	uint64_t sealed_usec; /* when ESP was sent last */
+	size_t plain_mtu;  /* what fits into one outer packet; set by the owner, 0 = not known */
+	unsigned path_mtu; /* as a router of the path said; 0 = none did */
+	uint64_t path_mtu_usec; /* when it did */
+	uint64_t sealed_usec;   /* when ESP was sent last */
 	uint64_t dummy_at_usec; /* by rate: when the next one is due */
 	uint64_t dummies_sent, sampled_dummies;
 	uint64_t ecn_marked; /* inbound packets that met congestion */
@@ -197,6 +211,17 @@ bool tunnel_hear_from(struct tunnel *tunnel, const struct sockaddr_storage *sour
 /** The peer, known by its IKE, moved: packets that went to `from` go to `to`. False if they never did. */
 bool tunnel_follow_peer(struct tunnel *tunnel, const struct sockaddr_storage *from,
                         const struct sockaddr_storage *to);
+
+/** Takes what a router of the path says, if it knows what only those on the path can know. */
+enum path_report_result tunnel_take_path_report(struct tunnel *tunnel,
+                                                const struct path_report *report,
+                                                uint64_t now_usec);
+
+/** The outer header of a packet. What any IPv6 link takes is fragmented on a path that does not (RFC 2473 section 7.1). */
+struct outer_fields tunnel_outer_of(const struct tunnel *tunnel, const uint8_t *inner, size_t size);
+
+/** The largest packet like this one that gets through: what its sender is told after TUNNEL_TOO_BIG. */
+size_t tunnel_fitting_size(const struct tunnel *tunnel, const uint8_t *inner);
 
 /** Carries the congestion mark of the outer header into the unsealed packet. False: dropped and counted. */
 bool tunnel_take_ecn(struct tunnel *tunnel, uint8_t outer_tos, uint8_t *inner);

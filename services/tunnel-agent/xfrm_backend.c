@@ -46,6 +46,19 @@ static const struct sockaddr_in *remote_of(const struct agent_tunnel *tunnel)
 	return (const struct sockaddr_in *)&tunnel->core.remote;
 }
 
+/*
+ * Where new SAs go: to the peer. Before the coordinator has said who that is, IKE may replace what a former start left: to where
+ * that goes. NULL = nobody knows.
+ */
+static const struct sockaddr_in *remote_of_new(const struct agent_tunnel *tunnel)
+{
+	const struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
+
+	if (tunnel->core.attempt)
+		return remote_of(tunnel);
+	return known->is_adopted ? &known->policy_remote : NULL;
+}
+
 static bool is_same_end(const struct sockaddr_in *a, const struct sockaddr_in *b)
 {
 	return a->sin_addr.s_addr == b->sin_addr.s_addr && a->sin_port == b->sin_port;
@@ -124,13 +137,13 @@ static bool reset_hold(struct agent *agent, char *why, size_t why_size)
 	return is_done;
 }
 
-/* Somebody changed the rule set. */
-static void check_hold(void *context)
+/* Somebody changed our tables. */
+static void check_hold(void *context, const struct nft_change *change)
 {
 	struct agent *agent = context;
 	char why[256];
 
-	if (agent->is_purged || nft_hold_is_there(agent->xfrm->hold))
+	if (!change->is_ours || agent->is_purged || nft_hold_is_there(agent->xfrm->hold))
 		return;
 	if (reset_hold(agent, why, sizeof(why)))
 		log_line(LOG_NOTICE, "somebody removed the table vpnsip_hold: it is there again");
@@ -170,9 +183,10 @@ static int start(struct agent *agent)
 		xfrm->tunnels[i].is_held = !xfrm->tunnels[i].is_adopted;
 	if (!reset_hold(agent, text, sizeof(text)))
 		return refuse("packets cannot be held", text);
-	xfrm->watch = nft_watch_open(base, check_hold, agent, text, sizeof(text));
+	xfrm->watch = nft_watch_open(base, NFT_HOLD_TABLE, check_hold, agent, text, sizeof(text));
 	if (!xfrm->watch)
 		return refuse("cannot watch the rule set", text);
+	nft_hold_watch(xfrm->hold, xfrm->watch);
 	if (nfqueue_hold_listen(xfrm->packets, base, take_packet, agent) != 0)
 		return refuse("cannot listen to held packets", strerror(errno));
 	return 0;
@@ -394,6 +408,43 @@ static const char *explain(int error)
 	               : strerror(error);
 }
 
+/* Enters one order in the core. */
+static int enter(struct agent_tunnel *tunnel, const struct sa_order *order, const char **why)
+{
+	const struct esp_options *options = &order->options;
+	char algorithms[SA_ALGORITHMS_SIZE];
+
+	xfrm_print_algorithms(xfrm_find_cipher(options->encryption),
+	                      xfrm_find_digest(options->integrity), options->encryption_key_size,
+	                      options->has_extended_sequence, algorithms, sizeof(algorithms));
+	return tunnel_enter_sa(&tunnel->core, order->spi, options->is_inbound, algorithms,
+	                       &order->terms, bus_mono_usec(tunnel->agent->bus), why);
+}
+
+/* Orders these states of the kernel and notes those that it made. 0, or an errno. */
+static int order_states(struct agent_tunnel *tunnel, const struct sockaddr_in *remote,
+                        const struct sa_order *const *orders, size_t count)
+{
+	struct xfrm_backend *xfrm = tunnel->agent->xfrm;
+	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
+	struct xfrm_ends ends = xfrm_ends_of(tunnel, remote);
+	int error;
+
+	for (size_t i = 0; i < count; i++)
+		xfrm_add(&xfrm->batch, xfrm_put_state(xfrm_next(&xfrm->batch), &ends, orders[i],
+		                                      tunnel->peer->ipsec_profile));
+	error = xfrm_run(xfrm->socket, &xfrm->batch, 0, NULL, NULL);
+	for (size_t i = 0; i < count; i++)
+		/* A state of the same number as a refused one is another session's: it is never to be deleted with ours. */
+		if (xfrm->batch.errors[i] == 0)
+			known->sas[known->sa_count++] = (struct xfrm_sa){
+				.spi = orders[i]->spi,
+				.is_inbound = orders[i]->options.is_inbound,
+				.remote = *remote,
+			};
+	return error;
+}
+
 static void forget_orders(struct agent_tunnel *tunnel, const struct sa_order *const *orders,
                           size_t count)
 {
@@ -403,38 +454,16 @@ static void forget_orders(struct agent_tunnel *tunnel, const struct sa_order *co
 	remove_states(tunnel);
 }
 
-/* Enters one order in the core and in what the kernel has. */
-static int enter(struct agent_tunnel *tunnel, const struct sa_order *order, const char **why)
-{
-	const struct esp_options *options = &order->options;
-	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
-	char algorithms[SA_ALGORITHMS_SIZE];
-
-	xfrm_print_algorithms(xfrm_find_cipher(options->encryption),
-	                      xfrm_find_digest(options->integrity), options->encryption_key_size,
-	                      options->has_extended_sequence, algorithms, sizeof(algorithms));
-	if (tunnel_enter_sa(&tunnel->core, order->spi, options->is_inbound, algorithms,
-	                    &order->terms, bus_mono_usec(tunnel->agent->bus), why) != 0)
-		return -1;
-	known->sas[known->sa_count++] = (struct xfrm_sa){
-		.spi = order->spi,
-		.is_inbound = options->is_inbound,
-		.remote = *remote_of(tunnel),
-	};
-	return 0;
-}
-
 static int install_sas(struct agent_tunnel *tunnel, const struct sa_order *orders, size_t count,
                        const char **why)
 {
-	struct xfrm_backend *xfrm = tunnel->agent->xfrm;
+	const struct sockaddr_in *remote = remote_of_new(tunnel);
 	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
-	struct xfrm_ends ends = xfrm_ends_of(tunnel, remote_of(tunnel));
 	const struct sa_order *added[2];
 	size_t added_count = 0;
 	int error;
 
-	if (!tunnel->core.attempt) {
+	if (!remote) {
 		*why = "the tunnel has no peer";
 		return -1;
 	}
@@ -453,10 +482,7 @@ static int install_sas(struct agent_tunnel *tunnel, const struct sa_order *order
 		}
 		added[added_count++] = order;
 	}
-	for (size_t i = 0; i < added_count; i++)
-		xfrm_add(&xfrm->batch, xfrm_put_state(xfrm_next(&xfrm->batch), &ends, added[i],
-		                                      tunnel->peer->ipsec_profile));
-	error = xfrm_run(xfrm->socket, &xfrm->batch, 0, NULL, NULL);
+	error = order_states(tunnel, remote, added, added_count);
 	if (error) {
 		*why = explain(error);
 		forget_orders(tunnel, added, added_count);

@@ -95,6 +95,7 @@ bool xfrm_count(struct agent *agent, const struct xfrm_state *state, uint64_t no
 	entry->bytes = state->bytes;
 	entry->sequence = state->sequence_sent;
 	entry->replay.top = state->sequence_received;
+	entry->replay.is_extended = state->is_extended;
 	if (packets > 0)
 		entry->last_used_usec = now_usec;
 	note_limits(&tunnel->core, entry);

@@ -213,23 +213,37 @@ class Side:
 
 class Pair:
     """Both routers. Options of Side: address, idle, hold, bandwidth, peer and profile (more options of these sections),
-    spoil (what the translation does to a checksum), tunnels (how many; those after the first have no part in ping())."""
+    spoil (what the translation does to a checksum), tunnels (how many; those after the first have no part in ping()).
+    `path_mtu` puts a router between them that forwards no larger packets and says so; their own links take 1500."""
 
-    def __init__(self, **options):
+    def __init__(self, path_mtu=None, **options):
         self.workspace = Workspace()
         self.attempt = 0
         self.a, self.b = (Side(self.workspace, role, number, options) for number, role in enumerate(("a", "b"), 1))
         self.sides = (self.a, self.b)
-        run(["ip", "-batch", "-"], stdin=f"""\
-netns add {self.a.space.name}
-netns add {self.b.space.name}
-link add wan0 netns {self.a.space.name} type veth peer name wan0 netns {self.b.space.name}
-""")
+        for side in self.sides:
+            run(["ip", "netns", "add", side.space.name])
+        if path_mtu:
+            self.lay_path(path_mtu)
+        else:
+            run(["ip", "link", "add", "wan0", "netns", self.a.space.name, "type", "veth", "peer", "name", "wan0", "netns", self.b.space.name])
         for side in self.sides:
             side.directory.mkdir()
             side.configure()
             side.start_agent()
             side.start_player()
+
+    def lay_path(self, mtu):
+        """Either side takes the other for a neighbour: the router answers for it."""
+        self.path = self.workspace.namespace("path")
+        run(["ip", "netns", "add", self.path.name])
+        self.path.batch("link set lo up\naddr add 100.64.0.9/32 dev lo\n")
+        self.path.sysctl(net_ipv4_ip__forward=1)
+        for side in self.sides:
+            port = f"to-{side.role}"
+            run(["ip", "link", "add", "wan0", "netns", side.space.name, "type", "veth", "peer", "name", port, "netns", self.path.name])
+            self.path.batch(f"link set {port} up\nroute add {side.wan}/32 dev {port} mtu lock {mtu}\n")
+            self.path.sysctl(**{f"net_ipv4_conf_{port}_proxy__arp": 1, f"net_ipv4_conf_{port}_rp__filter": 0})
 
     def set_peers(self):
         self.attempt += 1

@@ -18,6 +18,8 @@ SERVICES = {
     "track-agent": (5645, {"NET_ADMIN", "NET_RAW"}),
     "nat-qos-agent": (5646, {"NET_ADMIN"}),
 }
+# Dropped with the sockets that they open.
+ONLY_TO_START = {"tunnel-agent": {"NET_RAW"}}
 GROUP = 5640
 CAPABILITY_BITS = {"CHOWN": 0, "SETGID": 6, "SETUID": 7, "NET_ADMIN": 12, "NET_RAW": 13}
 

@@ -13,7 +13,7 @@ import pytest
 
 from conftest import Timed, timings
 from engine import BASE, docker, inspect, run, say
-from project import GROUP, SERVICES, mask, status_fields, wait_for
+from project import GROUP, ONLY_TO_START, SERVICES, mask, status_fields, wait_for
 from vpnlab.capture import classify_wan, read_packets, sip_messages
 from vpnlab.checks import qdiscs, translations
 
@@ -22,7 +22,7 @@ ECHO_REQUEST, ECHO_REPLY = 8, 0
 PING_INTERVAL = 0.1
 CARRIER, WAN = "198.51.100.34", {"a": "198.51.100.2", "b": "198.51.100.18"}
 WITHOUT_NETWORK = {"coordinator", "ike-agent"}
-START_CAPABILITIES = {"SETUID", "SETGID", "CHOWN"}
+ROOT_CAPABILITIES = {"SETUID", "SETGID", "CHOWN"}
 
 # What the death of each process may cost a running call: pings lost at 10/s, and seconds until it answers again.
 # The engine starts a dead container again after 0.1 s and takes some tenths of a second for it. User-space SAs die
@@ -105,9 +105,10 @@ def test_the_story_holds(lab):
     assert status == "0", told
 
 
-def excesses(pid, uid, capabilities):
+def excesses(pid, service):
     """What any thread of the process is or may more than the table of SERVICES says; empty = confined."""
-    own, at_start = mask(capabilities), mask(capabilities | START_CAPABILITIES)
+    uid, capabilities = SERVICES[service]
+    own, at_start = mask(capabilities), mask(capabilities | ROOT_CAPABILITIES | ONLY_TO_START.get(service, set()))
     found = []
     for thread in sorted(Path(f"/proc/{pid}/task").iterdir()):
         fields = status_fields(thread / "status")
@@ -142,7 +143,7 @@ def careless(lab_project):
 def test_each_process_is_confined(lab, router, service):
     name = f"{router}-{service}"
     pid = lab.pid(name)
-    assert excesses(pid, *SERVICES[service]) == []
+    assert excesses(pid, service) == []
     if service in WITHOUT_NETWORK:
         links = Space(lab, name).run("ip", "-br", "link")
         assert [line.split()[0] for line in links.splitlines()] == ["lo"]
@@ -160,7 +161,7 @@ def test_roots_are_read_only(lab, service):
 
 def test_a_careless_container_is_found(careless):
     pid = inspect(careless)[0]["State"]["Pid"]
-    found = {line.split(":")[0] for line in excesses(pid, *SERVICES["sip-agent"])}
+    found = {line.split(":")[0] for line in excesses(pid, "sip-agent")}
     assert {"Uid", "Gid", "NoNewPrivs", "CapEff", "CapBnd"} <= found
     assert writable(careless) == ["/root", "/usr", "/etc"]
 

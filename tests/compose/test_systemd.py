@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from engine import ROOT
-from project import SERVICES
+from project import ONLY_TO_START, SERVICES
 
 UNITS = ROOT / "deploy/systemd"
 
@@ -38,13 +38,10 @@ def test_systemd_accepts_the_units(tmp_path):
     assert done.returncode == 0 and not ours, done.stdout + done.stderr
 
 
-ONLY_TO_START = {"tunnel-agent": {"CAP_NET_RAW"}}  # dropped with the first socket: containers go without, and without the kernel data plane
-
-
 @pytest.mark.parametrize("service", SERVICES)
 def test_units_are_confined_as_the_containers_are(service):
     unit = settings(UNITS / f"vpnsip-{service}.service")
-    wanted = {f"CAP_{name}" for name in SERVICES[service][1]} | ONLY_TO_START.get(service, set())
+    wanted = {f"CAP_{name}" for name in SERVICES[service][1] | ONLY_TO_START.get(service, set())}
     assert set(unit["CapabilityBoundingSet"].split()) == wanted
     assert set(unit.get("AmbientCapabilities", "").split()) == wanted
     assert unit["RuntimeDirectory"] == unit["StateDirectory"] == f"vpnsip/{unit['ExecStart'].removeprefix('/usr/sbin/')}"

@@ -16,6 +16,7 @@ from vpnlab.router import Settings
 from vpnlab.topology import A, B
 
 CHAIN = 3  # intermediate authorities
+DIGESTS = {"SHA-1": hashlib.sha1, "SHA-256": hashlib.sha256, "SHA-384": hashlib.sha384, "SHA-512": hashlib.sha512}
 KEYS = {"rsa": lambda: rsa.generate_private_key(65537, 2048), "ecdsa": lambda: ec.generate_private_key(ec.SECP256R1()),
         "ecdsa-384": lambda: ec.generate_private_key(ec.SECP384R1()), "rsa-4096": lambda: rsa.generate_private_key(65537, 4096)}
 
@@ -25,7 +26,7 @@ def key_of(kind, owner):
     return KEYS[kind]()
 
 
-def certificate(subject, key, issuer, issuer_key, is_authority=False, key_identifier=None, days=30):
+def certificate(subject, key, issuer, issuer_key, is_authority=False, key_identifier=None, days=30, digest=hashes.SHA256()):
     """`key_identifier` are the octets of the subject key identifier. strongSwan believes an IKE identity of the kind key-id if it is that."""
     builder = (x509.CertificateBuilder().subject_name(name_of(subject)).issuer_name(name_of(issuer)).public_key(key.public_key())
                .serial_number(x509.random_serial_number()).not_valid_before(utc_now() - DAY)
@@ -33,17 +34,17 @@ def certificate(subject, key, issuer, issuer_key, is_authority=False, key_identi
                .add_extension(x509.BasicConstraints(is_authority, None), critical=True))
     if key_identifier:
         builder = builder.add_extension(x509.SubjectKeyIdentifier(key_identifier), critical=False)
-    return builder.sign(issuer_key, hashes.SHA256())
+    return builder.sign(issuer_key, digest)
 
 
 def key_pem(key):
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
-def fingerprint(one):
+def fingerprint(one, name="SHA-256"):
     """The line of SDP."""
-    digest = hashlib.sha256(one.public_bytes(serialization.Encoding.DER)).digest()
-    return f"a=fingerprint:SHA-256 {':'.join(f'{octet:02X}' for octet in digest)}\r\n"
+    digest = DIGESTS[name](one.public_bytes(serialization.Encoding.DER)).digest()
+    return f"a=fingerprint:{name} {':'.join(f'{octet:02X}' for octet in digest)}\r\n"
 
 
 class SelfSigned:
@@ -51,10 +52,10 @@ class SelfSigned:
 
     method = "self-signed"
 
-    def __init__(self, kind):
+    def __init__(self, kind, digest=hashes.SHA256()):
         self.keys = {site.name: key_of(kind, site.name) for site in (A, B)}
         self.chains = {site.name: [certificate(f"router {site.name}", self.keys[site.name], f"router {site.name}", self.keys[site.name],
-                                               key_identifier=site.number.encode())] for site in (A, B)}
+                                               key_identifier=site.number.encode(), digest=digest)] for site in (A, B)}
         self.root = None
 
 

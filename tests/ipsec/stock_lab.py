@@ -4,13 +4,15 @@
 Site A, the carrier and the wires are the lab's. Either side calls; who calls is IKE's initiator, as the product offers it.
 """
 
+import re
+
 from calls_lab import CallerScript, pause, receive, respond, respond_within, scenario, sdp, send
 from vpnlab.capture import Capture, classify_wan, sdp_endpoint, sip_messages
 from vpnlab.carrier import Carrier
 from vpnlab.checks import qdiscs, translations
 from vpnlab.namespaces import LabError, Workspace, run, wait_for
 from vpnlab.router import PSK, Router, Settings
-from vpnlab.stock_charon import INTERFACE, StockCharon
+from vpnlab.stock_charon import CHILD_IN_KERNEL, INTERFACE, StockCharon
 from vpnlab.topology import CARRIER, A, B, Topology
 
 PORT = 50002  # of B's description
@@ -34,6 +36,7 @@ connections {{ lab {{
     local_ts = 0.0.0.0/0
     remote_ts = 0.0.0.0/0
     esp_proposals = {esp}
+    {child}
   }} }}
 }} }}
 secrets {{ ike-lab {{ id-a = keyid:{own}
@@ -60,13 +63,13 @@ table ip pat {{
 
 class StockLab:
     """`settings` are those of our router; the rest is the other side's. `is_translated`: charon sits behind a translation as ours does,
-    on an address that nobody routes; else it has the announced port itself."""
+    on an address that nobody routes; else it has the announced port itself. `is_in_kernel`: the kernel does its ESP."""
 
     def __init__(self, settings=None, is_translated=True, ike="aes128-sha256-ecp256", esp="aes128gcm16", options="", charon_settings="",
                  authentication=PSK_AUTHENTICATION, other_authentication=PSK_AUTHENTICATION, files=None,
-                 fingerprint=None, bandwidth=1000):
-        self.is_translated = is_translated
-        self.fields = {"ike": ike, "esp": esp, "options": options, "authentication": authentication,
+                 fingerprint=None, bandwidth=1000, is_in_kernel=False):
+        self.is_translated, self.is_in_kernel = is_translated, is_in_kernel
+        self.fields = {"ike": ike, "esp": esp, "options": options, "child": CHILD_IN_KERNEL if is_in_kernel else "", "authentication": authentication,
                        "other_authentication": other_authentication}
         self.description = {"port": PORT, "bandwidth": f"b=AS:{bandwidth}\r\n"} | ({"fingerprint": fingerprint} if fingerprint else {})
         self.charon_settings, self.files = charon_settings, files
@@ -104,7 +107,8 @@ class StockLab:
             self.space.ip("addr", "add", f"{B.tunnel_source}/32", "dev", "lo")
             self.space.nft(TRANSLATION.format(port=PORT, source=B.tunnel_source, wan=B.wan))
         own_port = "" if self.is_translated else f"  port_nat_t = {PORT}\n"
-        self.charon = StockCharon(self.workspace, self.space, "b", self.connection(4500), own_port + self.charon_settings, self.files)
+        self.charon = StockCharon(self.workspace, self.space, "b", self.connection(4500), own_port + self.charon_settings, self.files,
+                                  self.is_in_kernel)
         wait_for(lambda: INTERFACE in self.space.ip("link"), 5, "charon's interface")
         # Before charon's own table (priority 220), where it routes all that the selectors cover, back to the sender too.
         self.space.batch(f"link set {INTERFACE} up\nroute replace {A.lan} dev {INTERFACE}\nrule add priority 200 lookup main\n")
@@ -166,6 +170,14 @@ class StockLab:
 
     def stock_sas(self):
         return self.charon.control("--list-sas")
+
+    def child_spis(self):
+        """Of charon's children in use; replaced ones are listed for 5 s more."""
+        found = re.findall(r" INSTALLED,.*?\bin +([0-9a-f]{8}).*?\bout +([0-9a-f]{8})", self.stock_sas(), re.DOTALL)
+        return {spi for pair in found for spi in pair}
+
+    def ike_spis(self):
+        return {spi for pair in re.findall(r" ESTABLISHED, IKEv2, (\w{16})_i\*? (\w{16})_r", self.stock_sas()) for spi in pair}
 
     def wait_up(self, seconds=6):
         session = self.router.wait_status("SESSION_UP", seconds=seconds)

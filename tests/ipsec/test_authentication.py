@@ -40,6 +40,11 @@ def fail_call(lab, seconds=10):
     return session["last_cause"]
 
 
+def told_of(router, refusal, source):
+    """Whether ike-agent's log has a line of this class about this source."""
+    return f"ike.guard.reject class={refusal} src={source} tunnel=" in router.log("ike-agent")
+
+
 def file_of(router, option):
     """The path that the configuration of a router names."""
     text = router.config_file.read_text()
@@ -138,11 +143,33 @@ def test_revoked_during_a_call(make_lab):
     lab.b.wait_status("READY_TO_CONNECT", "HOLDDOWN", seconds=10)
     cause = lab.b.session()["last_cause"]
     assert f"is revoked: serial {revoked.serial_number:X}".lower() in cause.lower().replace("serial 0", "serial "), cause
+    assert told_of(lab.b, "revoked", A.wan)
     wait_for(lambda: not lab.carrier.open_dialogs(), 4, "the call is hung up")
     lab.a.wait_status("READY_TO_CONNECT", "HOLDDOWN")
     lab.ping(1, wait=1, source="b")
     wait_for(lambda: "is revoked" in lab.b.session()["last_cause"] and lab.b.session()["failed"], 10, "the next call fails")
     wait_for(lambda: not lab.carrier.open_dialogs(), 8, "no call is left open")
+
+
+@pytest.mark.long
+def test_root_taken_away_during_a_call(make_lab):
+    """Whom it vouched for is believed no more: the session ends with its call. The control: another root goes first."""
+    made, other = Authority(), Authority()
+    lab = make_lab(a=made.settings(A, timers=TIMERS, idle_time=60), b=made.settings(B, timers=TIMERS, idle_time=60))
+    roots = file_of(lab.b, "ca-file")
+    write(roots, pem(made.root, other.root), USER)
+    assert lab.ping(1, wait=6) == 1
+    lab.wait_up()
+    looks = lab.b.log("ike-agent").count("renewed,")
+    write(roots, pem(made.root), USER)
+    wait_for(lambda: lab.b.log("ike-agent").count("renewed,") > looks, 8, "the files are looked at")
+    time.sleep(1)
+    lab.wait_up()
+    other.root = certificate("Another", other.key, "Another", other.key, is_authority=True)
+    write(roots, pem(other.root), USER)
+    lab.b.wait_status("READY_TO_CONNECT", "HOLDDOWN", seconds=10)
+    assert "is not trusted" in lab.b.session()["last_cause"] and told_of(lab.b, "untrusted", A.wan)
+    wait_for(lambda: not lab.carrier.open_dialogs(), 4, "the call is hung up")
 
 
 def test_expires_during_a_call(make_lab):
@@ -152,7 +179,9 @@ def test_expires_during_a_call(make_lab):
     write(file_of(lab.b, "certificate-file"), pem(made.issue(B, days=9 / 86400)), USER)
     assert lab.ping(1, wait=6) == 1
     lab.wait_up()
-    assert all(sa["seconds_left"] <= 9 for sa in lab.a.session().get("sas", []) if "seconds_left" in sa)
+    for router in lab.routers.values():
+        left = [sa["remaining_sec"] for sa in router.session()["sas"]]
+        assert len(left) == 2 and all(0 < sec <= 9 for sec in left), left
     end = time.time() + 9
     lab.a.wait_status("READY_TO_CONNECT", "HOLDDOWN", seconds=14)
     assert abs(time.time() - end) < 5
@@ -168,6 +197,7 @@ def test_expires_during_a_call(make_lab):
     write(file_of(lab.b, "certificate-file"), pem(made.issue(B)), USER)
     lab.a.cli("call", B.number, check=False)
     lab.wait_up()
+    assert all(sa["remaining_sec"] > 3000 for sa in lab.a.session()["sas"]), "the control: those of the profile"
     lab.hang_up()
 
 
@@ -237,6 +267,7 @@ def test_refused(make_lab, fault):
     expected = "does not fit certificate-map head" if fault == "map" else "is not trusted"
     cause = fail_call(lab)
     assert expected in cause, cause
+    assert told_of(lab.a, "untrusted", B.wan)
 
 
 def test_key_that_others_read(make_lab):

@@ -66,9 +66,13 @@ def test_legitimate_session_comes_up(make_lab, tell):
     lab.topology.net.nft(GATE)
     ping = lab.start_ping(0.2)
     template, port = wait_for(lambda: first_message(lab), 5, "the first message")
+    began = time.monotonic()
     flood(attacker, template, port + 1 if port < 50999 else 50000)
     flood(attacker, template, port)
     waited = time_to_session(lab, lab.a)
+    told = [line for line in lab.b.log("ike-agent").splitlines() if "ike.guard.reject" in line]
+    assert any(f"class=cookie src={A.wan} tunnel={B.tunnel} " in line for line in told)
+    assert len(told) <= 2 * (time.monotonic() - began + 1), "a flood fills no log"
     growth = {name: kbyte - before[name] for name, kbyte in resident_kbyte(lab.b).items()}
     tell(f"{INITIATORS} half-open initiators at its port: session up after {waited and round(waited, 1)} s, growth {growth} kB")
     assert waited is not None

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stock strongSwan at the other end: who calls, who rekeys, who ends it, behind a translation of its own or with a port of its own."""
 
-import re
-
 import pytest
 from ike_certificates import LongChain, SelfSigned, settings, stock_options
 from stock_lab import StockLab
@@ -80,36 +78,26 @@ def test_bye_of_the_other_side(stock):
     lab.finish_call()
 
 
-def child_spis(lab):
-    """Of charon's children in use; replaced ones are listed for 5 s more."""
-    found = re.findall(r" INSTALLED,.*?\bin +([0-9a-f]{8}).*?\bout +([0-9a-f]{8})", lab.stock_sas(), re.DOTALL)
-    return {spi for pair in found for spi in pair}
-
-
-def ike_spis(lab):
-    return {spi for pair in re.findall(r" ESTABLISHED, IKEv2, (\w{16})_i\*? (\w{16})_r", lab.stock_sas()) for spi in pair}
-
-
 @pytest.mark.parametrize("we_call", [True, pytest.param(False, marks=pytest.mark.long)], ids=["we-call", "it-calls"])
 def test_rekeys(stock, tell, we_call):
     """Two rekeyings of the IKE_SA and four of the child by the peer, two of the child by us at a packet limit, under 100 pings a second."""
     lab = stock(settings=Settings(ipsec_options=[f"lifetime-packets = {REKEYED_PACKETS}"]))
     bring_up(lab, we_call)
-    children = child_spis(lab)
+    children = lab.child_spis()
     ping = SteadyPing(lab.workspace, lab.host_a, B.host)
 
     def renew(spis, what, *words):
-        before = spis(lab)
+        before = spis()
         if words:
             lab.charon.control(*words)
-        wait_for(lambda: (now := spis(lab)) and not now & before, 8, what)
-        children.update(child_spis(lab))
+        wait_for(lambda: (now := spis()) and not now & before, 8, what)
+        children.update(lab.child_spis())
 
     for _ in range(2):
-        renew(child_spis, "we rekey the child")
-        renew(ike_spis, "it rekeys the IKE_SA", "--rekey", "--ike", "lab")
+        renew(lab.child_spis, "we rekey the child")
+        renew(lab.ike_spis, "it rekeys the IKE_SA", "--rekey", "--ike", "lab")
         for _ in range(2):
-            renew(child_spis, "it rekeys the child", "--rekey", "--child", "net")
+            renew(lab.child_spis, "it rekeys the child", "--rekey", "--child", "net")
     sent, answered = ping.finish()
     tell(f"{answered} of {sent} pings answered over 2 IKE rekeyings and {len(children) // 2 - 1} of the child")
     assert answered == sent > 300
@@ -129,8 +117,8 @@ def test_our_ike_rekeying(stock, tell, we_call):
     lab = stock(settings=Settings(ike_options=["lifetime = 60"]))
     bring_up(lab, we_call)
     ping = SteadyPing(lab.workspace, lab.host_a, B.host)
-    first = ike_spis(lab)
-    wait_for(lambda: (found := ike_spis(lab)) and not found & first, 70, "a new IKE_SA alone", interval=0.5)
+    first = lab.ike_spis()
+    wait_for(lambda: (found := lab.ike_spis()) and not found & first, 70, "a new IKE_SA alone", interval=0.5)
     sent, answered = ping.finish()
     tell(f"{answered} of {sent} pings answered")
     assert answered == sent > 3000
@@ -144,8 +132,8 @@ def test_our_reauthentication(stock, tell, we_call):
     lab = stock(settings=Settings(idle_time=60, ike_options=["reauthentication = 9"]))
     bring_up(lab, we_call)
     ping = SteadyPing(lab.workspace, lab.host_a, B.host)
-    first = ike_spis(lab)
-    wait_for(lambda: (found := ike_spis(lab)) and len(found) == 2 and not found & first, 20, "a new IKE_SA alone", interval=0.5)
+    first = lab.ike_spis()
+    wait_for(lambda: (found := lab.ike_spis()) and len(found) == 2 and not found & first, 20, "a new IKE_SA alone", interval=0.5)
     sent, answered = ping.finish()
     tell(f"{answered} of {sent} pings answered")
     assert answered == sent > 300

@@ -302,7 +302,7 @@ def test_show_certificates(branch, est):
     at = 0
     for label in ["Certificate\n  Status: Available", "Certificate Serial Number (hex): ", "Certificate Usage: General Purpose", "Issuer:",
                   "cn=Bank Root", "Subject:", "cn=branch1", "Validity Date:", "start date: ", "end   date: ", "renew date: ", "Subject Key Info:",
-                  "Signature Algorithm: ", f"Fingerprint SHA256: {colons(branch.certificate())}", "Fingerprint SHA1: ", "X509v3 extensions:",
+                  "Signature Algorithm: ", f"Fingerprint SHA256: {colons(branch.certificate())}", "Fingerprint SHA384: ", "Fingerprint SHA512: ", "Fingerprint SHA1: ", "X509v3 extensions:",
                   "DNS:branch1.bank.example", "Associated Trustpoints: bank", "Key Label: ", "CA Certificate\n", "cn=Bank Root",
                   f"Fingerprint SHA256: {colons(est.authority.certificate)}", "Associated Trustpoints: bank", "CRL\n", "Revoked certificates: 2"]:
         found = text.find(label, at)

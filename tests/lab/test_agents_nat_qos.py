@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """nat-qos-agent alone in a router: translation by mark, the guards, the shaper. Each guard with a control run without it."""
 
+import shutil
 import signal
 import time
 
@@ -223,6 +224,19 @@ def test_own_changes_are_known_in_a_container(box):
     wait_for(lambda: "made anew" in box.log("nat-qos-agent"), 2, "control: another program's change is seen")
     # unshare passes no signal on: with it the service is killed
     box.processes["nat-qos-agent"].stop(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("name", ["nat-qos-agent", "tunnel-agent"])
+def test_a_change_is_judged_by_its_table(box, tmp_path, name):
+    """Not by the name of its process, which may be one of ours."""
+    nft = tmp_path / name
+    nft.symlink_to(shutil.which("nft"))
+    box.router.run(nft, "add", "table", "ip", "other")
+    translate(box)
+    time.sleep(0.3)
+    assert "made anew" not in box.log("nat-qos-agent")
+    box.router.run(nft, "flush", "chain", "ip", "vpnsip", "forward")
+    wait_for(lambda: f"rule of forward deleted by {name}: it is made anew" in box.log("nat-qos-agent"), 2, "the change is seen")
 
 
 def test_later_attempt_takes_the_place(box):

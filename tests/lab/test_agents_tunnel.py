@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from agents_parts import inside
-from vpnlab.namespaces import wait_for
+from vpnlab.namespaces import SLOWNESS, wait_for
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
 
@@ -26,6 +26,11 @@ def pair(request):
     made = Pair(**getattr(request, "param", {}))
     yield made
     made.close()
+
+
+def by_data_plane(pair, userspace, kernel):
+    """What to expect of the back end that carries the packets: where they differ is a row of the table in docs/tunnels.md."""
+    return kernel if "data plane kernel" in (pair.workspace.dir / "a.log").read_text() else userspace
 
 
 def has_address(side, device, address):
@@ -76,8 +81,9 @@ def test_what_must_not_trigger(pair):
     assert pair.a.ping(1) == 0
     pair.a.player.wait(lambda state: state["wants_peer"], 2, "wants a peer")
     drops = pair.a.player.drops()
+    broadcasts = by_data_plane(pair, userspace=1, kernel=2)  # the copy for this router itself is shown too
     assert {name: drops.get(name) for name in ("multicast", "broadcast", "link-local", "icmp-error", "own-probe")} == \
-        {"multicast": 2, "broadcast": 1, "link-local": 1, "icmp-error": 1, "own-probe": 1}
+        {"multicast": 2, "broadcast": broadcasts, "link-local": 1, "icmp-error": 1, "own-probe": 1}
 
 
 @pytest.mark.parametrize("pair", [{"hold": 1}], indirect=True)
@@ -88,12 +94,12 @@ def test_wish_ends_with_the_hold(pair):
     assert pair.a.player.drops()["hold-expired"] == 1
 
 
-@pytest.mark.parametrize("pair", [{"idle": 1}], indirect=True)
+@pytest.mark.parametrize("pair", [{"idle": SLOWNESS}], indirect=True)
 def test_idle(pair):
     pair.connect()
     for _ in range(6):
         assert pair.a.ping(1) == 1
-        time.sleep(0.3)
+        time.sleep(0.3 * SLOWNESS)
         assert not pair.a.player.state["is_idle"]
     started = time.monotonic()
     pair.a.player.wait(lambda state: state["is_idle"], 2, "idle")
@@ -114,7 +120,7 @@ def test_release_is_paced(pair):
     dump.terminate()
     times = [float(line.split()[0]) for line in dump.communicate()[0].splitlines() if " IP " in line]
     assert len(times) == 20
-    assert 0.95 < (times[-1] - times[0]) / (19 * 273 * 8 / 64000) < 1.1
+    assert 0.95 < (times[-1] - times[0]) / (19 * 273 * 8 / 64000) < 1 + 0.1 * SLOWNESS
 
 
 def test_interface_deleted_under_traffic(pair):
@@ -131,19 +137,20 @@ def test_interface_deleted_under_traffic(pair):
 
 
 @pytest.mark.parametrize("change, restored", [
-    (("addr", "del", "10.254.0.1/32", "dev", TUNNEL), lambda side: has_address(side, TUNNEL, "10.254.0.1/32")),
-    (("addr", "add", "192.0.2.77/24", "dev", TUNNEL), lambda side: not has_address(side, TUNNEL, "192.0.2.77/24")),
-    (("addr", "flush", "dev", TUNNEL), lambda side: has_address(side, TUNNEL, "10.254.0.1/32")),
-    (("addr", "del", "10.255.0.1/32", "dev", "lo"), lambda side: has_address(side, "lo", "10.255.0.1/32")),
-    (("link", "set", TUNNEL, "down"), lambda side: ",UP" in link(side)),
-    (("link", "set", TUNNEL, "mtu", "1000"), lambda side: "mtu 1422" in link(side)),
-    (("link", "set", TUNNEL, "name", "other7"), lambda side: has_address(side, TUNNEL, "10.254.0.1/32")),
-    (("link", "set", "wan0", "mtu", "1400"), lambda side: "mtu 1326" in link(side)),
+    (f"addr del 10.254.0.1/32 dev {TUNNEL}", lambda side: has_address(side, TUNNEL, "10.254.0.1/32")),
+    (f"addr add 192.0.2.77/24 dev {TUNNEL}", lambda side: not has_address(side, TUNNEL, "192.0.2.77/24")),
+    (f"addr flush dev {TUNNEL}", lambda side: has_address(side, TUNNEL, "10.254.0.1/32")),
+    ("addr del 10.255.0.1/32 dev lo", lambda side: has_address(side, "lo", "10.255.0.1/32")),
+    (f"link set {TUNNEL} down", lambda side: ",UP" in link(side)),
+    (f"link set {TUNNEL} mtu 1000", lambda side: "mtu 1422" in link(side)),
+    # one that is up is renamed by newer kernels alone
+    (f"link set {TUNNEL} down\nlink set {TUNNEL} name other7", lambda side: has_address(side, TUNNEL, "10.254.0.1/32")),
+    ("link set wan0 mtu 1400", lambda side: "mtu 1326" in link(side)),
 ], ids=["address", "foreign-address", "flush", "tunnel-source", "down", "mtu", "rename", "wan-mtu"])
 def test_restored_when_somebody_changes_it(pair, change, restored):
     pair.connect()
     time.sleep(1.1)  # the calm after the start
-    pair.a.space.ip(*change)
+    pair.a.space.batch(change + "\n")
     wait_for(lambda: restored(pair.a), 1, "repair")
     pair.a.route()
     assert pair.a.ping(2) == 2
@@ -173,7 +180,7 @@ def test_ike_messages_pass_both_ways(pair):
 
 def test_limits_are_reported_and_enforced(pair):
     pair.connect(soft_packet_limit=3, hard_packet_limit=6)
-    assert pair.a.ping(8, interval=0.05, wait=0.3) == 6
+    assert pair.a.ping(8, interval=0.05 * SLOWNESS, wait=0.3) == 6
     wait_for(lambda: len(pair.a.player.requests) >= 4, 2, "reports")
     outbound = [report["body"]["is_hard"] for report in pair.a.player.requests if report["body"]["spi"] == 4097]
     assert outbound == [False, True]
@@ -181,7 +188,8 @@ def test_limits_are_reported_and_enforced(pair):
     assert pair.a.player.state["is_open"] and not pair.a.player.state["wants_peer"]
     pair.install_sas(generation=9)
     pair.wait_for_news()
-    assert pair.b.player.packets("SA_INBOUND") == 2
+    # the kernel tells of a limit with the packet that finds it reached, and drops that; or a look at the counters was in time
+    assert pair.b.player.packets("SA_INBOUND") in by_data_plane(pair, userspace=(2,), kernel=(1, 2))
 
 
 def test_stale_orders(pair):
@@ -213,7 +221,8 @@ def test_forgery_and_replay_are_counted(pair):
     time.sleep(1.3)  # an unknown SPI may be early: it is kept for a second before it is counted
     assert pair.a.ping(1) == 1
     pair.wait_for_news()
-    assert pair.a.player.drops() == {"integrity": 1, "replay": 1, "unknown-spi": 1, "too-short": 1}
+    unknown = by_data_plane(pair, userspace={"unknown-spi": 1}, kernel={})  # the kernel shows none
+    assert pair.a.player.drops() == {"integrity": 1, "replay": 1, "too-short": 1, **unknown}
 
 
 def test_esp_before_its_sa_is_served_with_it(pair):
@@ -222,24 +231,28 @@ def test_esp_before_its_sa_is_served_with_it(pair):
     pair.open()
     with ThreadPoolExecutor(1) as threads:
         answered = threads.submit(pair.a.ping, 3, interval=0.1, wait=2)
-        time.sleep(0.5)
+        time.sleep(0.5 * SLOWNESS)
         pair.install_sas(directions=["SA_INBOUND"])
-        assert answered.result() == 3
+        kept = by_data_plane(pair, userspace=3, kernel=0)
+        assert answered.result() == kept
     pair.wait_for_news()
-    assert pair.b.player.state["early_packets"] == 3
+    assert pair.b.player.state["early_packets"] == kept
     assert pair.b.player.drops() == {}
+    assert pair.a.ping(1) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_starts_again_without_old_keys(pair, number):
+    """User space has forgotten all; on the kernel the interface and the SAs of before are there, until new ones replace them."""
+    remains = by_data_plane(pair, userspace=False, kernel=True)
     pair.connect()
     assert pair.a.ping(1) == 1
     pair.a.agent.popen.send_signal(number)
     pair.a.agent.popen.wait(2)
-    assert TUNNEL not in link(pair.a)
+    assert (TUNNEL in link(pair.a)) == remains
     assert has_address(pair.a, "lo", pair.a.source)
     pair.a.start_agent()
-    pair.a.player.wait(lambda state: state["attempt"] == 0 and not state["sas"], 3, "the new state")
+    pair.a.player.wait(lambda state: state["attempt"] == 0 and len(state["sas"]) == (2 if remains else 0), 3, "the new state")
     pair.connect()
     assert pair.a.ping(2) == 2
 

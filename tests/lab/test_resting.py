@@ -11,7 +11,7 @@ from vpnlab import noise
 from vpnlab.capture import sip_messages
 from vpnlab.topology import A
 
-SECONDS = 600 if LONG else 120
+SECONDS = 600 if LONG else 60
 
 
 @pytest.mark.slow

@@ -6,14 +6,15 @@ What it overhears is taken from the lab's captures, as if the segment were a hub
 
 import json
 import os
+import re
 import signal
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from agents_parts import inside
 from vpnlab.capture import sip_messages
-from vpnlab.namespaces import run, wait_for
+from vpnlab.namespaces import LabError, run, wait_for
 from vpnlab.noise import ipv4, udp
 from vpnlab.router import Settings
 from vpnlab.topology import CARRIER, GATEWAY
@@ -153,16 +154,21 @@ def unguarded(monkeypatch, **options):
 
 @contextmanager
 def payload(lab, interval=0.1):
-    """Pings through the tunnel all the time; yields a function that gives (sent, answered) since the start."""
+    """Pings through the tunnel all the time; yields a function that gives (sent, answered) since the start. Late is not lost: the answers
+    still under way get a second."""
     ping = lab.start_ping(interval)
     lab.wait_up()
     wait_for(lambda: "bytes from" in ping.log.read_text(), 5, "the first answer through the tunnel")
     began = ping.log.stat().st_size
 
+    def numbers(what):
+        return set(re.findall(rf"(?:{what}).*icmp_seq=(\d+)", ping.log.read_text()[began:]))
+
     def count():
-        text = ping.log.read_text()[began:]
-        answered = text.count("bytes from")
-        return answered + text.count("no answer yet"), answered
+        sent = numbers("bytes from|no answer yet")
+        with suppress(LabError):
+            wait_for(lambda: sent <= numbers("bytes from"), 1, "the last answers")
+        return len(sent), len(sent & numbers("bytes from"))
 
     try:
         yield count

@@ -36,8 +36,8 @@ from vpnlab.namespaces import LabError, wait_for  # noqa: E402
 from vpnlab.router import SERVICES, Settings  # noqa: E402
 
 LABS = 8
-CYCLES = 200
-WARM_CYCLES = 100  # of all labs together, before anything is compared
+CYCLES = 100
+WARM_CYCLES = 50  # of all labs together, before anything is compared
 ENDED = -1  # instead of a series: this worker is done
 KILL_PROBABILITY = 0.5
 IDLE_SECONDS = 2

@@ -16,6 +16,10 @@
 #define PEER     "0388882001"
 #define TUNNEL   "vsip2"
 
+/* What a release removes once IKE is stopped. */
+#define STEPS_PATH_ENDS \
+	(BIT(STEP_REMOVE_TRANSLATION) | BIT(STEP_REMOVE_SHAPER) | BIT(STEP_CLEAR_PEER))
+
 struct world {
 	struct config config;
 	struct config_line line;
@@ -352,7 +356,7 @@ static void finish_ordered(struct world *world)
 			finish(world, step, true);
 }
 
-/* All replies of a release: to the end of the call, then to the rest. */
+/* All replies of a release: to the end of the call, to that of IKE, then to the rest. */
 static inline void finish_release(struct world *world)
 {
 	while (world->ordered & STEPS_RELEASING) {
@@ -413,11 +417,13 @@ static inline void world_to_state(struct world *world, enum session_state state,
 		world->session->state = SESSION_ADOPTING;
 		return;
 	}
-	if (state == SESSION_HANGING_UP || state == SESSION_RELEASING) {
+	if (STATES_RELEASING & BIT(state)) {
 		(is_incoming ? walk_incoming : walk_outgoing)(world, SESSION_NEGOTIATING);
 		core_operator_release(world->core, PEER, false, "test");
-		if (state == SESSION_RELEASING)
+		if (state != SESSION_HANGING_UP)
 			finish(world, STEP_HANG_UP, true);
+		if (state == SESSION_RELEASING)
+			finish(world, STEP_STOP_IKE, true);
 	} else if (state == SESSION_HOLDDOWN) {
 		walk_outgoing(world, SESSION_CALLING);
 		core_session_timeout(world->core, world->session, false);

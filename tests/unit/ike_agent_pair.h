@@ -54,13 +54,14 @@ struct router {
 	struct held_sa sas[8];
 	size_t sa_count;
 	unsigned installs, removals, changes;
-	unsigned packets; /* IKE packets it sent */
-	unsigned ups;     /* sessions that were told to be up */
-	uint64_t if_ids;  /* of the SAs installed */
-	bool is_deaf;     /* packets to it are lost */
-	bool is_stuck;    /* its tunnel-agent answers no order about SAs */
-	bool is_slow;     /* its tunnel-agent answers no order to send */
-	bool is_peerless; /* its tunnel-agent knows no attempt (yet) */
+	unsigned packets;            /* IKE packets it sent */
+	unsigned outbound_when_sent; /* SAs that it could send with when the last of them left */
+	unsigned ups;                /* sessions that were told to be up */
+	uint64_t if_ids;             /* of the SAs installed */
+	bool is_deaf;                /* packets to it are lost */
+	bool is_stuck;               /* its tunnel-agent answers no order about SAs */
+	bool is_slow;                /* its tunnel-agent answers no order to send */
+	bool is_peerless;            /* its tunnel-agent knows no attempt (yet) */
 	struct bus_request *stuck[64];
 	size_t stuck_count;
 };
@@ -105,6 +106,15 @@ static inline void ignore_reply(void *context, enum bus_outcome outcome,
 	(void)reply;
 }
 
+static inline unsigned count_outbound(const struct router *router)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < router->sa_count; i++)
+		count += router->sas[i].direction == VPNSIP__SA_DIRECTION__SA_OUTBOUND;
+	return count;
+}
+
 static inline void carry(struct router *from, const Vpnsip__SendIkePacket *sent)
 {
 	struct router *to = from->other;
@@ -114,6 +124,7 @@ static inline void carry(struct router *from, const Vpnsip__SendIkePacket *sent)
 
 	assert_true(sent->attempt > 0);
 	from->packets++;
+	from->outbound_when_sent = count_outbound(from);
 	if (to->is_deaf || from->is_deaf)
 		return;
 	address_parse_port(outer[from->index],
@@ -329,13 +340,25 @@ static inline struct answer start(struct pair *pair, int index, uint64_t attempt
 	return call(pair, router->coordinator, &order.base);
 }
 
-static inline struct answer stop(struct pair *pair, int index, uint64_t attempt)
+/** Orders the stop; `answer` is filled in later. */
+static inline void order_stop(struct pair *pair, int index, uint64_t attempt, struct answer *answer)
 {
 	Vpnsip__StopIke order = VPNSIP__STOP_IKE__INIT;
 
+	*answer = (struct answer){0};
 	order.tunnel = "vsip7";
 	order.attempt = attempt;
-	return call(pair, pair->routers[index].coordinator, &order.base);
+	bus_call(pair->routers[index].coordinator, IKE_AGENT, "vsip7", &order.base, 1000, on_answer,
+	         answer);
+}
+
+static inline struct answer stop(struct pair *pair, int index, uint64_t attempt)
+{
+	struct answer answer;
+
+	order_stop(pair, index, attempt, &answer);
+	assert_true(run_until(pair->base, 2000, is_set, &answer.is_there));
+	return answer;
 }
 
 /* --- the processes --- */

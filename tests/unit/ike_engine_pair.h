@@ -100,6 +100,8 @@ struct side {
 	size_t installed_count;
 	unsigned installs, removals;
 	char stray[ENGINE_CAUSE_SIZE];
+	enum ike_guard_class refused_for; /* of the last IKE_SA that it refused, and whose that was */
+	struct sockaddr_storage refused;
 	bool is_deaf; /* packets to it are lost */
 	bool is_ready;
 };
@@ -385,6 +387,10 @@ static inline void take_fact(struct side *side, const struct engine_fact *fact)
 		        fact->cause, side->session.state);
 	if (outcome.stray[0])
 		memcpy(side->stray, outcome.stray, sizeof(side->stray));
+	if (outcome.guard_class != IKE_GUARD_NONE) {
+		side->refused_for = outcome.guard_class;
+		side->refused = outcome.refused;
+	}
 	if (outcome.superseded) {
 		message.kind = SUPERSEDE;
 		message.number = outcome.superseded;

@@ -24,9 +24,11 @@
 #include "services/common/log.h"
 #include "services/sip-agent/sofia.h"
 
-#define CARRIER  "127.57.0.1"
-#define STRANGER "127.57.0.3"
-#define AGENT    "127.57.0.2"
+/* NETWORK: the first three octets of this program's own loopback addresses; such programs run side by side. */
+#define CARRIER  NETWORK ".1"
+#define AGENT    NETWORK ".2"
+#define STRANGER NETWORK ".3"
+#define MOVED    NETWORK ".4" /* the agent, when its address has changed */
 #define OURS     "0388881001"
 #define THEIRS   "0388883001"
 #define KEY                                                                                    \
@@ -414,6 +416,32 @@ static inline void hang_up_answered(void)
 	expect("BYE ");
 	answer(scene.received, 200, "", "");
 	wait_for_state(CALL_STATE_ENDED);
+}
+
+#define REGISTERED(name) cmocka_unit_test_setup_teardown(name, set_up_registered, tear_down)
+
+/* The process goes without a word and comes back. */
+static inline void restart(void)
+{
+	sofia_close(scene.sofia);
+	memset(&scene.call, 0, sizeof(scene.call));
+	open_agent();
+	assert_int_equal(scene.call.state, 0);
+}
+
+static inline const struct call *only_call(void)
+{
+	static const struct sofia_events events = {told_registration, told_call};
+
+	scene.call_reports = 0;
+	sofia_tell_all(scene.sofia, &events, NULL);
+	return scene.call_reports == 1 ? &scene.call : NULL;
+}
+
+static inline void record_path(uint64_t attempt, char path[128])
+{
+	snprintf(path, 128, "%s/call-%llu", scene.fixture->run_directory,
+	         (unsigned long long)attempt);
 }
 
 #endif

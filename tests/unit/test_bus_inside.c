@@ -387,13 +387,13 @@ static void too_many_unanswered_are_not_sent(void **state)
 	assert_int_equal(scene.outcome, BUS_NOT_SENT);
 	assert_non_null(strstr(scene.cause, "too many wait for their answer"));
 	assert_int_equal(ike->counters.shed_calls, 1);
-	bus_call(ike, TUNNEL_AGENT, NULL, &remove.base, 300, on_reply, &scene);
+	bus_call(ike, TUNNEL_AGENT, NULL, &remove.base, 500, on_reply, &scene);
 	run_until(fixture->base, 100, NULL, NULL);
 	assert_int_equal(scene.replies, 1); /* it waits */
 	run_until(fixture->base, 600, NULL, NULL);
 	assert_int_equal(scene.replies, 2);
 	scene.replies = 0;
-	bus_call(ike, TUNNEL_AGENT, NULL, &send.base, 100, on_reply, &scene);
+	bus_call(ike, TUNNEL_AGENT, NULL, &send.base, 3000, on_reply, &scene);
 	run_until(fixture->base, 50, NULL, NULL);
 	assert_int_equal(scene.replies, 0); /* there is room again */
 	bus_close(ike);

@@ -24,6 +24,7 @@ enum {
 	NEGO = SESSION_NEGOTIATING,
 	MEND = SESSION_MENDING,
 	HANG = SESSION_HANGING_UP,
+	STOP = SESSION_STOPPING_IKE,
 	RELE = SESSION_RELEASING,
 	REST = SESSION_READY,
 };
@@ -39,7 +40,8 @@ static const int expected_outgoing[SESSION_STATE_COUNT][SESSION_EVENT_COUNT] = {
 	[SESSION_RINGING]     = { _,    _,     HANG, SAME, HANG, _,    NEGO, SAME, SAME, HANG, HANG, SAME, HANG, _,    _,    HANG, HANG, _,    _,    _,    HANG, _,    _ },
 	[SESSION_NEGOTIATING] = { _,    _,     HANG, SAME, HANG, _,    _,    SAME, SAME, HANG, HANG, SAME, HANG, _,    _,    HANG, HANG, SAME, _,    _,    HANG, _,    HANG },
 	[SESSION_ESTABLISHED] = { _,    _,     HANG, SAME, HANG, _,    _,    SAME, _,    HANG, HANG, _,    HANG, HANG, HANG, HANG, _,    SAME, _,    SAME, _,    HANG, HANG },
-	[SESSION_HANGING_UP]  = { _,    _,     _,    SAME, SAME, _,    _,    SAME, _,    RELE, RELE, _,    _,    _,    _,    _,    RELE, _,    _,    _,    _,    _,    _ },
+	[SESSION_HANGING_UP]  = { _,    _,     _,    SAME, SAME, _,    _,    SAME, _,    STOP, STOP, _,    _,    _,    _,    _,    STOP, _,    _,    _,    _,    _,    _ },
+	[SESSION_STOPPING_IKE] = { _,   _,     _,    SAME, SAME, _,    _,    SAME, _,    SAME, SAME, _,    _,    _,    _,    _,    RELE, _,    _,    _,    _,    _,    _ },
 	[SESSION_RELEASING]   = { _,    _,     _,    SAME, SAME, _,    _,    SAME, _,    SAME, SAME, _,    _,    _,    _,    _,    REST, _,    _,    _,    _,    _,    _ },
 	[SESSION_HOLDDOWN]    = { _,    CALL,  REST, _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    REST, _,    _,    _,    _,    _,    _ },
 	[SESSION_ADOPTING]    = { _,    _,     SAME, _,    _,    _,    _,    SAME, _,    _,    _,    _,    _,    _,    _,    _,    REST, _,    REST, _,    _,    _,    _ },
@@ -154,9 +156,12 @@ static void own_call_from_trigger_to_rest(void **unused)
 	assert_int_equal(world->ordered, BIT(STEP_HANG_UP));
 	assert_string_equal(world->session->cause, "idle for 120 s");
 	finish_ordered(world);
+	assert_int_equal(world->session->state, SESSION_STOPPING_IKE);
+	assert_int_equal(world->ordered, BIT(STEP_STOP_IKE));
+	assert_string_equal(world->session->cause, "idle for 120 s");
+	finish_ordered(world);
 	assert_int_equal(world->session->state, SESSION_RELEASING);
-	assert_int_equal(world->ordered,
-	                 STEPS_RELEASING & ~(BIT(STEP_HANG_UP) | BIT(STEP_REJECT_CALL)));
+	assert_int_equal(world->ordered, STEPS_PATH_ENDS);
 	assert_string_equal(world->session->cause, "idle for 120 s");
 	finish_ordered(world);
 	assert_int_equal(world->session->state, SESSION_READY);
@@ -371,8 +376,7 @@ static void unconfirmed_release_is_owed(void **unused)
 	assert_int_equal(world->session->state, SESSION_RELEASING);
 	core_session_timeout(world->core, world->session, false);
 	assert_int_equal(world->session->state, SESSION_READY);
-	assert_int_equal(world->owed, BIT(STEP_STOP_IKE) | BIT(STEP_REMOVE_TRANSLATION) |
-	                                      BIT(STEP_REMOVE_SHAPER) | BIT(STEP_CLEAR_PEER));
+	assert_int_equal(world->owed, BIT(STEP_STOP_IKE) | STEPS_PATH_ENDS);
 	world_destroy(world);
 }
 
@@ -390,10 +394,11 @@ static void end_of_the_call_goes_first_but_not_for_ever(void **unused)
 	finish(world, STEP_OPEN_TUNNEL, true);
 	assert_int_equal(world->session->state, SESSION_HANGING_UP);
 	core_session_timeout(world->core, world->session, false);
+	assert_int_equal(world->session->state, SESSION_STOPPING_IKE);
+	finish(world, STEP_STOP_IKE, true);
 	assert_int_equal(world->session->state, SESSION_RELEASING);
-	assert_true(world->ordered & BIT(STEP_STOP_IKE));
 	assert_int_equal(world->state_timer_msec, world->config.timer_msec[TIMER_RELEASE]);
-	world->ordered &= ~BIT(STEP_HANG_UP);
+	world->ordered &= STEPS_PATH_ENDS;
 	finish_ordered(world);
 	assert_int_equal(world->session->state, SESSION_RELEASING);
 	finish(world, STEP_HANG_UP, false);
@@ -401,6 +406,48 @@ static void end_of_the_call_goes_first_but_not_for_ever(void **unused)
 	assert_int_equal(world->session->state, SESSION_READY);
 	assert_int_equal(world->owed, BIT(STEP_HANG_UP));
 	assert_string_equal(world->session->cause, "hangup");
+	world_destroy(world);
+}
+
+/* The path stands until ike-agent has told the peer; a late reply about the call changes nothing. */
+static void path_outlives_ike_but_not_for_ever(void **unused)
+{
+	struct world *world = world_create(OWN_LOW);
+	(void)unused;
+
+	walk_outgoing(world, SESSION_ESTABLISHED);
+	world->session->wants_peer = false;
+	core_operator_release(world->core, PEER, false, "hangup");
+	core_session_timeout(world->core, world->session, false);
+	world->ordered = 0;
+	finish(world, STEP_HANG_UP, true);
+	assert_int_equal(world->session->state, SESSION_STOPPING_IKE);
+	assert_int_equal(world->ordered, 0);
+	assert_int_equal(world->state_timer_msec, 1000);
+	/* ike-agent is stuck */
+	core_session_timeout(world->core, world->session, false);
+	assert_int_equal(world->session->state, SESSION_RELEASING);
+	assert_int_equal(world->ordered, STEPS_PATH_ENDS);
+	finish_ordered(world);
+	assert_int_equal(world->session->state, SESSION_RELEASING);
+	finish(world, STEP_STOP_IKE, true);
+	assert_int_equal(world->session->state, SESSION_READY);
+	assert_int_equal(world->owed, 0);
+	world_destroy(world);
+}
+
+/* What never began IKE has none to end. */
+static void release_before_ike_stops_none(void **unused)
+{
+	struct world *world = world_create(OWN_LOW);
+	(void)unused;
+
+	walk_outgoing(world, SESSION_CALLING);
+	core_operator_release(world->core, PEER, false, "hangup");
+	world->ordered = 0;
+	finish(world, STEP_HANG_UP, true);
+	assert_int_equal(world->session->state, SESSION_RELEASING);
+	assert_int_equal(world->ordered, BIT(STEP_REMOVE_TRANSLATION));
 	world_destroy(world);
 }
 
@@ -433,7 +480,7 @@ static void peer_that_ends_its_ike_has_a_moment_to_hang_up(void **unused)
 	assert_int_equal(world->ordered, 0);
 	report_call(world, VPNSIP__DIRECTION__OUTGOING, "own", VPNSIP__CALL_STATUS__CALL_ENDED,
 	            NULL, 0);
-	assert_int_equal(world->session->state, SESSION_RELEASING);
+	assert_int_equal(world->session->state, SESSION_STOPPING_IKE);
 	assert_int_equal(world->ordered & BIT(STEP_HANG_UP), 0);
 	assert_string_equal(world->session->cause, "the other side hung up");
 	world_destroy(world);
@@ -637,6 +684,8 @@ int main(void)
 		cmocka_unit_test(second_call_of_a_running_peer_is_decided_by_a_probe),
 		cmocka_unit_test(unconfirmed_release_is_owed),
 		cmocka_unit_test(end_of_the_call_goes_first_but_not_for_ever),
+		cmocka_unit_test(path_outlives_ike_but_not_for_ever),
+		cmocka_unit_test(release_before_ike_stops_none),
 		cmocka_unit_test(peer_that_ends_its_ike_has_a_moment_to_hang_up),
 		cmocka_unit_test(unregistered_line_fails_without_hold_down),
 		cmocka_unit_test(changed_wan_address_releases_and_registers_anew),

@@ -161,7 +161,7 @@ static void call_that_sip_agent_forgot_ends_the_session(void **unused)
 	restart(world, SIP, &running);
 	assert_int_equal(world->session->state, SESSION_ESTABLISHED);
 	restart(world, SIP, &nothing);
-	assert_int_equal(world->session->state, SESSION_RELEASING);
+	assert_int_equal(world->session->state, SESSION_STOPPING_IKE);
 	assert_string_equal(world->session->cause, "sip-agent does not know the call any more");
 	world_destroy(world);
 }

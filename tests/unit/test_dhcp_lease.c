@@ -132,10 +132,9 @@ static void test_message(void **context)
 {
 	struct config_line line = {.number = "0388881001", .wan_interface = "wan0"};
 	struct sip_server server = {.transport = TRANSPORT_TCP, .name = "a.example"};
-	struct discovery_message *message = calloc(1, sizeof(*message));
+	struct discovery_message message;
 
 	(void)context;
-	assert_non_null(message);
 	assert_true(address_parse_port("192.0.2.5:5060", 0, &server.address));
 	dhcp_lease_read("client=dhcpcd\nsip=example.com\nroutes=10.0.0.0/8 0.0.0.0\n"
 	                "option125=000000d20cca0133cb0134c906020000000001\n",
@@ -146,8 +145,8 @@ static void test_message(void **context)
 	                                  .servers = &server,
 	                                  .server_count = 1,
 	                                  .cause = "none"};
-	message_from_discovery(message, &report, NULL);
-	const Vpnsip__DiscoveryChanged *changed = &message->changed;
+	assert_true(message_from_discovery(&message, &report, NULL));
+	const Vpnsip__DiscoveryChanged *changed = &message.changed;
 
 	assert_int_equal(changed->source, VPNSIP__DISCOVERY_SOURCE__DISCOVERY_DHCP);
 	assert_int_equal(changed->n_servers, 1);
@@ -158,11 +157,12 @@ static void test_message(void **context)
 	assert_int_equal(changed->n_routes, 1);
 	assert_int_equal(changed->routes[0]->gateway.len, 0);
 	assert_string_equal(changed->main_number, "");
+	discovery_message_release(&message);
 	report.lease = NULL;
-	message_from_discovery(message, &report, NULL);
+	assert_true(message_from_discovery(&message, &report, NULL));
 	assert_string_equal(changed->lease_interface, "");
 	assert_int_equal(changed->n_routes, 0);
-	free(message);
+	discovery_message_release(&message);
 }
 
 int main(void)

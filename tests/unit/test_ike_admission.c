@@ -163,6 +163,30 @@ static void test_too_many(void **state)
 	assert_int_equal(judge(1, &second, 199, 0, SECOND), IKE_ADMITTED);
 }
 
+/* Who was let in repeats itself until it is answered, whoever has come meanwhile; and nobody else passes with that. */
+static void test_admitted_repeats_itself(void **state)
+{
+	const struct message first = request(1, NULL), other = request(2, NULL);
+	struct message changed = first;
+
+	(void)state;
+	assert_int_equal(judge(1, &first, 0, 0, SECOND), IKE_ADMITTED);
+	assert_int_equal(judge(1, &first, 200, 0, 2 * SECOND), IKE_ADMITTED);
+	assert_int_equal(judge(1, &first, 200, 3, 30 * SECOND), IKE_ADMITTED);
+	assert_int_equal(admission.accepted, 1);
+	/* Another message, its sender, one with its SPI alone, and after the life of a half-open IKE_SA. */
+	assert_int_equal(judge(1, &other, 200, 0, 3 * SECOND), IKE_COOKIE_DEMANDED);
+	assert_int_equal(judge(2, &first, 200, 0, 3 * SECOND), IKE_COOKIE_DEMANDED);
+	changed.octets[changed.size - 1] ^= 1;
+	assert_int_equal(judge(1, &changed, 200, 0, 3 * SECOND), IKE_COOKIE_DEMANDED);
+	assert_int_equal(judge(1, &first, 200, 0, 31 * SECOND), IKE_COOKIE_DEMANDED);
+	/* The control: with a cookie, which is no longer than a limit. */
+	changed = request(3, NULL);
+	assert_int_equal(judge(1, &changed, 200, 0, 32 * SECOND), IKE_COOKIE_DEMANDED);
+	changed = request(3, reply + 28);
+	assert_int_equal(judge(1, &changed, 200, 0, 32 * SECOND), IKE_TOO_MANY);
+}
+
 static void test_always(void **state)
 {
 	const struct message message = request(1, NULL);
@@ -217,6 +241,7 @@ int main(void)
 		cmocka_unit_test_setup(test_one_session_is_flooded, set_up),
 		cmocka_unit_test_setup(test_secret_changes, set_up),
 		cmocka_unit_test_setup(test_too_many, set_up),
+		cmocka_unit_test_setup(test_admitted_repeats_itself, set_up),
 		cmocka_unit_test_setup(test_always, set_up),
 		cmocka_unit_test_setup(test_others, set_up),
 		cmocka_unit_test_setup(test_malformed, set_up),

@@ -54,6 +54,26 @@ bool __wrap_charon_certificate_is_good(const void *session, void *ike_sa)
 	return is_good;
 }
 
+/* The attacker signs with `signing` where the key `stolen_name_of` belongs to the certificate that it shows. */
+static EVP_PKEY *stolen_name_of, *signing;
+
+int __real_i2d_PrivateKey(const EVP_PKEY *key, unsigned char **octets);
+
+int __wrap_i2d_PrivateKey(const EVP_PKEY *key, unsigned char **octets)
+{
+	const bool is_forged = stolen_name_of && EVP_PKEY_eq(key, stolen_name_of) == 1;
+
+	return __real_i2d_PrivateKey(is_forged ? signing : key, octets);
+}
+
+void *__real_charon_private_keys_enumerate(const void *session, void *key_id);
+
+/* libcharon asks for the certificate's key: whatever key there is, is that one. */
+void *__wrap_charon_private_keys_enumerate(const void *session, void *key_id)
+{
+	return __real_charon_private_keys_enumerate(session, stolen_name_of ? NULL : key_id);
+}
+
 static char directory[] = "/tmp/vpnsip-certificates-XXXXXX";
 static struct identity root, middle, foreign_root;
 static struct config_trustpoint ours; /* of B with the CA */
@@ -113,6 +133,7 @@ static int remove_authorities(void **state)
 static int reset(void **state)
 {
 	blinded = NOTHING;
+	stolen_name_of = signing = NULL;
 	ours.revocation = REVOCATION_NONE;
 	return leave(state);
 }
@@ -127,8 +148,9 @@ static void expect_up(const struct variant *a, const struct variant *b)
 	leave(NULL);
 }
 
-/** B refuses A with these words, whoever begins. */
-static void expect_refusal(const struct variant *a, const struct variant *b, const char *cause)
+/** B refuses A with these words, whoever begins, and counts it in this class. */
+static void expect_refusal(const struct variant *a, const struct variant *b,
+                           enum ike_guard_class class, const char *cause)
 {
 	for (int is_reverse = 0; is_reverse < 2; is_reverse++) {
 		struct side *judge = &sides[!is_reverse];
@@ -139,6 +161,7 @@ static void expect_refusal(const struct variant *a, const struct variant *b, con
 			         is_reverse ? "as initiator" : "as responder", judge->session.cause,
 			         cause);
 		assert_int_equal(judge->installs, 0);
+		assert_int_equal(judge->refused_for, class);
 		leave(NULL);
 	}
 }
@@ -164,6 +187,7 @@ static void self_signed(void **state)
 		struct config_trustpoint of_b = trustpoint_of("b", &b, false, false);
 		struct engine_pin pin_a = pin_of(a.certificate, fingerprints[i]);
 		struct engine_pin pin_b = pin_of(b.certificate, "SHA-256");
+		char expected[ENGINE_FINGERPRINT_SIZE];
 
 		start_pair(&(struct variant){.trustpoint = &of_a, .announced = &pin_b},
 		           &(struct variant){
@@ -172,6 +196,9 @@ static void self_signed(void **state)
 		assert_string_equal(sides[1].session.authentication.remote,
 		                    rows[i].kind[0] == 'R' ? "RSA" : "ECDSA");
 		assert_string_equal(sides[1].session.authentication.subject, "CN=a");
+		certificate_print_fingerprint(a.certificate, fingerprints[i], expected,
+		                              sizeof(expected));
+		assert_string_equal(sides[1].session.authentication.fingerprint, expected);
 		assert_string_equal(sides[0].session.authentication.local,
 		                    rows[i].kind[0] == 'R' ? "RSA" : "ECDSA");
 		assert_true(sides[1].session.authentication.valid_until > time(NULL));
@@ -226,21 +253,21 @@ static void wrong_fingerprint(void **state)
 
 	(void)state;
 	expect_refusal(&self_a, &(struct variant){.trustpoint = &of_b, .announced = &pin_b},
-	               "does not match the fingerprint of the call");
+	               IKE_GUARD_FINGERPRINT, "does not match the fingerprint of the call");
 	expect_refusal(
 		&self_a,
 		&(struct variant){.trustpoint = &of_b, .announced = &pin_a, .configured = &pin_b},
-		"does not match the pinned fingerprint");
-	expect_refusal(&self_a, &(struct variant){.trustpoint = &of_b},
+		IKE_GUARD_FINGERPRINT, "does not match the pinned fingerprint");
+	expect_refusal(&self_a, &(struct variant){.trustpoint = &of_b}, IKE_GUARD_FINGERPRINT,
 	               "neither the call nor the configuration names a fingerprint");
 	expect_refusal(&ca_a, &(struct variant){.trustpoint = &ours, .announced = &pin_a},
-	               "does not match the fingerprint of the call");
+	               IKE_GUARD_FINGERPRINT, "does not match the fingerprint of the call");
 	expect_refusal(&ca_a, &(struct variant){.trustpoint = &ours, .configured = &pin_a},
-	               "does not match the pinned fingerprint");
+	               IKE_GUARD_FINGERPRINT, "does not match the pinned fingerprint");
 	/* Of a key it says nothing about a certificate, even if the value is the same. */
 	key_pin.is_pre_shared_key = true;
 	expect_refusal(&self_a, &(struct variant){.trustpoint = &of_b, .announced = &key_pin},
-	               "does not match the fingerprint of the call");
+	               IKE_GUARD_FINGERPRINT, "does not match the fingerprint of the call");
 }
 
 /** Each look alone refuses; without both the same peer comes up, so it is the pin that refuses. */
@@ -256,9 +283,11 @@ static void either_look_refuses(void **state)
 
 	(void)state;
 	blinded = CREDENTIAL_SET;
-	expect_refusal(&attacker, &victim, "does not match the fingerprint of the call");
+	expect_refusal(&attacker, &victim, IKE_GUARD_FINGERPRINT,
+	               "does not match the fingerprint of the call");
 	blinded = AUTHORIZE;
-	expect_refusal(&attacker, &victim, "does not match the fingerprint of the call");
+	expect_refusal(&attacker, &victim, IKE_GUARD_FINGERPRINT,
+	               "does not match the fingerprint of the call");
 	blinded = BOTH;
 	expect_up(&attacker, &victim);
 }
@@ -289,9 +318,10 @@ static void wrong_time(void **state)
 
 		expect_refusal(&(struct variant){.trustpoint = &of_self, .announced = &pin_b},
 		               &(struct variant){.trustpoint = &of_b, .announced = &pin},
-		               rows[i].cause);
+		               IKE_GUARD_EXPIRED, rows[i].cause);
 		expect_refusal(&(struct variant){.trustpoint = &of_leaf},
-		               &(struct variant){.trustpoint = &ours}, rows[i].cause);
+		               &(struct variant){.trustpoint = &ours}, IKE_GUARD_EXPIRED,
+		               rows[i].cause);
 	}
 }
 
@@ -314,11 +344,15 @@ static void untrusted(void **state)
 
 	(void)state;
 	write_pem(directory, "minted.pem", NULL, chain, 3, NULL);
-	expect_refusal(&(struct variant){.trustpoint = &of_stranger}, &victim, "is not trusted");
-	expect_refusal(&(struct variant){.trustpoint = &of_self}, &victim, "is not trusted");
+	expect_refusal(&(struct variant){.trustpoint = &of_stranger}, &victim, IKE_GUARD_UNTRUSTED,
+	               "is not trusted");
+	expect_refusal(&(struct variant){.trustpoint = &of_self}, &victim, IKE_GUARD_UNTRUSTED,
+	               "is not trusted");
 	/* Without the intermediate certificate there is no way up to the root. */
-	expect_refusal(&(struct variant){.trustpoint = &of_branch}, &victim, "is not trusted");
-	expect_refusal(&(struct variant){.trustpoint = &of_minted}, &victim, "is not trusted");
+	expect_refusal(&(struct variant){.trustpoint = &of_branch}, &victim, IKE_GUARD_UNTRUSTED,
+	               "is not trusted");
+	expect_refusal(&(struct variant){.trustpoint = &of_minted}, &victim, IKE_GUARD_UNTRUSTED,
+	               "is not trusted");
 	blinded = BOTH;
 	expect_up(&(struct variant){.trustpoint = &of_stranger}, &victim);
 }
@@ -332,20 +366,21 @@ static void revoked(void **state)
 	(void)state;
 	publish_list(&root, a.certificate, 30 * DAY_SEC);
 	ours.revocation = REVOCATION_CACHED;
-	expect_refusal(&attacker, &victim, "is revoked: serial ");
+	expect_refusal(&attacker, &victim, IKE_GUARD_REVOKED, "is revoked: serial ");
 	ours.revocation = REVOCATION_STRICT;
-	expect_refusal(&attacker, &victim, "is revoked: serial ");
+	expect_refusal(&attacker, &victim, IKE_GUARD_REVOKED, "is revoked: serial ");
 	/* The control: the same list, not looked at. */
 	ours.revocation = REVOCATION_NONE;
 	expect_up(&attacker, &victim);
 	/* A list that is out of date: counts for nothing when strict, and still names whom it named. */
 	publish_list(&root, a.certificate, -DAY_SEC);
 	ours.revocation = REVOCATION_CACHED;
-	expect_refusal(&attacker, &victim, "is revoked: serial ");
+	expect_refusal(&attacker, &victim, IKE_GUARD_REVOKED, "is revoked: serial ");
 	publish_list(&root, NULL, -DAY_SEC);
 	expect_up(&attacker, &victim);
 	ours.revocation = REVOCATION_STRICT;
-	expect_refusal(&attacker, &victim, "there is no valid revocation list of ");
+	expect_refusal(&attacker, &victim, IKE_GUARD_UNTRUSTED,
+	               "there is no valid revocation list of ");
 	publish_list(&root, NULL, 30 * DAY_SEC);
 	expect_up(&attacker, &victim);
 }
@@ -365,7 +400,7 @@ static void wrong_map(void **state)
 	for (size_t i = 0; i < 4; i++)
 		expect_refusal(&(struct variant){.trustpoint = &of_a},
 		               &(struct variant){.trustpoint = &ours, .map = &maps[i]},
-		               "does not fit certificate-map m");
+		               IKE_GUARD_UNTRUSTED, "does not fit certificate-map m");
 }
 
 static void weak(void **state)
@@ -390,7 +425,7 @@ static void weak(void **state)
 		struct variant other = {.trustpoint = &of_a, .announced = &pin_b};
 
 		expect_refusal(&other, &(struct variant){.trustpoint = &of_b, .announced = &pin_a},
-		               causes[i]);
+		               IKE_GUARD_UNTRUSTED, causes[i]);
 		if (i == 1)
 			expect_up(&other, &(struct variant){.trustpoint = &of_b,
 			                                    .announced = &pin_a,
@@ -416,7 +451,34 @@ static void wrong_signature(void **state)
 	pin_a = pin_of(a.certificate, "SHA-256");
 	expect_refusal(&(struct variant){.trustpoint = &of_a, .announced = &pin_b},
 	               &(struct variant){.trustpoint = &of_b, .announced = &pin_a},
-	               "is not signed by its own key");
+	               IKE_GUARD_UNTRUSTED, "is not signed by its own key");
+}
+
+/* Right certificate, chain, fingerprint and identity, all of which anybody can overhear; AUTH is signed by another key. */
+static void signed_by_another_key(void **state)
+{
+	static const char *const kinds[] = {"P-256", "RSA 2048"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		struct identity a = make_identity(
+			&(struct recipe){.name = "CN=a", .issuer = &middle, .kind = kinds[i]});
+		struct identity thief =
+			make_identity(&(struct recipe){.name = "CN=t", .kind = kinds[i]});
+		struct config_trustpoint of_a = trustpoint_of("a", &a, true, true);
+		struct engine_pin pin_a = pin_of(a.certificate, "SHA-256");
+		struct variant attacker = {.trustpoint = &of_a};
+		struct variant victim = {.trustpoint = &ours, .announced = &pin_a};
+
+		stolen_name_of = a.key;
+		signing = thief.key;
+		expect_refusal(&attacker, &victim, IKE_GUARD_SIGNATURE,
+		               "peer's signature is not of its certificate's key");
+		/* The control: the same way to the key, and it is the certificate's. */
+		signing = a.key;
+		expect_up(&attacker, &victim);
+		stolen_name_of = NULL;
+	}
 }
 
 static void wrong_identity(void **state)
@@ -481,7 +543,36 @@ static void revoked_while_up(void **state)
 	assert_true(sides[1].session.is_ended_by_us);
 	assert_false(sides[0].session.is_ended_by_us);
 	assert_non_null(strstr(sides[1].session.cause, "peer's certificate is revoked: serial "));
+	assert_int_equal(sides[1].refused_for, IKE_GUARD_REVOKED);
 	assert_non_null(strstr(sides[1].session.cause, "CN=Root, O=Bank"));
+	carry(never, 50);
+	assert_int_equal(sides[0].installed_count + sides[1].installed_count, 0);
+}
+
+/* A root is taken out of ca-file: whom it vouched for is believed no more; the other root's going is the control. */
+static void root_taken_away_while_up(void **state)
+{
+	struct identity a = make_identity(&(struct recipe){.name = "CN=a", .issuer = &middle});
+	struct config_trustpoint of_a = trustpoint_of("a", &a, true, true), both = ours;
+	X509 *const roots[] = {foreign_root.certificate, root.certificate,
+	                       foreign_root.certificate};
+	struct message renew = {.kind = RENEW};
+
+	(void)state;
+	both.ca_file = write_pem(directory, "both.pem", NULL, roots, 2, NULL);
+	start_pair(&(struct variant){.trustpoint = &of_a}, &(struct variant){.trustpoint = &both});
+	assert_true(carry(both_up, 5000));
+	carry(never, 50);
+	write_pem(directory, "both.pem", NULL, roots + 1, 1, NULL);
+	order(&sides[1], &renew);
+	carry(never, 300);
+	assert_true(both_up());
+	write_pem(directory, "both.pem", NULL, roots + 2, 1, NULL);
+	order(&sides[1], &renew);
+	assert_true(carry(both_final, 3000));
+	assert_true(sides[1].session.is_ended_by_us);
+	assert_non_null(strstr(sides[1].session.cause, "is not trusted"));
+	assert_int_equal(sides[1].refused_for, IKE_GUARD_UNTRUSTED);
 	carry(never, 50);
 	assert_int_equal(sides[0].installed_count + sides[1].installed_count, 0);
 }
@@ -533,6 +624,8 @@ int main(void)
 		CASE(wrong_identity),
 		CASE(other_method),
 		CASE(revoked_while_up),
+		CASE(root_taken_away_while_up),
+		CASE(signed_by_another_key),
 		CASE(expires_while_up),
 	};
 

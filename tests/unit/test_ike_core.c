@@ -34,6 +34,26 @@ static void every_state_and_event(void **state)
 			assert_int_equal(ike_next_state(from, event), expected[from][event]);
 }
 
+/* Over all that the configuration accepts no request of ours gives a peer up before dead peer detection does. */
+static void patience_outlasts_dead_peer_detection(void **state)
+{
+	struct config_ike_profile profile = {0};
+
+	(void)state;
+	assert_int_equal(ike_patience_sec(&profile), IKE_NEGOTIATION_SEC);
+	for (profile.dpd_interval_sec = 1; profile.dpd_interval_sec <= 3600;
+	     profile.dpd_interval_sec++)
+		for (profile.dpd_retry_sec = 1; profile.dpd_retry_sec <= 600;
+		     profile.dpd_retry_sec++) {
+			const unsigned dead_sec = config_dead_peer_sec(&profile);
+
+			assert_true(dead_sec ==
+			            profile.dpd_interval_sec + 5 * profile.dpd_retry_sec);
+			assert_true(ike_patience_sec(&profile) >= dead_sec);
+			assert_true(ike_patience_sec(&profile) >= IKE_NEGOTIATION_SEC);
+		}
+}
+
 struct script {
 	struct ike_session session;
 	struct ike_outcome outcome;
@@ -129,6 +149,36 @@ static void highest_cause_is_told(void **state)
 	feed(&script, ENGINE_SA_GONE, 1, false);
 	assert_int_equal(script.session.state, IKE_STATE_FAILED);
 	assert_string_equal(script.session.cause, "verdict");
+}
+
+/* One event for an IKE_SA that was refused, of the class that explains most, with the source; none for one that just ended. */
+static void refusal_is_told_once(void **state)
+{
+	struct engine_fact fault = {.kind = ENGINE_CAUSE,
+	                            .sa = 1,
+	                            .rank = ENGINE_CAUSE_FAULT,
+	                            .guard_class = IKE_GUARD_SIGNATURE};
+	struct engine_fact verdict = fault;
+	struct script script;
+
+	(void)state;
+	verdict.rank = ENGINE_CAUSE_VERDICT;
+	verdict.guard_class = IKE_GUARD_REVOKED;
+	verdict.ike.remote.ss_family = AF_INET;
+	begin_script(&script, false);
+	feed(&script, ENGINE_SA_BEGUN, 1, false);
+	feed(&script, ENGINE_SA_BEGUN, 2, false);
+	ike_session_apply(&script.session, &verdict, ++script.now_usec, &script.outcome);
+	ike_session_apply(&script.session, &fault, ++script.now_usec, &script.outcome);
+	assert_int_equal(script.outcome.guard_class, IKE_GUARD_NONE);
+	feed(&script, ENGINE_SA_GONE, 1, false);
+	assert_int_equal(script.outcome.guard_class, IKE_GUARD_REVOKED);
+	assert_int_equal(script.outcome.refused.ss_family, AF_INET);
+	feed_cause(&script, 2, ENGINE_CAUSE_SILENCE, false, "no answer");
+	feed(&script, ENGINE_SA_GONE, 2, false);
+	assert_int_equal(script.outcome.guard_class, IKE_GUARD_NONE);
+	for (int class = 0; class < IKE_GUARD_CLASS_COUNT; class ++)
+		assert_non_null(ike_guard_class_name(class));
 }
 
 static void stranger_is_waited_out(void **state)
@@ -398,6 +448,41 @@ static void fingerprint_of_the_check_vector(void **state)
 	assert_false(fingerprint_fits(octets, 22, "SHA-1", expected, 0));
 }
 
+static size_t compared_size; /* by OpenSSL's comparison, whose time does not tell where two differ */
+
+int __real_CRYPTO_memcmp(const void *a, const void *b, size_t size);
+
+int __wrap_CRYPTO_memcmp(const void *a, const void *b, size_t size)
+{
+	compared_size += size;
+	return __real_CRYPTO_memcmp(a, b, size);
+}
+
+static void fingerprints_are_compared_in_constant_time(void **state)
+{
+	static const struct {
+		const char *hash;
+		size_t size;
+	} rows[] = {{"SHA-1", 20}, {"SHA-256", 32}, {"SHA-384", 48}, {"SHA-512", 64}};
+	const uint8_t *octets = (const uint8_t *)"example-psk-0388881001";
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint8_t value[FINGERPRINT_MAX];
+
+		fingerprint_compute(rows[i].hash, octets, 22, value);
+		for (size_t wrong = 0; wrong < rows[i].size; wrong++) {
+			value[wrong] ^= 1;
+			compared_size = 0;
+			assert_false(
+				fingerprint_fits(octets, 22, rows[i].hash, value, rows[i].size));
+			assert_int_equal(compared_size, rows[i].size);
+			value[wrong] ^= 1;
+		}
+		assert_true(fingerprint_fits(octets, 22, rows[i].hash, value, rows[i].size));
+	}
+}
+
 static void who_is_in_force_is_heard(void **state)
 {
 	struct script script;
@@ -422,8 +507,10 @@ int main(void)
 		cmocka_unit_test(who_is_in_force_is_heard),
 		cmocka_unit_test(an_end_that_overtakes_its_beginning_wins),
 		cmocka_unit_test(every_state_and_event),
+		cmocka_unit_test(patience_outlasts_dead_peer_detection),
 		cmocka_unit_test(comes_up_and_ends),
 		cmocka_unit_test(highest_cause_is_told),
+		cmocka_unit_test(refusal_is_told_once),
 		cmocka_unit_test(stranger_is_waited_out),
 		cmocka_unit_test(stranger_does_not_end_what_is_up),
 		cmocka_unit_test(newer_takes_the_place_of_older),
@@ -435,6 +522,7 @@ int main(void)
 		cmocka_unit_test(initiation_fails),
 		cmocka_unit_test(table_orders_attempts),
 		cmocka_unit_test(fingerprint_of_the_check_vector),
+		cmocka_unit_test(fingerprints_are_compared_in_constant_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,6 +77,17 @@ static void test_leaving_tells_nobody(void **state)
 	assert_int_equal(sides[0].installed_count, 2);
 }
 
+/** The side refused the other's IKE_SA for this, and knows from where it came. */
+static void assert_refused(int side, enum ike_guard_class class)
+{
+	const struct sockaddr_in *source = (struct sockaddr_in *)&sides[side].refused;
+	char text[INET_ADDRSTRLEN] = "";
+
+	inet_ntop(AF_INET, &source->sin_addr, text, sizeof(text));
+	assert_int_equal(sides[side].refused_for, class);
+	assert_string_equal(text, addresses[!side]);
+}
+
 static void test_wrong_key(void **state)
 {
 	const struct variant wrong = {.key = "another-psk-of-22-byte"};
@@ -89,6 +100,7 @@ static void test_wrong_key(void **state)
 	                    "peer refused our key or identity (AUTHENTICATION_FAILED)");
 	assert_int_equal(sides[1].session.state, IKE_STATE_FAILED);
 	assert_string_equal(sides[1].session.cause, "wrong pre-shared key (authentication failed)");
+	assert_refused(1, IKE_GUARD_KEY);
 	assert_int_equal(sides[0].installs + sides[1].installs, 0);
 }
 
@@ -101,6 +113,7 @@ static void test_unknown_key_id(void **state)
 	assert_true(carry(both_final, 5000));
 	assert_string_equal(sides[1].session.cause,
 	                    "peer key-id 0312341111 matches no keyring entry");
+	assert_refused(1, IKE_GUARD_IDENTITY);
 }
 
 /** The identity of another peer, whose key is known too, does not open this session. */
@@ -113,6 +126,7 @@ static void test_other_peers_key_id(void **state)
 	assert_true(carry(both_final, 5000));
 	assert_string_equal(sides[1].session.cause,
 	                    "peer key-id 0388889999 is not the number of the call, 0388881001");
+	assert_refused(1, IKE_GUARD_IDENTITY);
 }
 
 static void test_responder_with_wrong_key_id(void **state)
@@ -152,6 +166,7 @@ static void test_pin_differs_at_responder(void **state)
 	assert_true(carry(both_final, 5000));
 	assert_string_equal(sides[1].session.cause,
 	                    "peer's key does not match the pinned fingerprint");
+	assert_refused(1, IKE_GUARD_FINGERPRINT);
 	assert_int_equal(sides[1].installs, 0);
 }
 
@@ -164,6 +179,7 @@ static void test_pin_differs_at_initiator(void **state)
 	assert_true(carry(first_final, 5000));
 	assert_string_equal(sides[0].session.cause,
 	                    "peer's key does not match the pinned fingerprint");
+	assert_refused(0, IKE_GUARD_FINGERPRINT);
 	assert_int_equal(sides[0].installs, 0);
 }
 
@@ -191,6 +207,7 @@ static void test_no_ike_proposal(void **state)
 	/* Nothing was proven about who sent that: the responder waits on, and knows why. */
 	assert_int_equal(sides[1].session.state, IKE_STATE_WAITING);
 	assert_string_equal(sides[1].session.cause, "no IKE proposal chosen");
+	assert_refused(1, IKE_GUARD_NO_PROPOSAL);
 }
 
 static void test_no_esp_proposal(void **state)
@@ -202,6 +219,7 @@ static void test_no_esp_proposal(void **state)
 	assert_true(carry(both_final, 5000));
 	assert_string_equal(sides[0].session.cause, "no ESP proposal chosen");
 	assert_string_equal(sides[1].session.cause, "no ESP proposal chosen");
+	assert_refused(1, IKE_GUARD_NO_PROPOSAL);
 }
 
 static void test_cbc_without_esn(void **state)

@@ -300,7 +300,7 @@ static void the_table_holds_what_is_in_force(void **context)
 	struct translation wanted = translation(1, 2, reserve("vsip2", 1, 0));
 
 	(void)context;
-	assert_contains(print_table, "add element", false);
+	assert_contains(print_table, "add element ip vpnsip session_mark", false);
 	assert_int_equal(translation_core_install(core, "vsip2", &wanted, 0, &old), ORDER_ACCEPTED);
 	assert_contains(print_table, "add element ip vpnsip session_mark", true);
 	assert_contains(print_table, "elements = { \"vsip2\", \"vsip3\" }", true);
@@ -372,7 +372,10 @@ static struct in_addr server(const char *text)
 static enum sip_admission_outcome admit(const char *number, const struct in_addr *servers,
                                         size_t count)
 {
-	return sip_admission_set(sip_lines, config.line_count, number, servers, count);
+	struct sip_admission *line = sip_admission_find(sip_lines, config.line_count, number);
+
+	assert_non_null(line);
+	return sip_admission_set(line, servers, count);
 }
 
 static void configured_servers_are_always_admitted(void **context)
@@ -383,7 +386,7 @@ static void configured_servers_are_always_admitted(void **context)
 	(void)context;
 	assert_int_equal(sip_lines[0].server_count, 2);
 	assert_int_equal(sip_lines[1].server_count, 0);
-	assert_int_equal(admit("0388889999", ordered, 1), SIP_ADMISSION_UNKNOWN_LINE);
+	assert_null(sip_admission_find(sip_lines, config.line_count, "0388889999"));
 	assert_int_equal(admit("0388881001", ordered, 2), SIP_ADMISSION_CHANGED);
 	assert_int_equal(sip_lines[0].server_count, 3);
 	assert_int_equal(admit("0388881001", ordered, 2), SIP_ADMISSION_UNCHANGED);
@@ -400,54 +403,59 @@ static void configured_servers_are_always_admitted(void **context)
 
 static void print_servers(FILE *stream)
 {
-	ruleset_print_admission(stream, &sip_lines[0]);
+	struct sip_admission before = sip_lines[0];
+
+	before.servers[0].s_addr = htonl(0xcb007101); /* 203.0.113.1 */
+	ruleset_print_admission(stream, &before, &sip_lines[0]);
 }
 
 static void each_line_has_its_guard(void **context)
 {
 	(void)context;
-	assert_contains(print_table,
-	                "set sip_servers_0388881001 {\n		type ipv4_addr\n		"
-	                "elements = { 198.51.100.5, 198.51.100.6 }",
-	                true);
-	assert_contains(print_table,
-	                "set sip_servers_0388881003 {\n		type ipv4_addr\n	}", true);
 	assert_contains(print_table, "elements = { 5060, 5070, 5071 }", true);
-	assert_contains(
-		print_table,
-		"iifname \"wan0\" meta l4proto { tcp, udp } th dport 5060 goto sip_line_0388881001",
-		true);
-	assert_contains(print_table, "th dport 5071 goto sip_line_0388881003", true);
-	assert_contains(print_table, "th dport 5061", false);
+	assert_contains(print_table, "add element ip vpnsip sip_lines { \"wan0\" . 5060 }", true);
+	assert_contains(print_table, ". 5071 }", true);
+	assert_contains(print_table, ". 5061 }", false);
+	for (size_t i = 0; i < 2; i++)
+		assert_contains(print_table,
+		                i == 0 ? "add element ip vpnsip sip_servers { \"wan0\" . 5060 . "
+		                         "198.51.100.5 }"
+		                       : "add element ip vpnsip sip_servers { \"wan0\" . 5060 . "
+		                         "198.51.100.6 }",
+		                true);
 	assert_contains(print_table,
-	                "add rule ip vpnsip sip_rate_0388881001 ip saddr 198.51.100.6 meta l4proto "
-	                "udp limit rate over 100/second burst 200 packets counter name guard-rate "
-	                "drop",
+	                "sip_rate_udp { \"wan0\" . 5060 . 198.51.100.6 limit rate over "
+	                "100/second burst 200 packets }",
+	                true);
+	/* Of a changed line only what changed: another server's bucket stays as full as it is. */
+	assert_contains(print_servers,
+	                "delete element ip vpnsip sip_servers { \"wan0\" . 5060 . 203.0.113.1 }",
 	                true);
 	assert_contains(print_servers,
-	                "flush set ip vpnsip sip_servers_0388881001\nadd element ip vpnsip "
-	                "sip_servers_0388881001 { 198.51.100.5 }",
+	                "add element ip vpnsip sip_servers { \"wan0\" . 5060 . 198.51.100.5 }",
 	                true);
+	assert_contains(print_servers, "198.51.100.6", false);
 }
 
-static void servers_and_helpers_are_found_in_a_listing(void **context)
+static void servers_are_found_in_a_listing(void **context)
 {
 	static const char listing[] =
-		"{\"nftables\": [{\"set\": {\"name\": \"sip_servers_0388881001\", \"elem\": "
-		"[\"198.51.100.7\", 3, \"no address\", \"198.51.100.8\"]}},"
-		"{\"ct helper\": {\"name\": \"x\", \"type\": \"ftp\"}}]}";
-	struct in_addr found[SIP_ADMISSION_MAXIMUM];
+		"{\"nftables\": [{\"set\": {\"name\": \"sip_servers\", \"elem\": ["
+		"{\"concat\": [\"wan0\", 5060, \"198.51.100.7\"]}, 3,"
+		"{\"concat\": [\"wan0\", 5060, \"no address\"]},"
+		"{\"concat\": [\"wan9\", 5060, \"198.51.100.8\"]},"
+		"{\"concat\": [\"wan0\", 5059, \"198.51.100.8\"]},"
+		"{\"concat\": [\"wan0\", 5060, \"198.51.100.5\"]}]}}]}";
 
 	(void)context;
-	assert_int_equal(ruleset_parse_servers(listing, "0388881001", found, 8), 2);
-	assert_int_equal(found[1].s_addr, server("198.51.100.8").s_addr);
-	assert_int_equal(ruleset_parse_servers(listing, "0388881001", found, 1), 1);
-	assert_int_equal(ruleset_parse_servers(listing, "0388881002", found, 8), 0);
-	assert_int_equal(ruleset_parse_servers("", "0388881002", found, 8), 0);
-	assert_false(ruleset_has_sip_helper(listing));
-	assert_false(ruleset_has_sip_helper("["));
-	assert_true(
-		ruleset_has_sip_helper("{\"nftables\": [{\"ct helper\": {\"type\": \"sip\"}}]}"));
+	ruleset_parse_servers("", sip_lines, config.line_count);
+	assert_int_equal(sip_lines[0].server_count, 2);
+	ruleset_parse_servers(listing, sip_lines, config.line_count);
+	assert_int_equal(sip_lines[0].server_count, 3);
+	assert_int_equal(sip_lines[0].servers[2].s_addr, server("198.51.100.7").s_addr);
+	/* It is not taken for a configured one. */
+	assert_int_equal(admit("0388881001", NULL, 0), SIP_ADMISSION_CHANGED);
+	assert_int_equal(sip_lines[0].server_count, 2);
 }
 
 static void write_file(const char *path, const char *text)
@@ -535,7 +543,8 @@ int main(void)
 		TEST(a_listing_is_adopted),
 		TEST(configured_servers_are_always_admitted),
 		TEST(each_line_has_its_guard),
-		cmocka_unit_test(servers_and_helpers_are_found_in_a_listing),
+		cmocka_unit_test_setup_teardown(servers_are_found_in_a_listing, open_core,
+	                                        close_core),
 		cmocka_unit_test(an_alg_is_noticed),
 		cmocka_unit_test(names_that_end_the_quotes_are_refused),
 		cmocka_unit_test(reserved_ports_are_edited),

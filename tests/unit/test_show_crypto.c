@@ -375,6 +375,7 @@ static void test_proposals_and_admission(void **state)
 	Vpnsip__IkeProposalStatus proposal = VPNSIP__IKE_PROPOSAL_STATUS__INIT,
 				  *proposals[] = {&proposal};
 	Vpnsip__IkeAdmission admission = VPNSIP__IKE_ADMISSION__INIT;
+	Vpnsip__GuardClass class = VPNSIP__GUARD_CLASS__INIT, *classes[] = {&class};
 	char *encryptions[] = {(char *)"AES-CBC-256", (char *)"AES-CBC-128"};
 	char *hashes[] = {(char *)"SHA512"};
 	uint32_t groups[] = {19, 14, 77};
@@ -405,12 +406,23 @@ static void test_proposals_and_admission(void **state)
 	admission.incoming_rejected = 4;
 	admission.rejected_by_session = 3;
 	admission.rejected_by_half_open = 1;
+	admission.messages_repeated = 7;
+	admission.messages_of_no_sa = 2;
+	class.name = (char *)"wrong-key";
+	class.count = 6;
+	class.last_source = (char *)"192.0.2.66";
+	admission.classes = classes;
+	admission.n_classes = 1;
 	story.ike_agent.admission = &admission;
 	expect(show_crypto_admission_model, show_crypto_admission_text, &story, false,
 	       "Total IKE SA Count:           3 active:           1 negotiating:      2\n"
 	       "Incoming IKE Requests:        9 accepted:         5 rejected:         4\n"
 	       "Outgoing IKE Requests:        0 accepted:         0 rejected:         0\n"
 	       "Rejected IKE Requests:        4 no call:          3 SA limit:         1\n");
+	expect(show_crypto_admission_model, show_crypto_admission_text, &story, false,
+	       "Messages out of place:        9 repeated:         7 of no SA:         2\n"
+	       "Turned away       Messages    Last                  From\n"
+	       "wrong-key         6           ");
 }
 
 int main(void)

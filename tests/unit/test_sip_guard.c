@@ -12,12 +12,15 @@ static void a_class_is_logged_once_a_second(void **state)
 	uint64_t count = 0;
 
 	(void)state;
-	assert_true(guard_count(&guard, GUARD_REPLAY, "192.0.2.1", 5, 100, &count));
+	assert_true(event_class_count(&guard.classes[GUARD_REPLAY], "192.0.2.1", 5, 100, &count));
 	assert_int_equal(count, 1);
 	for (unsigned i = 0; i < 1000; i++)
-		assert_false(guard_count(&guard, GUARD_REPLAY, "192.0.2.2", 6 + i, 101, &count));
-	assert_true(guard_count(&guard, GUARD_NO_TO_TAG, "192.0.2.3", 7, 102, &count));
-	assert_true(guard_count(&guard, GUARD_REPLAY, "192.0.2.4", 5 + SECOND, 103, &count));
+		assert_false(event_class_count(&guard.classes[GUARD_REPLAY], "192.0.2.2", 6 + i,
+		                               101, &count));
+	assert_true(
+		event_class_count(&guard.classes[GUARD_NO_TO_TAG], "192.0.2.3", 7, 102, &count));
+	assert_true(event_class_count(&guard.classes[GUARD_REPLAY], "192.0.2.4", 5 + SECOND, 103,
+	                              &count));
 	assert_int_equal(count, 1001);
 	assert_int_equal(guard.classes[GUARD_REPLAY].count, 1002);
 	assert_string_equal(guard.classes[GUARD_REPLAY].last_source, "192.0.2.4");
@@ -287,8 +290,6 @@ static void monsters_are_refused(void **state)
 	expect("SIP/2.0 513");
 	assert_int_equal(counted(GUARD_TOO_LARGE), 1);
 }
-
-#define REGISTERED(name) cmocka_unit_test_setup_teardown(name, set_up_registered, tear_down)
 
 int main(void)
 {

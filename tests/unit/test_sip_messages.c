@@ -182,7 +182,8 @@ static void a_registration_is_told_by_order_and_binding(void **state)
 static void a_registration_tells_its_servers_numbers_and_alarm(void **state)
 {
 	static const char numbers[][NUMBER_SIZE] = {"0388881001", "0388881002"};
-	struct server_list servers = {.count = 2, .current = 1};
+	struct sip_server two[2] = {0};
+	struct server_list servers = {.servers = two, .count = 2, .current = 1};
 	const struct registration_report report = {.local_number = "1",
 	                                           .registrar = "r",
 	                                           .transport = "UDP",
@@ -195,8 +196,8 @@ static void a_registration_tells_its_servers_numbers_and_alarm(void **state)
 	struct registration_message message;
 
 	(void)state;
-	assert_true(address_parse_port("192.0.2.1", 5060, &servers.servers[0].address));
-	assert_true(address_parse_port("192.0.2.2:5070", 5060, &servers.servers[1].address));
+	assert_true(address_parse_port("192.0.2.1", 5060, &two[0].address));
+	assert_true(address_parse_port("192.0.2.2:5070", 5060, &two[1].address));
 	message_from_registration(&message, &report);
 	assert_int_equal(message.changed.n_servers, 2);
 	assert_int_equal(message.changed.servers[0]->port, 5060);

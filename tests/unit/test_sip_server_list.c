@@ -25,11 +25,17 @@ static int set_up(void **state)
 
 	(void)state;
 	now = 1000 * SEC;
-	memset(&list, 0, sizeof(list));
 	for (size_t i = 0; i < 3; i++) {
 		servers[i] = (struct sip_server){.transport = TRANSPORT_UDP};
 		assert_true(address_parse_port(addresses[i], 5060, &servers[i].address));
 	}
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	server_list_free(&list);
 	return 0;
 }
 
@@ -132,12 +138,15 @@ static void without_servers_there_is_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(the_next_one_is_asked_and_calls_follow, set_up),
-		cmocka_unit_test_setup(it_returns_to_the_first_when_that_works_again, set_up),
-		cmocka_unit_test_setup(a_bar_doubles_to_its_maximum_and_half_of_it_is_random,
-	                               set_up),
-		cmocka_unit_test_setup(a_new_list_keeps_what_is_known_of_its_servers, set_up),
-		cmocka_unit_test_setup(without_servers_there_is_none, set_up),
+		cmocka_unit_test_setup_teardown(the_next_one_is_asked_and_calls_follow, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(it_returns_to_the_first_when_that_works_again,
+	                                        set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_bar_doubles_to_its_maximum_and_half_of_it_is_random, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_new_list_keeps_what_is_known_of_its_servers,
+	                                        set_up, tear_down),
+		cmocka_unit_test_setup_teardown(without_servers_there_is_none, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -226,6 +226,30 @@ static void keeps_held_packets_for_the_next_session(void **state)
 	tunnel_destroy(&tunnel);
 }
 
+/* While IKE takes leave the outbound SA is gone already: what would not have placed a call must not place one because it was held. */
+static void calls_again_for_payload_only(void **state)
+{
+	struct tunnel tunnel;
+
+	(void)state;
+	bring_to(&tunnel, TUNNEL_OPEN);
+	tunnel_remove_sa(&tunnel, false, OUT_SPI, START);
+	assert_int_equal(take_multicast(&tunnel, START), TUNNEL_HELD);
+	tunnel_clear_peer(&tunnel, ATTEMPT, START);
+	assert_int_equal(tunnel.state, TUNNEL_RESTING);
+	assert_int_equal(tunnel.drops[DROP_MULTICAST], 1);
+	tunnel_destroy(&tunnel);
+
+	bring_to(&tunnel, TUNNEL_OPEN);
+	tunnel_remove_sa(&tunnel, false, OUT_SPI, START);
+	take_multicast(&tunnel, START);
+	take_payload(&tunnel, 1, START);
+	tunnel_clear_peer(&tunnel, ATTEMPT, START);
+	assert_int_equal(tunnel.state, TUNNEL_WANTING);
+	assert_int_equal(tunnel.hold.count, 1);
+	tunnel_destroy(&tunnel);
+}
+
 /* Keys of one session never serve another; those that came ahead of SetPeer are kept. */
 static void removes_sas_with_their_session(void **state)
 {
@@ -299,6 +323,7 @@ int main(void)
 		cmocka_unit_test(handles_every_event_in_every_state),
 		cmocka_unit_test(refuses_cleared_attempts),
 		cmocka_unit_test(keeps_held_packets_for_the_next_session),
+		cmocka_unit_test(calls_again_for_payload_only),
 		cmocka_unit_test(removes_sas_with_their_session),
 		cmocka_unit_test(wipes_orphaned_sas),
 		cmocka_unit_test(waits_for_an_sa_in_an_open_session),

@@ -40,6 +40,42 @@ static void keeps_order_and_drops_oldest(void **state)
 	hold_release_memory(&hold);
 }
 
+static bool is_even(void *context, const uint8_t *packet, size_t size)
+{
+	(void)context;
+	(void)size;
+	return packet[0] % 2 == 0;
+}
+
+/* The ring is full and begins in its middle. */
+static void filter_keeps_order_sizes_and_ages(void **state)
+{
+	struct hold hold;
+	uint8_t packet[100];
+	size_t size;
+
+	(void)state;
+	assert_int_equal(hold_init(&hold, sizeof(packet), 1000000, HOLD), 0);
+	for (unsigned number = 0; number < 100; number++) {
+		memset(packet, (int)number, sizeof(packet));
+		hold_add(&hold, packet, 1 + number, START + number);
+	}
+	hold_filter(&hold, is_even, NULL);
+	assert_int_equal(hold.count, HOLD_PACKETS / 2);
+	for (unsigned number = 100 - HOLD_PACKETS; number < 100; number += 2) {
+		const uint8_t *first = hold_first(&hold, &size);
+
+		assert_int_equal(size, 1 + number);
+		assert_int_equal(first[0], number);
+		assert_int_equal(first[size - 1], number);
+		assert_int_equal(hold_expires_usec(&hold), START + number + HOLD);
+		hold_drop_first(&hold);
+	}
+	assert_int_equal(hold.bytes, 0);
+	assert_int_equal(hold.count, 0);
+	hold_release_memory(&hold);
+}
+
 static void bounds_bytes(void **state)
 {
 	struct hold hold;
@@ -187,6 +223,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeps_order_and_drops_oldest),
+		cmocka_unit_test(filter_keeps_order_sizes_and_ages),
 		cmocka_unit_test(bounds_bytes),
 		cmocka_unit_test(expires_by_age),
 		cmocka_unit_test(releases_at_the_negotiated_rate),

@@ -101,10 +101,10 @@ static void successor_of_a_new_owner_retires_the_old(void **state)
 	install_sa_of(&tunnel, false, OTHER_OUT_SPI, &terms, now);
 	assert_int_equal(sa_find_outbound(&tunnel.sas, now)->spi, OTHER_OUT_SPI);
 	tunnel_advance(&tunnel, now + SA_RETIRED_USEC - 1);
-	assert_non_null(sa_find_inbound(&tunnel.sas, IN_SPI));
+	assert_non_null(sa_find(&tunnel.sas, true, IN_SPI));
 	tunnel_advance(&tunnel, now + SA_RETIRED_USEC);
 	assert_int_equal(sas_left(), 2);
-	assert_non_null(sa_find_inbound(&tunnel.sas, OTHER_IN_SPI));
+	assert_non_null(sa_find(&tunnel.sas, true, OTHER_IN_SPI));
 }
 
 /* An SA of the same owner is removed by its order alone. */

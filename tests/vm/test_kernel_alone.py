@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from vpnlab.namespaces import run, wait_for
+from vpnlab.namespaces import SLOWNESS, run, wait_for
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
 
@@ -59,14 +59,16 @@ def test_header_fields_of_the_profile(pair, words):
 
 
 def test_spi_that_another_sa_has(pair):
-    """The kernel knows an outbound state by SPI and destination alone. The order fails and says so; another SPI is taken."""
+    """The kernel knows an outbound state by SPI and destination alone. The order fails and says so, the other SA stays; another SPI is taken."""
     pair.a.space.ip("xfrm", "state", "add", "src", pair.a.source, "dst", pair.b.wan, "proto", "esp", "spi", OUTBOUND_SPI, "mode", "tunnel",
                     "aead", "rfc4106(gcm(aes))", "0x" + "11" * 20, 128)
-    pair.set_peers()
     order = {"if_id": MARK, "direction": "SA_OUTBOUND", "encryption": "AES_GCM_16", "integrity": "INTEGRITY_NONE", "encryption_key": "22" * 20}
+    assert "no peer" in pair.a.player.order("ike-agent", "InstallSa", spi=OUTBOUND_SPI, **order), "nobody knows yet where it goes"
+    pair.set_peers()
     cause = pair.a.player.order("ike-agent", "InstallSa", spi=OUTBOUND_SPI, **order)
     assert cause and "it must choose another" in cause
     assert not states(pair.a) and not pair.a.player.state["sas"]
+    assert f"spi {OUTBOUND_SPI:#010x}" in pair.a.space.ip("xfrm", "state")
     pair.install_sas(generation=2)
     pair.open()
     assert pair.a.ping(2) == 2
@@ -88,8 +90,36 @@ def test_esp_to_another_port_meets_no_state(pair):
     assert no_states(after) >= no_states(before) + 2
 
 
+def test_peer_that_moved(pair):
+    """Once IKE has proven where the peer is, nothing goes to where it was: packets wait, and IKE makes a child to the new place."""
+    pair.connect()
+    assert pair.a.ping(2) == 2
+    moved_to = pair.b.port + 10
+    pair.b.space.nft(f"flush map ip vpnsip source-ports\nadd element ip vpnsip source-ports {{ {MARK} : {moved_to} }}\n"
+                     f"add element ip vpnsip session-ports {{ {pair.b.wan} . {moved_to} : {MARK} }}\n")
+    pair.a.player.must("ike-agent", "FollowPeer", if_id=MARK, attempt=pair.attempt, **{
+        name: {"address": pair.b.wan, "port": port} for name, port in (("from", pair.b.port), ("to", moved_to))})
+    assert len(states(pair.a)) == 1, "the outbound SA to the former place is given up"
+    held = pair.workspace.start(pair.a.space.command("ping", "-c", "3", "-i", "0.3", "-W", "10", pair.a.other_address), "held.log")
+    pair.a.player.wait(lambda state: state["wants_sa"], 3, "a child is asked for")
+    pair.install_sas(generation=2)
+    assert held.end(15) == 0 and " 3 received" in held.log.read_text()
+    assert all(f"dport {moved_to}" in state for state in states(pair.a) if f"dst {pair.b.wan}" in state)
+
+
+@pytest.mark.long
+def test_orphans_are_removed(pair):
+    """SAs of before that nobody answers for carry packets on for a minute; then the tunnel is held."""
+    pair.connect()
+    pair.a.agent.stop(signal.SIGKILL)
+    pair.a.start_agent()
+    assert pair.a.ping(2) == 2 and len(states(pair.a)) == 2
+    wait_for(lambda: not states(pair.a), 75 / SLOWNESS, "the SAs are removed", interval=1)
+    assert not pair.a.space.ip("xfrm", "policy").strip() and is_held(pair.a)
+
+
 def test_death_and_adoption(pair, tell):
-    """kill -9: packets go out on the same SAs; the new start takes them up, and gives them up when it is told to."""
+    """kill -9: packets go out on the same SAs; the new start takes them up, IKE replaces them, and they go when it is told so."""
     pair.connect()
     assert pair.a.ping(2) == 2
     pings = pair.workspace.start(pair.a.space.command("ping", "-i", "0.05", pair.a.other_address), "ping.log")
@@ -105,6 +135,7 @@ def test_death_and_adoption(pair, tell):
     assert pair.b.player.packets("SA_INBOUND") == 2 + sent, "none that went out was lost"
     assert received > 10
     wait_for(lambda: len(pair.a.player.state["sas"]) == 2 and pair.a.player.state["attempt"] == 0, 5, "the SAs are told, as nobody's")
+    pair.install_sas(generation=2)  # a rekeying that is ahead of the coordinator
     pair.a.player.coordinator("SetPeer", attempt=pair.attempt, remote={"address": pair.b.wan, "port": pair.b.port})
     assert pair.a.ping(2) == 2, "nothing is held in between"
     pair.a.player.coordinator("OpenTunnel", attempt=pair.attempt)

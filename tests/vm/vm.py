@@ -31,7 +31,10 @@ ROOT_MODULES = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
 DEBUG_EXIT_PORT = 0xF4
 OVERDUE, SILENT = 124, 125
 KERNEL_OPTIONS = ("console=ttyS0 quiet loglevel=3 panic=1 edd=off mitigations=off audit=0 apparmor=0 selinux=0 tsc=reliable "
+                  "init_on_alloc=0 hardened_usercopy=off rcupdate.rcu_expedited=1 "
                   "cryptomgr.notests=1")  # the self-tests of the ciphers take seconds under emulation
+# What is dear to emulate: a fifth level of page tables, a flag around every access to user memory, copies octet by octet.
+PROCESSOR = "max,-la57,-smap,-smep,-umip,-erms,-fsrm"
 
 
 class VmError(Exception):
@@ -123,7 +126,7 @@ def prepare():
 def qemu_command(folder, out, cpus, memory):
     shares = [f"local,path=/,mount_tag=hostroot,security_model=none,readonly=on,multidevs=remap",
               f"local,path={out},mount_tag=out,security_model=none"]
-    return ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", memory, "-smp", cpus,
+    return ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", PROCESSOR, "-m", memory, "-smp", cpus,
             "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
             "-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT},iosize=4",
             "-kernel", folder / "vmlinux", "-initrd", folder / "initrd",

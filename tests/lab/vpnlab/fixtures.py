@@ -19,7 +19,7 @@ DESCRIPTOR_SECONDS = 10  # the sockets of a replaced listener are closed 5 s lat
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: runs for minutes; spread over the workers first")
+    config.addinivalue_line("markers", "slow: 10 s and more; starts before the quick ones")
     config.addinivalue_line("markers", "long: only with VPNSIP_LONG=1 (tests/run PART --long); in CI its siblings stand for it")
 
 
@@ -30,6 +30,20 @@ def pytest_report_header():
 def pytest_collection_modifyitems(items):
     """Slow tests first: with several workers the short ones fill the gaps."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A worker gets one test at a time, for they last from half a second to two minutes; xdist would deal out dozens, and at the end
+    one worker would have minutes of them while the others rest."""
+    from xdist.scheduler import LoadScheduling
+
+    class OneByOne(LoadScheduling):
+        def _send_tests(self, node, num):
+            # the one that runs and the next: a worker tears down what its next test does not need
+            super()._send_tests(node, min(num, 2 - len(self.node2pending[node])))
+
+    return OneByOne(config, log)
 
 
 def pytest_runtest_setup(item):

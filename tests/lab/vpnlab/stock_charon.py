@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """strongSwan's own charon in a namespace: the foreign peer of tests, and the one that figures stand beside.
 
-ESP runs in its kernel-libipsec (this works on kernels without ESP too): its interface is ipsec0, and it installs no route.
+ESP runs in its kernel-libipsec, which works on kernels without ESP too, or in the kernel. Its interface is ipsec0, and it installs no route.
 """
 
 import os
 
 from .namespaces import run, wait_for
 
-PLUGINS = "random nonce openssl kdf pem pkcs1 x509 revocation kernel-libipsec kernel-netlink socket-default vici"
+PLUGINS = "random nonce openssl kdf pem pkcs1 x509 revocation {esp} kernel-netlink socket-default vici"
 SETTINGS = """\
 charon {{
   load = {plugins}
@@ -23,19 +23,25 @@ charon {{
 swanctl {{ load = nonce openssl pem pkcs1 x509 }}
 """
 INTERFACE = "ipsec0"
+IF_ID = 77  # of the interface, when the kernel does ESP
+CHILD_IN_KERNEL = f"if_id_in = {IF_ID}\n    if_id_out = {IF_ID}"  # what a child's section of swanctl.conf then needs
 
 
 class StockCharon:
     """Started and loaded with `connections`, the text of a swanctl.conf; `settings` are more of strongswan.conf's charon section.
 
     `files` are {path below swanctl's directory: text}, such as x509/own.pem and private/own.pem.
+    `is_in_kernel`: the kernel does its ESP, behind an XFRM interface on wan0; the children name it (CHILD_IN_KERNEL).
     """
 
-    def __init__(self, workspace, space, name, connections, settings="", files=None):
+    def __init__(self, workspace, space, name, connections, settings="", files=None, is_in_kernel=False):
         self.workspace, self.space = workspace, space
         self.dir = workspace.dir / f"charon-{name}"
         self.dir.mkdir()
-        (self.dir / "strongswan.conf").write_text(SETTINGS.format(plugins=PLUGINS, settings=settings, directory=self.dir))
+        plugins = PLUGINS.format(esp="" if is_in_kernel else "kernel-libipsec")
+        if is_in_kernel:
+            space.ip("link", "add", INTERFACE, "type", "xfrm", "dev", "wan0", "if_id", IF_ID)
+        (self.dir / "strongswan.conf").write_text(SETTINGS.format(plugins=plugins, settings=settings, directory=self.dir))
         for path, text in (files or {}).items():
             (self.dir / path).parent.mkdir(exist_ok=True)
             (self.dir / path).write_text(text)
