@@ -37,11 +37,14 @@ PYTEST_NO_TESTS = 5
 JOB_LIMIT_SECONDS = 20 * 60  # not of a --long run, nor of a part that was told itself how long
 NOT_PARTS = {"bench", "parts", "fixtures", "corpora"}
 FAILURES_SHOWN = 10  # at the end; the logs tell the rest
-SECOND_TRIES = 5  # so many failed tests of a job are run again, alone: real timers on a busy machine; more are no accident
+# So many failed tests of a job are run again, alone, once all jobs beside it have ended: real timers on a busy machine; more are no
+# accident.
+SECOND_TRIES = 5
 TOGETHER = ("format", "unit", "exchange", "alloc", "replay", "compose")  # they measure no times, or coarse ones
 ONLY_LONG_OR_NAMED = {"lint", "fuzz", "tsan", "killcost", "vm"}
 PROGRESS = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*::|::.*(PASSED|FAILED|ERROR|SKIPPED)"
                       r"|Test +#\d+:|^FAILED|error:|^progress:|^\| ")
+FAILED_FIRST = re.compile(r"\*\*\*(Failed|Timeout|Exception: \w+)|\bFAILED\b")
 COMPLAINT = re.compile(r"\[ +ERROR +\] ---|expected |ERROR: |Assertion")
 WIDTH = 200  # characters of a reason
 
@@ -72,16 +75,31 @@ class Job:
 class Outcome:
     """What became of a job."""
 
-    job: str
+    job: Job
+    status: int
     passed: int
     failed: int
     skipped: int
     seconds: float
-    failures: list = field(default_factory=list)  # a line for each failed test
+    failures: dict  # {name: why} of the failed tests that are known by name
     mended: list = field(default_factory=list)  # names of those that passed at the second try
 
+    @property
+    def is_tried_again(self):
+        return bool(self.job.again) and 0 < self.failed == len(self.failures) <= SECOND_TRIES
+
+    def mend(self, name):
+        del self.failures[name]
+        self.mended.append(name)
+        self.passed, self.failed = self.passed + 1, self.failed - 1
+
+    def complaints(self):
+        """A line for each failed test."""
+        named = [f"{name}: {why}" for name, why in self.failures.items()]
+        return named or ([f"status {self.status}"] if self.failed else [])
+
     def row(self):
-        return f"{self.job:18} {self.passed:5} passed {self.failed:4} failed {self.skipped:4} skipped {self.seconds:7.1f} s"
+        return f"{self.job.name:18} {self.passed:5} passed {self.failed:4} failed {self.skipped:4} skipped {self.seconds:7.1f} s"
 
 
 class Interrupted(Exception):
@@ -125,7 +143,8 @@ class Runner:
             for line in process.stdout:
                 log.write(line)
                 if PROGRESS.search(line):
-                    self.say(f"{job.name}: {line.rstrip()}")
+                    shown = FAILED_FIRST.sub("not passed at the first try", line) if job.again else line
+                    self.say(f"{job.name}: {shown.rstrip()}")
         status = process.wait()
         limit.cancel()
         with self.lock:
@@ -135,54 +154,49 @@ class Runner:
         return status
 
     def run(self, job):
-        """Runs and counts a job; shows the end of its log when something failed. Returns whether all passed."""
+        """Runs and counts a job. Returns whether the next of its chain has what it needs."""
         began = time.monotonic()
         self.say(f"{job.name}: starting")
         try:
             status = self.execute(job)
         except Interrupted:
             return False
-        passed, failed, skipped = self.count(job, status)
-        failures = failed_tests(job.report)
-        if failed:
-            self.say(f"{job.name}: the end of {job.log.relative_to(ROOT)}:\n{tail(job.log)}")
-        mended = self.second_try(job, list(failures)) if failed == len(failures) else []
-        passed, failed = passed + len(mended), failed - len(mended)
-        outcome = Outcome(job.name, passed, failed, skipped, time.monotonic() - began, mended=mended)
-        if failed:
-            outcome.failures = [f"{name}: {why}" for name, why in failures.items() if name not in mended] or [f"status {status}"]
+        outcome = Outcome(job, status, *self.count(job, status), time.monotonic() - began, failed_tests(job.report))
         with self.lock:
             self.outcomes.append(outcome)
+        if outcome.failed and not outcome.is_tried_again:
+            self.say(f"{job.name}: the end of {job.log.relative_to(ROOT)}:\n{tail(job.log)}")
         if job.is_build:
-            self.say(f"{job.name}: {'failed' if failed else 'done'} in {outcome.seconds:.1f} s")
-            return failed == 0
-        verdict = f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
+            self.say(f"{job.name}: {'failed' if outcome.failed else 'done'} in {outcome.seconds:.1f} s")
+            return outcome.failed == 0
+        verdict = f"{outcome.passed} passed" + (f", {outcome.skipped} skipped" if outcome.skipped else "")
+        if outcome.is_tried_again:
+            verdict += f", {outcome.failed} to be run again alone"
+        else:
+            verdict += f", {outcome.failed} failed"
         self.say(f"{job.name}: {verdict} in {outcome.seconds:.1f} s")
-        return failed == 0
+        return True
 
-    def second_try(self, job, names):
-        """Runs the failed tests of a job once more, alone. Returns those that passed; each is named, so that none stays unseen."""
-        if not job.again or len(names) > SECOND_TRIES:
-            return []
-        mended = []
-        for number, name in enumerate(names):
+    def second_try(self, outcome):
+        """Runs the failed tests of a job once more, alone. Each that passes is named, so that none stays unseen."""
+        job = outcome.job
+        for number, name in enumerate(list(outcome.failures)):
             report = job.report.with_suffix(f".again{number}.xml")
             single = Job(f"{job.name}.again{number}", job.again([name], report), environment=job.environment)
-            try:
-                status = self.execute(single)
-            except Interrupted:
-                return mended
+            status = self.execute(single)
             passed = status == 0 and report.exists() and count_junit(report)[0] > 0
             if passed:
-                mended.append(name)
+                outcome.mend(name)
+                mark_mended(job.report, name)
+            else:
+                self.say(f"{job.name}: the end of {single.log.relative_to(ROOT)}:\n{tail(single.log)}")
             self.say(f"{job.name}: SECOND TRY {'passed' if passed else 'FAILED'}: {name}")
-        return mended
 
     def summary(self):
         """The last lines of a run: a row for each job, what failed and why, and what passed only at the second try."""
         lines = [outcome.row() for outcome in self.outcomes]
-        mended = [f"{outcome.job}: {name}" for outcome in self.outcomes for name in outcome.mended]
-        failures = [f"{outcome.job}: {failure}" for outcome in self.outcomes for failure in outcome.failures]
+        mended = [f"{outcome.job.name}: {name}" for outcome in self.outcomes for name in outcome.mended]
+        failures = [f"{outcome.job.name}: {complaint}" for outcome in self.outcomes for complaint in outcome.complaints()]
         lines += [f"SECOND TRY passed: {name}" for name in mended]
         lines += [f"FAILED: {failure}" for failure in failures[:FAILURES_SHOWN]]
         if len(failures) > FAILURES_SHOWN:
@@ -201,16 +215,24 @@ class Runner:
         return (0 if job.is_build else 1), 0, 0
 
     def run_together(self, chains):
-        """Runs chains of jobs side by side; a chain ends at its first job that fails."""
+        """Runs chains of jobs side by side, then again what failed by accident; a chain ends at a build that fails."""
 
         def follow(chain):
             all(self.run(job) for job in chain)
+
+        before = len(self.outcomes)
 
         threads = [threading.Thread(target=follow, args=(chain,)) for chain in chains]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        try:
+            for outcome in self.outcomes[before:]:
+                if outcome.is_tried_again:
+                    self.second_try(outcome)
+        except Interrupted:
+            pass
 
     def interrupt(self, number, _frame):
         """Ctrl-C: every job gets it and time to clean up; then it is killed. Called in the main thread."""
@@ -267,20 +289,35 @@ def count_junit(path):
     return passed, failed, skipped
 
 
-def failed_tests(path):
-    """{name: why} of the failed tests of a JUnit file; names are pytest's node ids, or ctest's."""
-    try:
-        cases = ElementTree.parse(path).getroot().iter("testcase")
-    except (OSError, ElementTree.ParseError):
-        return {}
-    found = {}
-    for case in cases:
-        elements = [element for element in case if element.tag in ("failure", "error")]
-        if case.get("status") == "fail" or elements:
+def failed_cases(root):
+    """(name, its element, its failures) of each failed test; names are pytest's node ids, or ctest's."""
+    for case in root.iter("testcase"):
+        failures = [element for element in case if element.tag in ("failure", "error")]
+        if case.get("status") == "fail" or failures:
             folder = case.get("classname", "").replace(".", "/")
             name = f"{folder}.py::{case.get('name')}" if (ROOT / f"{folder}.py").exists() else case.get("name")
-            found[name] = reason(elements[0].get("message") if elements else "", case.findtext("system-out") or "")
-    return found
+            yield name, case, failures
+
+
+def failed_tests(path):
+    """{name: why} of the failed tests of a JUnit file."""
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (OSError, ElementTree.ParseError):
+        return {}
+    return {name: reason(failures[0].get("message") if failures else "", case.findtext("system-out") or "")
+            for name, case, failures in failed_cases(root)}
+
+
+def mark_mended(path, name):
+    """A JUnit file tells of the second try: what failed at the first is kept as the test's output."""
+    tree = ElementTree.parse(path)
+    for failed, case, failures in list(failed_cases(tree.getroot())):
+        if failed == name:
+            case.set("status", "run")
+            for failure in failures:
+                failure.tag = "system-err"
+    tree.write(path, encoding="utf-8", xml_declaration=True)
 
 
 def reason(message, output):

@@ -36,7 +36,7 @@ class Interloper(Attacker):
             own = other = "auth = psk"
         connection = CONNECTION.format(local=ADDRESS, local_port=PORT, remote="%any", remote_port=0, own=B.number, other=A.number,
                                        key="not-the-key-of-these-two", authentication=own, other_authentication=other,
-                                       ike="aes128-sha256-ecp256", esp="aes128gcm16", options="")
+                                       ike="aes128-sha256-ecp256", esp="aes128gcm16", options="", child="")
         self.charon = StockCharon(lab.workspace, self.space, "at", connection, f"  port_nat_t = {PORT}\n", files)
 
     def sas(self):
