@@ -11,20 +11,20 @@
 #include "bus/internal.h"
 #include "bus/permissions.h"
 
-#define FIRST_MAXIMUM 192
-#define LAST_MAXIMUM  64
-#define KEPT_MAXIMUM  (FIRST_MAXIMUM + LAST_MAXIMUM)
-#define ENDED_MAXIMUM 100
-#define LOOSE_MAXIMUM 1024
-/** Of all attempts together: some 12 MB of common entries. */
-#define ENTRY_MAXIMUM 65536
-#define SESSION_SIZE  32
-#define TEXT_SIZE     512
+#define FIRST_MAXIMUM  192
+#define LAST_MAXIMUM   64
+#define KEPT_MAXIMUM   (FIRST_MAXIMUM + LAST_MAXIMUM)
+#define ENDED_MAXIMUM  100
+#define LOOSE_MAXIMUM  1024
+/** Of all attempts together: some 60000 common entries. */
+#define OCTETS_MAXIMUM (6u << 20)
+#define SESSION_SIZE   32
+#define TEXT_SIZE      512
 
-/** Fixed part and texts in one piece of memory. */
+/** Packed: half as large as the message, and there are some hundred of a call. */
 struct entry {
-	Vpnsip__TraceEntry told;
-	char texts[]; /* session, outside, text, outcome */
+	uint16_t size;
+	uint8_t octets[];
 };
 
 struct attempt_key {
@@ -44,9 +44,9 @@ struct attempt {
 
 struct trace {
 	pthread_mutex_t lock;
-	struct attempt *by_key, *newest; /* the latter by session */
-	struct attempt *running, *ended; /* lists, oldest first */
-	size_t ended_count, entry_count;
+	struct attempt *by_key, *newest;         /* the latter by session */
+	struct attempt *running, *ended;         /* lists, oldest first */
+	size_t ended_count, entry_count, octets; /* the latter two of all attempts */
 	uint64_t noted;
 	struct entry *loose[LOOSE_MAXIMUM]; /* ring */
 	uint64_t loose_count;
@@ -66,11 +66,17 @@ static size_t kept_count(const struct attempt *attempt)
 	return attempt->count < KEPT_MAXIMUM ? (size_t)attempt->count : KEPT_MAXIMUM;
 }
 
+static void forget(struct trace *trace, struct entry *entry)
+{
+	trace->entry_count--;
+	trace->octets -= sizeof(*entry) + entry->size;
+	free(entry);
+}
+
 static void drop(struct trace *trace, struct attempt *attempt)
 {
-	trace->entry_count -= kept_count(attempt);
 	for (size_t i = 0; i < kept_count(attempt); i++)
-		free(attempt->entries[i]);
+		forget(trace, attempt->entries[i]);
 	free(attempt->entries);
 	if (attempt->by_session.tbl != NULL)
 		HASH_DELETE(by_session, trace->newest, attempt);
@@ -101,34 +107,29 @@ void trace_free(struct trace *trace)
 	free(trace);
 }
 
-/** Appends a text to a piece of memory and returns it; `*used` counts on. */
-static char *put_text(struct entry *entry, size_t *used, const char *text)
+static char *cut(const char *text, char room[TEXT_SIZE])
 {
-	char *place = entry->texts + *used;
-	size_t size = strnlen(text, TEXT_SIZE - 1);
-
-	memcpy(place, text, size);
-	place[size] = '\0';
-	*used += size + 1;
-	return place;
+	snprintf(room, TEXT_SIZE, "%s", text);
+	return room;
 }
 
-static struct entry *copy_entry(const Vpnsip__TraceEntry *told)
+static struct entry *pack_entry(const Vpnsip__TraceEntry *told)
 {
-	const char *const texts[] = {told->session, told->outside, told->text, told->outcome};
-	size_t size = sizeof(struct entry), used = 0;
+	char texts[4][TEXT_SIZE];
+	Vpnsip__TraceEntry kept = *told;
 	struct entry *entry;
+	size_t size;
 
-	for (int i = 0; i < 4; i++)
-		size += strnlen(texts[i], TEXT_SIZE - 1) + 1;
-	entry = malloc(size);
+	kept.session = cut(told->session, texts[0]);
+	kept.outside = cut(told->outside, texts[1]);
+	kept.text = cut(told->text, texts[2]);
+	kept.outcome = cut(told->outcome, texts[3]);
+	size = vpnsip__trace_entry__get_packed_size(&kept);
+	entry = malloc(sizeof(*entry) + size);
 	if (entry == NULL)
 		return NULL;
-	entry->told = *told;
-	entry->told.session = put_text(entry, &used, told->session);
-	entry->told.outside = put_text(entry, &used, told->outside);
-	entry->told.text = put_text(entry, &used, told->text);
-	entry->told.outcome = put_text(entry, &used, told->outcome);
+	entry->size = (uint16_t)size;
+	vpnsip__trace_entry__pack(&kept, entry->octets);
 	return entry;
 }
 
@@ -220,15 +221,16 @@ static void keep(struct trace *trace, struct attempt *attempt, struct entry *ent
 	}
 	if (attempt->count < KEPT_MAXIMUM) {
 		place = &attempt->entries[attempt->count];
-		trace->entry_count++;
 	} else {
 		place = &attempt->entries[FIRST_MAXIMUM +
 		                          (attempt->count - FIRST_MAXIMUM) % LAST_MAXIMUM];
-		free(*place);
+		forget(trace, *place);
 	}
 	*place = entry;
+	trace->entry_count++;
+	trace->octets += sizeof(*entry) + entry->size;
 	attempt->count++;
-	while (trace->entry_count > ENTRY_MAXIMUM && oldest(trace) != attempt)
+	while (trace->octets > OCTETS_MAXIMUM && oldest(trace) != attempt)
 		drop(trace, oldest(trace));
 }
 
@@ -242,7 +244,7 @@ static void keep_loose(struct trace *trace, struct entry *entry)
 
 void trace_note(struct trace *trace, const Vpnsip__TraceEntry *told)
 {
-	struct entry *entry = copy_entry(told);
+	struct entry *entry = pack_entry(told);
 	struct attempt *attempt = NULL;
 
 	if (entry == NULL)
@@ -278,12 +280,32 @@ uint64_t trace_attempt_of(const ProtobufCMessage *order)
 	return *(const uint64_t *)((const uint8_t *)order + field->offset);
 }
 
-/** What a Trace is filled with; the entries stay the trace's own. */
+/** What a Trace is filled with. */
 struct selection {
 	const Vpnsip__GetTrace *wanted;
-	Vpnsip__TraceEntry *entries[KEPT_MAXIMUM + LOOSE_MAXIMUM];
+	Vpnsip__TraceEntry *entries[KEPT_MAXIMUM + LOOSE_MAXIMUM]; /* owned */
 	size_t count;
 };
+
+static Vpnsip__TraceEntry *unpack(const struct entry *entry)
+{
+	return vpnsip__trace_entry__unpack(NULL, entry->size, entry->octets);
+}
+
+static void select_entry(struct selection *selection, const struct entry *entry)
+{
+	Vpnsip__TraceEntry *told = unpack(entry);
+
+	if (told != NULL)
+		selection->entries[selection->count++] = told;
+}
+
+static void free_selection(struct selection *selection)
+{
+	for (size_t i = 0; i < selection->count; i++)
+		vpnsip__trace_entry__free_unpacked(selection->entries[i], NULL);
+	free(selection);
+}
 
 static bool has_trace(const struct selection *selection, size_t own_count, uint64_t trace_id)
 {
@@ -297,32 +319,41 @@ static bool has_trace(const struct selection *selection, size_t own_count, uint6
 	return false;
 }
 
-static void select_loose(const struct trace *trace, struct selection *selection)
+static bool is_wanted(const struct selection *selection, size_t own_count,
+                      const Vpnsip__TraceEntry *told)
 {
 	const char *session = selection->wanted->session;
+
+	if (told->trace_id == 0 ||
+	    (told->session[0] != '\0' && session[0] != '\0' && strcmp(told->session, session) != 0))
+		return false;
+	return has_trace(selection, own_count, told->trace_id);
+}
+
+static void select_loose(const struct trace *trace, struct selection *selection)
+{
 	uint64_t from = trace->loose_count > LOOSE_MAXIMUM ? trace->loose_count - LOOSE_MAXIMUM : 0;
 	size_t own_count = selection->count;
 
 	for (uint64_t i = from; i < trace->loose_count; i++) {
-		Vpnsip__TraceEntry *told = &trace->loose[i % LOOSE_MAXIMUM]->told;
+		Vpnsip__TraceEntry *told = unpack(trace->loose[i % LOOSE_MAXIMUM]);
 
-		if (told->trace_id == 0 || (told->session[0] != '\0' && session[0] != '\0' &&
-		                            strcmp(told->session, session) != 0))
-			continue;
-		if (has_trace(selection, own_count, told->trace_id))
+		if (told != NULL && is_wanted(selection, own_count, told))
 			selection->entries[selection->count++] = told;
+		else
+			vpnsip__trace_entry__free_unpacked(told, NULL);
 	}
 }
 
 static void select_attempt(const struct attempt *attempt, struct selection *selection)
 {
 	for (uint64_t i = 0; i < FIRST_MAXIMUM && i < attempt->count; i++)
-		selection->entries[selection->count++] = &attempt->entries[i]->told;
+		select_entry(selection, attempt->entries[i]);
 	for (uint64_t i = FIRST_MAXIMUM; i < attempt->count; i++) {
 		if (i + LAST_MAXIMUM < attempt->count)
 			i = attempt->count - LAST_MAXIMUM;
-		selection->entries[selection->count++] =
-			&attempt->entries[FIRST_MAXIMUM + (i - FIRST_MAXIMUM) % LAST_MAXIMUM]->told;
+		select_entry(selection,
+		             attempt->entries[FIRST_MAXIMUM + (i - FIRST_MAXIMUM) % LAST_MAXIMUM]);
 	}
 }
 
@@ -348,7 +379,7 @@ void trace_answer(struct trace *trace, struct bus_request *request, const Vpnsip
 	answer.n_entries = selection->count;
 	bus_reply(request, &answer.base);
 	pthread_mutex_unlock(&trace->lock);
-	free(selection);
+	free_selection(selection);
 }
 
 void trace_describe(struct trace *trace, struct bus_description *description)
@@ -356,6 +387,7 @@ void trace_describe(struct trace *trace, struct bus_description *description)
 	pthread_mutex_lock(&trace->lock);
 	bus_describe_counter(description, "trace.noted", trace->noted);
 	bus_describe_counter(description, "trace.entries", trace->entry_count);
+	bus_describe_counter(description, "trace.octets", trace->octets);
 	bus_describe_counter(description, "trace.attempts", HASH_COUNT(trace->by_key));
 	pthread_mutex_unlock(&trace->lock);
 }

@@ -4,6 +4,7 @@
  *
  * Kept are the newest attempt of each session and the last 100 that a newer one followed, of each the first 192 and the last 64
  * entries; and the last 1024 entries that belong to no attempt yet (an INVITE that just arrived), which are found by their trace.
+ * Beyond 6 MB the oldest attempts go, those that are over first.
  */
 #ifndef VPNSIP_BUS_TRACE_H
 #define VPNSIP_BUS_TRACE_H

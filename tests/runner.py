@@ -41,7 +41,7 @@ FAILURES_SHOWN = 10  # at the end; the logs tell the rest
 # accident.
 SECOND_TRIES = 5
 TOGETHER = ("format", "unit", "exchange", "alloc", "replay", "compose")  # they measure no times, or coarse ones
-ONLY_LONG_OR_NAMED = {"lint", "fuzz", "tsan", "killcost", "vm"}
+ONLY_LONG_OR_NAMED = {"lint", "fuzz", "tsan", "killcost"}
 PROGRESS = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*::|::.*(PASSED|FAILED|ERROR|SKIPPED)"
                       r"|Test +#\d+:|^FAILED|error:|^progress:|^\| ")
 FAILED_FIRST = re.compile(r"\*\*\*(Failed|Timeout|Exception: \w+)|\bFAILED\b")
@@ -388,8 +388,11 @@ def pytest_again(names, report):
 
 def script_again(part):
     """How single tests of a script's part are run again; None if that is all or nothing."""
+    script = TESTS / "parts" / part
     if part == "fault":
-        return lambda names, report: [TESTS / "parts" / part, *(word for name in names for word in ("--case", name))]
+        return lambda names, report: [script, *(word for name in names for word in ("--case", name))]
+    if part == "vm":
+        return lambda names, report: [script, *names]  # in the machine, not here
     return pytest_again if (TESTS / part / "conftest.py").exists() else None
 
 

@@ -44,7 +44,6 @@ static int read_mask(const char *text)
 static bool read_peer(const char *const *list, size_t count, char *text, size_t size)
 {
 	size_t at = 0;
-	int length;
 
 	if (count > 1 && (strcmp(list[0], "ipv4") == 0 || strcmp(list[0], "ipv6") == 0 ||
 	                  strcmp(list[0], "subnet") == 0))
@@ -53,7 +52,9 @@ static bool read_peer(const char *const *list, size_t count, char *text, size_t 
 		snprintf(text, size, "peer %s", list[at]);
 		return true;
 	}
-	length = count == at + 2 ? read_mask(list[at + 1]) : -1;
+	if (count != at + 2)
+		return false;
+	const int length = read_mask(list[at + 1]);
 	snprintf(text, size, "peer %s/%d", list[at], length);
 	return length >= 0;
 }

@@ -106,6 +106,20 @@ const char *address_of(const json_t *object, const char *key, char text[64])
 	return text;
 }
 
+void print_counts(FILE *stream, const char *title, const json_t *counts)
+{
+	const char *reason, *separator = title;
+	const json_t *count;
+
+	json_object_foreach ((json_t *)counts, reason, count) {
+		fprintf(stream, "%s%s %lld", separator, reason,
+		        (long long)json_integer_value(count));
+		separator = ", ";
+	}
+	if (json_object_size(counts) > 0)
+		fputc('\n', stream);
+}
+
 const char *duration_text(json_int_t seconds, char text[32])
 {
 	snprintf(text, 32, "%02lld:%02d:%02d", (long long)(seconds / 3600),

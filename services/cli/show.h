@@ -71,6 +71,9 @@ bool flag_of(const json_t *object, const char *key);
 /** "192.0.2.1:5060" of a model_address(). `text` has room for it. */
 const char *address_of(const json_t *object, const char *key, char text[64]);
 
+/** One line: the title, then "reason 3, other reason 1"; nothing when there are none. */
+void print_counts(FILE *stream, const char *title, const json_t *counts);
+
 /** "00:01:42". */
 const char *duration_text(json_int_t seconds, char text[32]);
 

@@ -203,6 +203,19 @@ static json_int_t count_drops(const Vpnsip__TunnelChanged *tunnel, const char *c
 	return packets;
 }
 
+/* How many messages about the path's MTU were not believed, by cause. */
+static json_t *refused_path_reports(const Vpnsip__TunnelChanged *tunnel)
+{
+	static const char prefix[] = "path-report-";
+	json_t *counts = json_object();
+
+	for (size_t i = 0; i < tunnel->n_drops; i++)
+		if (strncmp(tunnel->drops[i]->reason, prefix, strlen(prefix)) == 0)
+			json_object_set_new(counts, tunnel->drops[i]->reason + strlen(prefix),
+			                    json_integer((json_int_t)tunnel->drops[i]->packets));
+	return counts;
+}
+
 static void add_tunnel(json_t *object, const Vpnsip__TunnelChanged *tunnel)
 {
 	static const char *const sending[] = {"no-sa",     "seal-failed", "send-refused",
@@ -221,6 +234,7 @@ static void add_tunnel(json_t *object, const Vpnsip__TunnelChanged *tunnel)
 	json_object_set_new(object, "path_mtu", json_integer(tunnel->path_mtu));
 	json_object_set_new(object, "send_errors", json_integer(count_drops(tunnel, sending)));
 	json_object_set_new(object, "recv_errors", json_integer(count_drops(tunnel, receiving)));
+	json_object_set_new(object, "path_reports_refused", refused_path_reports(tunnel));
 	json_object_set_new(object, "dummy_packets_sent",
 	                    json_integer((json_int_t)tunnel->dummy_packets_sent));
 	json_object_set_new(object, "dummy_packets_received",

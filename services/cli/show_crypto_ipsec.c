@@ -144,6 +144,8 @@ static void print_session(FILE *stream, const json_t *session)
 	        *address ? address : "0.0.0.0", text_of(peer, "address"));
 	fprintf(stream, "     plaintext mtu %lld, path mtu %lld, ip mtu %lld, ip mtu idb %s\n",
 	        (long long)number_of(session, "mtu"), path_mtu, path_mtu, wan);
+	print_counts(stream, "     path mtu reports refused: ",
+	             json_object_get(session, "path_reports_refused"));
 	fprintf(stream, "     current outbound spi: %s(%lld)\n", *outbound ? outbound : "0x0",
 	        strtoll(outbound, NULL, 16));
 	if (group)

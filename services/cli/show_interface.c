@@ -157,21 +157,6 @@ static void print_rates(FILE *stream, const json_t *tunnel)
 	        (long long)number_of(tunnel, "bytes_out"));
 }
 
-static void print_drops(FILE *stream, const char *title, json_t *drops)
-{
-	const char *reason;
-	json_t *packets;
-	bool is_first = true;
-
-	json_object_foreach (drops, reason, packets) {
-		fprintf(stream, "%s%s %lld", is_first ? title : ", ", reason,
-		        (long long)json_integer_value(packets));
-		is_first = false;
-	}
-	if (!is_first)
-		fputc('\n', stream);
-}
-
 static void print_sas(FILE *stream, const json_t *tunnel)
 {
 	const json_t *sa;
@@ -229,7 +214,7 @@ static void print_tunnel(FILE *stream, const json_t *tunnel)
 	if (number_of(tunnel, "held_packets"))
 		fprintf(stream, "     %lld packets held\n",
 		        (long long)number_of(tunnel, "held_packets"));
-	print_drops(stream, "     drops: ", json_object_get(tunnel, "drops"));
+	print_counts(stream, "     drops: ", json_object_get(tunnel, "drops"));
 	print_sas(stream, tunnel);
 }
 
@@ -262,6 +247,6 @@ void show_interface_text(FILE *stream, const json_t *model)
 		else
 			print_wan(stream, interface);
 	}
-	print_drops(stream, "Dropped packets of no tunnel: ",
-	            json_object_get(model, "drops_without_tunnel"));
+	print_counts(stream, "Dropped packets of no tunnel: ",
+	             json_object_get(model, "drops_without_tunnel"));
 }

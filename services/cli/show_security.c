@@ -173,7 +173,7 @@ static void add_authentication(json_t *list, const struct config_peer *peer)
 		    "every holder of a certificate of the same authority: no certificate-map, no "
 		    "pin");
 	add(list, "pin", "%s", peer->has_fingerprint ? peer->fingerprint_hash : "none");
-	if (profile->match_identity == MATCH_CERTIFICATE_MAP)
+	if (profile->match_identity == MATCH_CERTIFICATE_MAP && profile->certificate_map)
 		add(list, "identity", "any, certificate-map %s", profile->certificate_map->name);
 	else
 		add(list, "identity", "%s",

@@ -314,6 +314,12 @@ enum config_data_plane {
 	DATA_PLANE_USERSPACE,
 };
 
+/** Lines and peers sorted by what they are found by, made by config_index(). */
+struct config_index {
+	struct config_peer **peers_by_number, **peers_by_tunnel, **peers_by_if_id;
+	struct config_line **lines_by_number;
+};
+
 struct config {
 	char *file;
 	char digest[65]; /* SHA-256 of the file, hexadecimal */
@@ -356,6 +362,7 @@ struct config {
 	unsigned maximum_setups; /* sessions on their way up at the same time */
 	unsigned maximum_calls_per_hour;
 	unsigned call_records_days;
+	struct config_index index;
 };
 
 /** Where findings go. `level` is LOG_ERR, LOG_WARNING or LOG_NOTICE. */
@@ -397,6 +404,12 @@ void config_print(const struct config *config, FILE *stream);
 
 /** True if whoever carries the calls could put himself in between: a self-signed certificate without a pin, called without TLS. */
 bool config_peer_trusts_carrier(const struct config_peer *peer);
+
+/** Sorts what the config_..._by_...() functions find; config_load() has done it. False when out of memory. */
+bool config_index(struct config *config);
+
+/** What config_index() made. */
+void config_free_index(struct config *config);
 
 struct config_peer *config_peer_by_number(const struct config *config, const char *number);
 struct config_peer *config_peer_by_tunnel(const struct config *config, const char *tunnel);

@@ -192,8 +192,11 @@ static bool build(struct config_reading *reading, struct config *config, cfg_t *
 	for (size_t i = 0; i < config_section_count; i++)
 		if (!read_section(reading, config, &config_sections[i], root))
 			return false;
-	if (reading->errors == 0)
-		config_check_sections(reading, config);
+	if (reading->errors > 0)
+		return true;
+	if (!config_index(config))
+		return false;
+	config_check_sections(reading, config);
 	return true;
 }
 
@@ -243,24 +246,9 @@ void config_free(struct config *config)
 		free(items);
 	}
 	config_clear_options(config_root_options, config);
+	config_free_index(config);
 	free(config->file);
 	free(config);
-}
-
-struct config_peer *config_peer_by_number(const struct config *config, const char *number)
-{
-	for (size_t i = 0; i < config->peer_count; i++)
-		if (strcmp(config->peers[i].number, number) == 0)
-			return &config->peers[i];
-	return NULL;
-}
-
-struct config_peer *config_peer_by_tunnel(const struct config *config, const char *tunnel)
-{
-	for (size_t i = 0; i < config->peer_count; i++)
-		if (strcmp(config->peers[i].tunnel, tunnel) == 0)
-			return &config->peers[i];
-	return NULL;
 }
 
 unsigned config_dead_peer_sec(const struct config_ike_profile *profile)
@@ -268,14 +256,6 @@ unsigned config_dead_peer_sec(const struct config_ike_profile *profile)
 	return profile->dpd_interval_sec
 	               ? profile->dpd_interval_sec + DPD_RETRIES * profile->dpd_retry_sec
 	               : 0;
-}
-
-struct config_peer *config_peer_by_if_id(const struct config *config, uint32_t if_id)
-{
-	for (size_t i = 0; i < config->peer_count; i++)
-		if (config->peers[i].if_id == if_id)
-			return &config->peers[i];
-	return NULL;
 }
 
 const struct config_crypto_signaling *config_crypto_signaling_for(
@@ -296,12 +276,4 @@ const struct config_crypto_signaling *config_crypto_signaling_for(
 			best = entry;
 	}
 	return best;
-}
-
-struct config_line *config_line_by_number(const struct config *config, const char *number)
-{
-	for (size_t i = 0; i < config->line_count; i++)
-		if (strcmp(config->lines[i].number, number) == 0)
-			return &config->lines[i];
-	return NULL;
 }

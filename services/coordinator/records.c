@@ -20,6 +20,18 @@ static struct records_entry *add_entry(struct records *records, const struct rec
 
 	entry->record = *record;
 	HASH_ADD(hh, records->entries, record.attempt, sizeof(entry->record.attempt), entry);
+	records_entry_changed(records, entry);
+	return entry;
+}
+
+/* One that was read from the file. */
+static struct records_entry *add_stored(struct records *records, struct record *record)
+{
+	struct records_entry *entry;
+
+	record->opened_mono_usec = records_time(records).mono_usec;
+	entry = add_entry(records, record);
+	entry->is_stored = true;
 	return entry;
 }
 
@@ -45,17 +57,15 @@ static struct records_entry *find(struct records *records, uint64_t attempt)
 		records_store_failed(records, records_store_error(records->store));
 	if (found != 1)
 		return NULL;
-	stored.opened_mono_usec = records_time(records).mono_usec;
-	return add_entry(records, &stored);
+	return add_stored(records, &stored);
 }
 
 static struct records_entry *find_by_call(struct records *records, const char *call_id)
 {
-	for (struct records_entry *entry = records->entries; call_id[0] && entry;
-	     entry = entry->hh.next)
-		if (!strcmp(entry->record.call_id, call_id))
-			return entry;
-	return NULL;
+	struct records_entry *entry;
+
+	HASH_FIND(by_call, records->by_call, call_id, strlen(call_id), entry);
+	return entry;
 }
 
 static struct records_entry *find_or_begin(struct records *records, uint64_t attempt,
@@ -96,10 +106,10 @@ static void forget_finished(struct records *records)
 static bool take_running(void *context, const struct record *record)
 {
 	struct records *records = context;
+	struct record stored = *record;
 
 	if (!find_in_memory(records, record->attempt))
-		add_entry(records, record)->record.opened_mono_usec =
-			records_time(records).mono_usec;
+		add_stored(records, &stored);
 	return true;
 }
 
@@ -189,6 +199,7 @@ static void write_all_anew(struct records *records)
 {
 	for (struct records_entry *entry = records->entries; entry; entry = entry->hh.next) {
 		entry->record.is_changed = true;
+		entry->is_stored = false;
 		records_entry_changed(records, entry);
 	}
 	for (struct records_held *held = records->held; held; held = held->hh.next)
@@ -343,7 +354,9 @@ void records_session_changed(struct records *records, const struct session *sess
 	records_flush(records, false);
 }
 
-static void follow_call(struct records *records, const Vpnsip__CallChanged *call, bool is_event)
+/* NULL when no record is of this call. */
+static struct records_entry *follow_call(struct records *records, const Vpnsip__CallChanged *call,
+                                         bool is_event)
 {
 	struct records_entry *entry;
 	struct record_time now = records_time(records);
@@ -354,9 +367,10 @@ static void follow_call(struct records *records, const Vpnsip__CallChanged *call
 	    call->status != VPNSIP__CALL_STATUS__CALL_ENDED)
 		entry = find_or_begin(records, call->attempt, call->tunnel);
 	if (!entry)
-		return;
+		return NULL;
 	record_follow_call(&entry->record, call, is_event, &now);
 	records_entry_changed(records, entry);
+	return entry;
 }
 
 void records_call_changed(struct records *records, const Vpnsip__CallChanged *call)
@@ -367,16 +381,17 @@ void records_call_changed(struct records *records, const Vpnsip__CallChanged *ca
 	records_flush(records, false);
 }
 
-static bool is_in(const Vpnsip__SipSnapshot *snapshot, const struct record *record)
+static void note_told(struct records *records, struct records_entry *entry)
 {
-	for (size_t i = 0; i < snapshot->n_calls; i++) {
-		const Vpnsip__CallChanged *call = snapshot->calls[i];
+	if (entry)
+		entry->told_in_snapshot = records->snapshots;
+}
 
-		if (call->attempt == record->attempt ||
-		    (record->call_id[0] && !strcmp(call->call_id, record->call_id)))
-			return true;
-	}
-	return false;
+/* Whether its attempt is in the snapshot, or its Call-ID: a call that was offered to us has no attempt yet. */
+static void follow_told(struct records *records, const Vpnsip__CallChanged *call)
+{
+	note_told(records, follow_call(records, call, false));
+	note_told(records, find_by_call(records, call->call_id));
 }
 
 /* Before anything was ordered of sip-agent it cannot know the call; a session that is being prepared has time. */
@@ -392,10 +407,12 @@ void records_sip_snapshot(struct records *records, const Vpnsip__SipSnapshot *sn
 	if (!records)
 		return;
 	now = records_time(records);
+	records->snapshots++;
 	for (size_t i = 0; i < snapshot->n_calls; i++)
-		follow_call(records, snapshot->calls[i], false);
+		follow_told(records, snapshot->calls[i]);
 	for (struct records_entry *entry = records->entries; entry; entry = entry->hh.next) {
-		if (is_in(snapshot, &entry->record) || may_be_missing(&entry->record, &now))
+		if (entry->told_in_snapshot == records->snapshots ||
+		    may_be_missing(&entry->record, &now))
 			continue;
 		record_settle(&entry->record, &now);
 		records_entry_changed(records, entry);

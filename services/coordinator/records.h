@@ -34,7 +34,10 @@ void records_destroy(struct records *records);
 void records_tick(struct records *records);
 #define RECORDS_TICK_MSEC 5000
 
-/* What happened. A row is on the disk, or `obstructed` called, when these return. */
+/*
+ * What happened. When these return a row is safe from a kill, and an attempt's first one from a loss of power, or `obstructed` was
+ * called.
+ */
 void records_session_changed(struct records *records, const struct session *session);
 /** An event: a hint. Calls of the snapshot go to records_sip_snapshot(). */
 void records_call_changed(struct records *records, const Vpnsip__CallChanged *call);

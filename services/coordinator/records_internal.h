@@ -13,9 +13,12 @@
 struct records_entry {
 	struct record record;
 	uint64_t finished_mono_usec; /* since when nothing was to be done; 0 = not yet */
+	uint64_t told_in_snapshot;   /* the last one of sip-agent's that had the call */
+	char *call_id;               /* by which it is found; NULL = not known yet */
+	bool is_stored;              /* the file has its row */
 	bool is_unwritten;           /* it is in that list */
 	struct records_entry *next;  /* there */
-	UT_hash_handle hh;
+	UT_hash_handle hh, by_call;
 };
 
 /** A tunnel, and tunnel-agent's last word on it. */
@@ -43,11 +46,13 @@ struct records {
 	struct records_store *store;     /* NULL = cannot be opened now */
 	char obstacle[PATH_MAX + 320];   /* why no call may be placed; "" = none */
 	struct records_entry *entries;   /* by attempt; iterated, the oldest comes first */
+	struct records_entry *by_call;   /* those of them that have a Call-ID */
 	struct records_entry *unwritten; /* those of them that changed; a list */
 	struct records_tunnel *tunnels;  /* by name */
 	struct records_held *held;       /* by tunnel */
 	struct records_held *unwritten_held;
 	bool was_readable;
+	uint64_t snapshots; /* of sip-agent's */
 	uint64_t flushed_mono_usec, pruned_mono_usec;
 	uint64_t writes, failures, longest_write_usec;
 	uint64_t dropped; /* never to be written: too many while the file could not be */

@@ -82,6 +82,7 @@ static const char *const statements[STATEMENT_COUNT] = {
 struct records_store {
 	sqlite3 *database;
 	sqlite3_stmt *prepared[STATEMENT_COUNT];
+	enum records_durability durability; /* of the next commit */
 	char file[PATH_MAX];
 	char error[PATH_MAX + 256];
 };
@@ -265,7 +266,7 @@ static int schema_version(sqlite3 *database)
 static int prepare(struct records_store *store)
 {
 	static const char pragmas[] = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; "
-				      "PRAGMA synchronous = FULL; PRAGMA busy_timeout = 0; "
+				      "PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 0; "
 				      "PRAGMA cache_size = -256";
 	int version;
 
@@ -354,11 +355,26 @@ static int write_all(struct records_store *store, const struct record *const *re
 	return run(store, STATEMENT_COMMIT);
 }
 
+static int set_durability(struct records_store *store, enum records_durability durability)
+{
+	static const char *const pragmas[] = {
+		[OUTLIVES_PROCESS] = "PRAGMA synchronous = NORMAL",
+		[OUTLIVES_POWER] = "PRAGMA synchronous = FULL",
+	};
+
+	if (store->durability == durability)
+		return 0;
+	if (sqlite3_exec(store->database, pragmas[durability], NULL, NULL, NULL) != SQLITE_OK)
+		return fail(store);
+	store->durability = durability;
+	return 0;
+}
+
 int records_store_write(struct records_store *store, const struct record *const *records,
                         size_t count, const struct record_holddown *const *holddowns,
-                        size_t holddown_count)
+                        size_t holddown_count, enum records_durability durability)
 {
-	if (run(store, STATEMENT_BEGIN) != 0)
+	if (set_durability(store, durability) != 0 || run(store, STATEMENT_BEGIN) != 0)
 		return -1;
 	if (write_all(store, records, count, holddowns, holddown_count) == 0)
 		return 0;

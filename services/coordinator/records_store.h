@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The file of the call records: sqlite, one row an attempt. Every write is one transaction, on the disk when the function
- * returns (write-ahead log, synchronous FULL); a commit takes a fraction of a millisecond on a disk with a cache of its own, and there
- * are about seven in a call (`debug vpnsip-coordinator stats`: records.longest_write_usec), so they are made on the event loop. One thread.
+ * The file of the call records: sqlite with a write-ahead log, one row an attempt. Every write is one transaction, which a kill of this
+ * process does not undo once the function has returned. There are about seven in a call; the one that must outlive a loss of power too
+ * waits for the disk, a fraction of a millisecond on one with a cache of its own (`debug vpnsip-coordinator stats`:
+ * records.longest_write_usec), so they are made on the event loop. One thread.
  */
 #ifndef VPNSIP_COORDINATOR_RECORDS_STORE_H
 #define VPNSIP_COORDINATOR_RECORDS_STORE_H
@@ -36,10 +37,13 @@ void records_store_close(struct records_store *store);
 
 /* The following return 0, or -1: records_store_error() tells why, and the store must be closed and opened again. */
 
+/** What has been written outlives the end of this process; or a loss of power too, with all that was written before. */
+enum records_durability { OUTLIVES_PROCESS, OUTLIVES_POWER };
+
 /** Writes rows and hold-downs, all or none. */
 int records_store_write(struct records_store *store, const struct record *const *records,
                         size_t count, const struct record_holddown *const *holddowns,
-                        size_t holddown_count);
+                        size_t holddown_count, enum records_durability durability);
 
 /** 1 when there is one, 0 when not. */
 int records_store_get(struct records_store *store, uint64_t attempt, struct record *record);

@@ -38,8 +38,29 @@ static void list_unwritten(struct records *records, struct records_entry *entry)
 	LL_PREPEND(records->unwritten, entry);
 }
 
+static void forget_call_id(struct records *records, struct records_entry *entry)
+{
+	if (entry->call_id)
+		HASH_DELETE(by_call, records->by_call, entry);
+	free(entry->call_id);
+	entry->call_id = NULL;
+}
+
+static void index_by_call(struct records *records, struct records_entry *entry)
+{
+	const char *call_id = entry->record.call_id;
+
+	if (strcmp(entry->call_id ? entry->call_id : "", call_id) == 0)
+		return;
+	forget_call_id(records, entry);
+	entry->call_id = records_allocate(strlen(call_id) + 1);
+	memcpy(entry->call_id, call_id, strlen(call_id));
+	HASH_ADD_KEYPTR(by_call, records->by_call, entry->call_id, strlen(call_id), entry);
+}
+
 void records_entry_changed(struct records *records, struct records_entry *entry)
 {
+	index_by_call(records, entry);
 	if (entry->record.is_changed)
 		list_unwritten(records, entry);
 }
@@ -48,6 +69,7 @@ void records_drop_entry(struct records *records, struct records_entry *entry)
 {
 	if (entry->is_unwritten)
 		LL_DELETE(records->unwritten, entry);
+	forget_call_id(records, entry);
 	HASH_DEL(records->entries, entry);
 	free(entry);
 }
@@ -90,6 +112,7 @@ static void mark_written(struct records *records)
 	LL_FOREACH_SAFE (records->unwritten, entry, next) {
 		entry->record.is_changed = entry->record.has_new_totals = false;
 		entry->is_unwritten = false;
+		entry->is_stored = true;
 	}
 	LL_FOREACH_SAFE (records->unwritten_held, held, next_held)
 		held->is_changed = false;
@@ -104,17 +127,22 @@ static int write_unwritten(struct records *records)
 	const struct records_held *held;
 	size_t count, holddown_count, row = 0, holddown = 0;
 	const struct record **rows;
+	enum records_durability durability = OUTLIVES_PROCESS;
 	int result;
 
 	LL_COUNT(records->unwritten, entry, count);
 	LL_COUNT(records->unwritten_held, held, holddown_count);
 	rows = records_allocate((count + 1) * sizeof(*rows));
 	holddowns = records_allocate((holddown_count + 1) * sizeof(*holddowns));
-	LL_FOREACH (records->unwritten, entry)
+	LL_FOREACH (records->unwritten, entry) {
 		rows[row++] = &entry->record;
+		/* A call that begins. What becomes of it sip-agent's own records tell again after a loss of power. */
+		if (!entry->is_stored)
+			durability = OUTLIVES_POWER;
+	}
 	LL_FOREACH (records->unwritten_held, held)
 		holddowns[holddown++] = &held->holddown;
-	result = records_store_write(records->store, rows, row, holddowns, holddown);
+	result = records_store_write(records->store, rows, row, holddowns, holddown, durability);
 	free(rows);
 	free(holddowns);
 	return result;

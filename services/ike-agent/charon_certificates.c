@@ -370,7 +370,7 @@ uint64_t charon_limit_by_certificates(ike_sa_t *ike_sa, uint64_t limit)
 static void end_sa(uint32_t sa, enum ike_guard_class guard_class, const char *cause)
 {
 	ike_sa_manager_t *manager = charon->ike_sa_manager;
-	ike_sa_t *ike_sa = manager->checkout_by_id(manager, sa);
+	ike_sa_t *ike_sa = charon_checkout(sa);
 
 	if (!ike_sa)
 		return;
@@ -382,7 +382,7 @@ static void end_sa(uint32_t sa, enum ike_guard_class guard_class, const char *ca
 static void meet_end(uint64_t sa, bool is_hard)
 {
 	ike_sa_manager_t *manager = charon->ike_sa_manager;
-	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uint32_t)sa);
+	ike_sa_t *ike_sa = charon_checkout((uint32_t)sa);
 	struct charon_session *session = charon_session_of(ike_sa);
 	char cause[ENGINE_CAUSE_SIZE], text[32];
 	bool is_ours;

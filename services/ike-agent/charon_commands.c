@@ -54,14 +54,19 @@ void engine_initiate(uint32_t if_id, uint64_t attempt)
 
 static job_requeue_t delete_sa(void *sa)
 {
-	charon->controller->terminate_ike(charon->controller, (uintptr_t)sa, TRUE, NULL, NULL, 0);
+	ike_sa_t *ike_sa = charon_checkout((uintptr_t)sa);
+
+	if (!ike_sa)
+		return JOB_REQUEUE_NONE;
+	ike_sa->delete (ike_sa, TRUE);
+	charon->ike_sa_manager->checkin_and_destroy(charon->ike_sa_manager, ike_sa);
 	return JOB_REQUEUE_NONE;
 }
 
 static job_requeue_t end_if_childless(void *sa)
 {
 	ike_sa_manager_t *manager = charon->ike_sa_manager;
-	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uintptr_t)sa);
+	ike_sa_t *ike_sa = charon_checkout((uintptr_t)sa);
 
 	if (!ike_sa)
 		return JOB_REQUEUE_NONE;
@@ -86,7 +91,7 @@ void charon_end_if_childless(uint32_t sa)
 static void meet_lifetime(uint64_t sa, bool is_hard)
 {
 	ike_sa_manager_t *manager = charon->ike_sa_manager;
-	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uint32_t)sa);
+	ike_sa_t *ike_sa = charon_checkout((uint32_t)sa);
 	ike_sa_id_t *id;
 
 	if (!ike_sa)
@@ -125,8 +130,7 @@ void charon_read_lifetime(uint32_t sa, uint64_t *rekeys_usec, uint64_t *ends_use
 
 static job_requeue_t drop_sa(void *sa)
 {
-	ike_sa_t *ike_sa = charon->ike_sa_manager->checkout_by_id(charon->ike_sa_manager,
-	                                                          (uintptr_t)sa);
+	ike_sa_t *ike_sa = charon_checkout((uintptr_t)sa);
 
 	if (ike_sa)
 		charon->ike_sa_manager->checkin_and_destroy(charon->ike_sa_manager, ike_sa);
@@ -163,7 +167,7 @@ static size_t list_outbound(ike_sa_t *ike_sa, struct outbound_sa list[CHILDREN_M
 static job_requeue_t stop_sending(void *sa)
 {
 	ike_sa_manager_t *manager = charon->ike_sa_manager;
-	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uintptr_t)sa);
+	ike_sa_t *ike_sa = charon_checkout((uintptr_t)sa);
 	struct outbound_sa list[CHILDREN_MAX];
 	size_t count;
 
@@ -204,7 +208,7 @@ static job_requeue_t close_sa(struct closing *closing)
 	/* What the peer would get after the DELETE it could not open any more: tunnel-agent keeps it for the next call. */
 	if (closing->round == 0)
 		stop_sending((void *)(uintptr_t)closing->sa);
-	ike_sa = manager->checkout_by_id(manager, closing->sa);
+	ike_sa = charon_checkout(closing->sa);
 	if (!ike_sa)
 		return JOB_REQUEUE_NONE;
 	if (closing->round == 0)
@@ -290,7 +294,7 @@ static bool is_making_child(ike_sa_t *ike_sa)
 static job_requeue_t make_child(void *sa)
 {
 	ike_sa_manager_t *manager = charon->ike_sa_manager;
-	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uintptr_t)sa);
+	ike_sa_t *ike_sa = charon_checkout((uintptr_t)sa);
 	struct charon_session *session = charon_session_of(ike_sa);
 	child_init_args_t arguments = {};
 
@@ -323,7 +327,7 @@ struct move {
 static job_requeue_t move_peer(struct move *move)
 {
 	ike_sa_manager_t *manager = charon->ike_sa_manager;
-	ike_sa_t *ike_sa = manager->checkout_by_id(manager, move->sa);
+	ike_sa_t *ike_sa = charon_checkout(move->sa);
 	host_t *remote;
 
 	if (!ike_sa)
@@ -348,7 +352,7 @@ void engine_move_peer(uint32_t sa, const struct sockaddr_storage *remote)
 static job_requeue_t renew_children(void *sa)
 {
 	ike_sa_manager_t *manager = charon->ike_sa_manager;
-	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uintptr_t)sa);
+	ike_sa_t *ike_sa = charon_checkout((uintptr_t)sa);
 	uint32_t spis[CHILDREN_MAX];
 	enumerator_t *children;
 	child_sa_t *child;
@@ -381,7 +385,7 @@ void engine_renew_children(uint32_t sa)
 static job_requeue_t probe_sa(void *sa)
 {
 	ike_sa_manager_t *manager = charon->ike_sa_manager;
-	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uintptr_t)sa);
+	ike_sa_t *ike_sa = charon_checkout((uintptr_t)sa);
 
 	if (!ike_sa)
 		return JOB_REQUEUE_NONE;

@@ -11,16 +11,28 @@
 /* The longest wait: a job that waits in vain, because an earlier deadline came after it, is gone after that. */
 #define WAIT_MAX_SEC 900
 
-struct deadline {
-	struct deadline *next;
+/** Whose deadlines. Without padding: the table goes by its octets. */
+struct deadline_key {
 	charon_meet_fn *meet;
 	uint64_t owner;
+};
+
+/** The two deadlines of an owner: one of them at least is set. */
+struct deadlines {
+	struct deadline_key key;
+	time_t due[2]; /* soft and hard; CLOCK_MONOTONIC; 0 = none */
+	UT_hash_handle hh;
+};
+
+/** A deadline that is met. */
+struct met_deadline {
+	struct met_deadline *next;
+	struct deadline_key key;
 	bool is_hard;
-	time_t due; /* CLOCK_MONOTONIC */
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct deadline *deadlines;
+static struct deadlines *owners;
 static time_t wake_at; /* when the job that waits looks here; 0 = none waits */
 
 static job_requeue_t meet_due(void *unused);
@@ -38,106 +50,114 @@ static void wake_for(time_t due)
 	                             wake > now ? wake - now : 0);
 }
 
-/** Takes the due ones off the list and returns them. The mutex is held. */
-static struct deadline *take_due(time_t now, time_t *next)
+/** The owner's, or NULL. The mutex is held. */
+static struct deadlines *find(charon_meet_fn *meet, uint64_t owner)
 {
-	struct deadline **link = &deadlines, *due = NULL;
+	const struct deadline_key key = {.meet = meet, .owner = owner};
+	struct deadlines *found;
+
+	HASH_FIND(hh, owners, &key, sizeof(key), found);
+	return found;
+}
+
+static void forget(struct deadlines *deadlines)
+{
+	HASH_DEL(owners, deadlines);
+	free(deadlines);
+}
+
+/** Takes the due ones off the table and returns them. All are looked at, but once in a second at the most. The mutex is held. */
+static struct met_deadline *take_due(time_t now, time_t *next)
+{
+	struct met_deadline *met = NULL, *deadline;
+	struct deadlines *each, *following;
 
 	*next = 0;
-	while (*link) {
-		struct deadline *deadline = *link;
-
-		if (deadline->due > now) {
-			*next = *next ? min(*next, deadline->due) : deadline->due;
-			link = &deadline->next;
-			continue;
+	HASH_ITER (hh, owners, each, following) {
+		for (int is_hard = 0; is_hard < 2; is_hard++) {
+			if (each->due[is_hard] > now)
+				*next = *next ? min(*next, each->due[is_hard]) : each->due[is_hard];
+			if (each->due[is_hard] == 0 || each->due[is_hard] > now)
+				continue;
+			each->due[is_hard] = 0;
+			INIT(deadline, .next = met, .key = each->key, .is_hard = is_hard, );
+			met = deadline;
 		}
-		*link = deadline->next;
-		deadline->next = due;
-		due = deadline;
+		if (each->due[0] == 0 && each->due[1] == 0)
+			forget(each);
 	}
-	return due;
+	return met;
 }
 
 static job_requeue_t meet_due(void *unused)
 {
 	time_t now = time_monotonic(NULL), next;
-	struct deadline *due;
+	struct met_deadline *met;
 
 	pthread_mutex_lock(&mutex);
-	due = take_due(now, &next);
+	met = take_due(now, &next);
 	if (wake_at <= now)
 		wake_at = 0;
 	if (next != 0)
 		wake_for(next);
 	pthread_mutex_unlock(&mutex);
-	while (due) {
-		struct deadline *deadline = due;
+	while (met) {
+		struct met_deadline *deadline = met;
 
-		due = deadline->next;
-		deadline->meet(deadline->owner, deadline->is_hard);
+		met = deadline->next;
+		deadline->key.meet(deadline->key.owner, deadline->is_hard);
 		free(deadline);
 	}
 	return JOB_REQUEUE_NONE;
 }
 
-static struct deadline **find(charon_meet_fn *meet, uint64_t owner, bool is_hard)
-{
-	struct deadline **link = &deadlines;
-
-	while (*link &&
-	       ((*link)->meet != meet || (*link)->owner != owner || (*link)->is_hard != is_hard))
-		link = &(*link)->next;
-	return link;
-}
-
 void charon_set_deadline(charon_meet_fn *meet, uint64_t owner, bool is_hard, uint64_t delay_sec)
 {
-	struct deadline *deadline;
+	struct deadlines *deadlines;
 
+	if (delay_sec == 0)
+		return;
 	pthread_mutex_lock(&mutex);
-	if (delay_sec > 0 && !*find(meet, owner, is_hard)) {
-		INIT(deadline, .next = deadlines, .meet = meet, .owner = owner, .is_hard = is_hard,
-		     .due = time_monotonic(NULL) + delay_sec);
-		deadlines = deadline;
-		wake_for(deadline->due);
+	deadlines = find(meet, owner);
+	if (!deadlines) {
+		INIT(deadlines, .key = {.meet = meet, .owner = owner}, );
+		HASH_ADD(hh, owners, key, sizeof(deadlines->key), deadlines);
+	}
+	if (deadlines->due[is_hard] == 0) {
+		deadlines->due[is_hard] = time_monotonic(NULL) + delay_sec;
+		wake_for(deadlines->due[is_hard]);
 	}
 	pthread_mutex_unlock(&mutex);
 }
 
 uint64_t charon_deadline_usec(charon_meet_fn *meet, uint64_t owner, bool is_hard)
 {
-	const struct deadline *deadline;
+	const struct deadlines *deadlines;
 	uint64_t due_usec;
 
 	pthread_mutex_lock(&mutex);
-	deadline = *find(meet, owner, is_hard);
-	due_usec = deadline ? deadline->due * 1000000ull : 0;
+	deadlines = find(meet, owner);
+	due_usec = deadlines ? deadlines->due[is_hard] * 1000000ull : 0;
 	pthread_mutex_unlock(&mutex);
 	return due_usec;
 }
 
 void charon_drop_deadlines(charon_meet_fn *meet, uint64_t owner)
 {
-	pthread_mutex_lock(&mutex);
-	for (int is_hard = 0; is_hard < 2; is_hard++) {
-		struct deadline **link = find(meet, owner, is_hard), *deadline = *link;
+	struct deadlines *deadlines;
 
-		if (!deadline)
-			continue;
-		*link = deadline->next;
-		free(deadline);
-	}
+	pthread_mutex_lock(&mutex);
+	deadlines = find(meet, owner);
+	if (deadlines)
+		forget(deadlines);
 	pthread_mutex_unlock(&mutex);
 }
 
 void charon_deadlines_free(void)
 {
-	while (deadlines) {
-		struct deadline *deadline = deadlines;
+	struct deadlines *each, *following;
 
-		deadlines = deadline->next;
-		free(deadline);
-	}
+	HASH_ITER (hh, owners, each, following)
+		forget(each);
 	wake_at = 0;
 }

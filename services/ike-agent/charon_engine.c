@@ -55,7 +55,7 @@ static const struct setting settings[] = {
 	{"initiator_only", "no"},
 };
 
-/** Our SPIs have a random upper half in common; see ENGINE_LIFE_OF(). */
+/** Our SPIs have a random lower half in common; see ENGINE_LIFE_OF(). The upper one is where libcharon's table of IKE_SAs takes its hash from. */
 static bool set_life(void)
 {
 	uint32_t life;
@@ -63,8 +63,8 @@ static bool set_life(void)
 
 	if (getrandom(&life, sizeof(life), 0) != sizeof(life))
 		return false;
-	snprintf(label, sizeof(label), "0x%08x00000000", life);
-	lib->settings->set_str(lib->settings, NAMESPACE ".spi_mask", "0xffffffff00000000");
+	snprintf(label, sizeof(label), "0x%08x", life);
+	lib->settings->set_str(lib->settings, NAMESPACE ".spi_mask", "0x00000000ffffffff");
 	lib->settings->set_str(lib->settings, NAMESPACE ".spi_label", label);
 	return true;
 }
@@ -247,6 +247,7 @@ void engine_close(void)
 	libcharon_deinit();
 	charon_responses_free();
 	charon_deadlines_free();
+	charon_numbers_free();
 	library_deinit();
 	sem_post(&has_left);
 	if (is_watched)

@@ -9,6 +9,7 @@
 #include <daemon.h>
 #include <library.h>
 #include <stdatomic.h>
+#include <uthash.h>
 
 #include "services/ike-agent/ike_engine.h"
 
@@ -22,9 +23,11 @@ struct charon_engine {
 
 extern struct charon_engine charon_engine;
 
-/** A session as libcharon's threads need it. Immutable but for is_retired; reference counted. */
+/** A session as libcharon's threads need it. Immutable but for is_retired and its places in the tables; reference counted. */
 struct charon_session {
-	struct charon_session *next;
+	struct charon_session *previous, *next;
+	UT_hash_handle by_port, by_if_id;
+	bool is_listed;
 	atomic_uint references;
 	atomic_bool is_retired;
 	uint32_t if_id;
@@ -46,13 +49,20 @@ struct charon_session {
 	child_cfg_t *child_cfg;
 };
 
-/** New reference or NULL. Of several with the port or if_id, the one that is not retired, else the newest. */
+/** New reference or NULL. Of several with the port or if_id the newest: a session begins when the one before it is retired. */
 struct charon_session *charon_session_by_port(uint16_t local_port);
 struct charon_session *charon_session_by_if_id(uint32_t if_id);
 /** The session that the IKE_SA's local port names. `ike_sa` may be NULL. */
 struct charon_session *charon_session_of(ike_sa_t *ike_sa);
 void charon_session_release(struct charon_session *session);
 void charon_sessions_free(void);
+
+/** The IKE_SA of this number (get_unique_id()), to be checked in again; NULL if it is gone. */
+ike_sa_t *charon_checkout(uint32_t sa);
+/** The IKE_SA exists, or has another SPI now. */
+void charon_number_sa(ike_sa_t *ike_sa);
+void charon_forget_sa(uint32_t sa);
+void charon_numbers_free(void);
 
 /** The IKE and child configuration of the session. False with a sentence in `why`. */
 bool charon_config_build(struct charon_session *session, const struct sockaddr_storage *remote,

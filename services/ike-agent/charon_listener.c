@@ -217,12 +217,15 @@ static bool ike_state_change(listener_t *this, ike_sa_t *ike_sa, ike_sa_state_t 
 {
 	struct engine_fact fact;
 
+	if (state == IKE_CONNECTING || state == IKE_ESTABLISHED)
+		charon_number_sa(ike_sa);
 	if (state == IKE_ESTABLISHED)
 		begin_lifetime(ike_sa);
 	if (state != IKE_CONNECTING && state != IKE_DESTROYING)
 		return TRUE;
 	fact = fact_of(ike_sa, state == IKE_CONNECTING ? ENGINE_SA_BEGUN : ENGINE_SA_GONE);
 	if (state == IKE_DESTROYING) {
+		charon_forget_sa(fact.sa);
 		charon_end_lifetime(fact.sa);
 		charon_end_patience(fact.sa);
 		charon_unwatch_certificates(fact.sa);

@@ -38,7 +38,7 @@ static bool is_waiting(ike_sa_t *ike_sa)
 static void meet_silence(uint64_t sa, bool is_hard)
 {
 	ike_sa_manager_t *manager = charon->ike_sa_manager;
-	ike_sa_t *ike_sa = manager->checkout_by_id(manager, (uint32_t)sa);
+	ike_sa_t *ike_sa = charon_checkout((uint32_t)sa);
 
 	if (!ike_sa)
 		return;

@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <processing/jobs/callback_job.h>
 #include <pthread.h>
+#include <utlist.h>
 
 /* A retired session stays this long, so that its last DELETE still finds its way out. */
 #define RETIRED_SEC 5
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct charon_session *sessions;
+static struct charon_session *sessions; /* the list has a reference of each */
+static struct charon_session *newest_by_port, *newest_by_if_id;
 
 static uint16_t port_of(const struct sockaddr_storage *address)
 {
@@ -34,48 +36,28 @@ void charon_session_release(struct charon_session *session)
 	free(session);
 }
 
-typedef bool match_fn(const struct charon_session *session, uint32_t key);
-
-static bool has_port(const struct charon_session *session, uint32_t port)
+struct charon_session *charon_session_by_port(uint16_t local_port)
 {
-	return session->local_port == port;
-}
-
-static bool has_if_id(const struct charon_session *session, uint32_t if_id)
-{
-	return session->if_id == if_id;
-}
-
-static struct charon_session *find(match_fn *is_match, uint32_t key)
-{
-	struct charon_session *found = NULL;
+	struct charon_session *found;
 
 	pthread_mutex_lock(&mutex);
-	for (struct charon_session *session = sessions; session; session = session->next) {
-		bool is_live = !session->is_retired;
-
-		if (!is_match(session, key))
-			continue;
-		/* The list begins with the newest. */
-		if (is_live || !found)
-			found = session;
-		if (is_live)
-			break;
-	}
+	HASH_FIND(by_port, newest_by_port, &local_port, sizeof(local_port), found);
 	if (found)
 		atomic_fetch_add(&found->references, 1);
 	pthread_mutex_unlock(&mutex);
 	return found;
 }
 
-struct charon_session *charon_session_by_port(uint16_t local_port)
-{
-	return find(has_port, local_port);
-}
-
 struct charon_session *charon_session_by_if_id(uint32_t if_id)
 {
-	return find(has_if_id, if_id);
+	struct charon_session *found;
+
+	pthread_mutex_lock(&mutex);
+	HASH_FIND(by_if_id, newest_by_if_id, &if_id, sizeof(if_id), found);
+	if (found)
+		atomic_fetch_add(&found->references, 1);
+	pthread_mutex_unlock(&mutex);
+	return found;
 }
 
 struct charon_session *charon_session_of(ike_sa_t *ike_sa)
@@ -99,6 +81,20 @@ static bool copy_key(struct charon_session *session, const struct engine_session
 	session->key_size = wanted->key_size;
 	memcpy(session->key, wanted->key, wanted->key_size);
 	return true;
+}
+
+/** Enters the session, which gives up its reference to the list, in the place of those with its port or if_id. */
+static void link_session(struct charon_session *session)
+{
+	struct charon_session *older;
+
+	pthread_mutex_lock(&mutex);
+	DL_PREPEND2(sessions, session, previous, next);
+	HASH_REPLACE(by_port, newest_by_port, local_port, sizeof(session->local_port), session,
+	             older);
+	HASH_REPLACE(by_if_id, newest_by_if_id, if_id, sizeof(session->if_id), session, older);
+	session->is_listed = true;
+	pthread_mutex_unlock(&mutex);
 }
 
 bool engine_add_session(const struct engine_session *wanted, char *why, size_t why_size)
@@ -128,28 +124,32 @@ bool engine_add_session(const struct engine_session *wanted, char *why, size_t w
 		charon_session_release(session);
 		return false;
 	}
-	pthread_mutex_lock(&mutex);
-	session->next = sessions;
-	sessions = session;
-	pthread_mutex_unlock(&mutex);
+	link_session(session);
 	return true;
 }
 
-/** Takes the session off the list; the list's reference passes to the caller. NULL if it is not on it. */
-static struct charon_session *unlink_session(const struct charon_session *session)
+/** Takes the session off the list and out of the tables; the list's reference passes to the caller. NULL if it is not on it. */
+static struct charon_session *unlink_session(struct charon_session *session)
 {
-	struct charon_session *found = NULL;
+	struct charon_session *newest;
+	bool was_listed;
 
 	pthread_mutex_lock(&mutex);
-	for (struct charon_session **link = &sessions; *link; link = &(*link)->next) {
-		if (*link != session)
-			continue;
-		found = *link;
-		*link = found->next;
-		break;
+	was_listed = session->is_listed;
+	if (was_listed) {
+		session->is_listed = false;
+		DL_DELETE2(sessions, session, previous, next);
+		HASH_FIND(by_port, newest_by_port, &session->local_port,
+		          sizeof(session->local_port), newest);
+		if (newest == session)
+			HASH_DELETE(by_port, newest_by_port, session);
+		HASH_FIND(by_if_id, newest_by_if_id, &session->if_id, sizeof(session->if_id),
+		          newest);
+		if (newest == session)
+			HASH_DELETE(by_if_id, newest_by_if_id, session);
 	}
 	pthread_mutex_unlock(&mutex);
-	return found;
+	return was_listed ? session : NULL;
 }
 
 static job_requeue_t purge(void *data)

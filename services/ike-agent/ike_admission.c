@@ -172,12 +172,11 @@ static bool write_demand(const struct ike_admission *admission,
 }
 
 /**
- * The slot of this very message of this very sender, digested into `digest`. Its SPI alone would not do: whoever has overheard it could
- * begin more with it, past limit and cookie.
+ * What this very message of this very sender is known by. Its SPI alone would not do: whoever has overheard it could begin more with it,
+ * past limit and cookie. False without memory.
  */
-static struct ike_admitted *find_slot(struct ike_admission *admission,
-                                      const struct sockaddr_storage *remote, const uint8_t *packet,
-                                      size_t size, uint8_t digest[IKE_DIGEST_SIZE])
+static bool make_digest(const struct sockaddr_storage *remote, const uint8_t *packet, size_t size,
+                        uint8_t digest[IKE_DIGEST_SIZE])
 {
 	const size_t remote_size = remote->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
 	                                                         : sizeof(struct sockaddr_in);
@@ -190,7 +189,7 @@ static struct ike_admitted *find_slot(struct ike_admission *admission,
 
 	EVP_MD_CTX_free(context);
 	memcpy(digest, whole, IKE_DIGEST_SIZE);
-	return is_made ? &admission->admitted[read_16(digest) % IKE_ADMITTED_SLOTS] : NULL;
+	return is_made;
 }
 
 enum ike_verdict ike_admission_judge(struct ike_admission *admission,
@@ -200,11 +199,13 @@ enum ike_verdict ike_admission_judge(struct ike_admission *admission,
 {
 	uint8_t digest[IKE_DIGEST_SIZE];
 	struct ike_admitted *slot;
+	bool is_digested;
 
 	if (!ike_message_begins_sa(packet, size))
 		return IKE_ADMITTED;
-	slot = find_slot(admission, remote, packet, size, digest);
-	if (slot && situation->now_usec < slot->until_usec &&
+	is_digested = make_digest(remote, packet, size, digest);
+	slot = &admission->admitted[read_16(digest) % IKE_ADMITTED_SLOTS];
+	if (is_digested && situation->now_usec < slot->until_usec &&
 	    memcmp(slot->digest, digest, sizeof(digest)) == 0)
 		return IKE_ADMITTED;
 	if (situation->half_open >= admission->cookie_threshold ||
@@ -224,7 +225,7 @@ enum ike_verdict ike_admission_judge(struct ike_admission *admission,
 		return IKE_TOO_MANY;
 	}
 	admission->accepted++;
-	if (slot) {
+	if (is_digested) {
 		memcpy(slot->digest, digest, sizeof(digest));
 		slot->until_usec = situation->now_usec + REPETITION_USEC;
 	}

@@ -29,10 +29,10 @@
 #define ENGINE_CLOSE_MSEC 500
 
 /**
- * The upper half of an IKE SPI, which all SPIs chosen by one engine share: it tells two lives of the other side's process
- * apart. A peer that is not ours has another one with each IKE_SA.
+ * The lower half of an IKE SPI, which all SPIs chosen by one engine share: it tells two lives of the other side's process
+ * apart. A peer that is not ours has another one with each IKE_SA. (By the upper half libcharon finds its IKE_SAs.)
  */
-#define ENGINE_LIFE_OF(spi) ((uint32_t)((spi) >> 32))
+#define ENGINE_LIFE_OF(spi) ((uint32_t)(spi))
 
 enum engine_encryption { ENGINE_AES_GCM_16 = 1, ENGINE_AES_CBC, ENGINE_CHACHA20_POLY1305 };
 

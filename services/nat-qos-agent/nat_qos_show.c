@@ -115,7 +115,7 @@ static void add_statistics(struct shown *shown, struct qdisc *qdisc)
 	struct qdisc_statistics statistics;
 
 	for (size_t i = 0; i < shown->shaper_count; i++) {
-		Vpnsip__ShaperStatus *message = shown->shaper_pointers[i];
+		Vpnsip__ShaperStatus *message = &shown->shapers[i];
 
 		qdisc_read(qdisc, message->tunnel, &statistics);
 		message->packets = statistics.packets;

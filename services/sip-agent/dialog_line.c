@@ -12,6 +12,12 @@ struct line {
 	size_t length; /* DIALOG_LINE_SIZE = too long */
 };
 
+static void begin_line(struct line *line, char text[DIALOG_LINE_SIZE])
+{
+	line->text = text;
+	line->length = 0;
+}
+
 static void put_octet(struct line *line, char octet)
 {
 	if (line->length < DIALOG_LINE_SIZE - 1)
@@ -145,8 +151,9 @@ static void put_dialog(struct line *line, const struct dialog_record *record)
 
 bool dialog_line_print(char text[DIALOG_LINE_SIZE], const struct dialog_record *record)
 {
-	struct line line = {.text = text};
+	struct line line;
 
+	begin_line(&line, text);
 	put_state(&line, record);
 	put_call(&line, &record->call);
 	put_dialog(&line, record);
@@ -155,8 +162,9 @@ bool dialog_line_print(char text[DIALOG_LINE_SIZE], const struct dialog_record *
 
 bool dialog_line_print_state(char text[DIALOG_LINE_SIZE], const struct dialog_record *record)
 {
-	struct line line = {.text = text};
+	struct line line;
 
+	begin_line(&line, text);
 	put_state(&line, record);
 	return end_line(&line);
 }

@@ -465,9 +465,13 @@ struct discoveries *discoveries_open(const struct discoveries_options *options)
 	all->events = options->events;
 	all->context = options->context;
 	all->lines = calloc(options->config->line_count + 1, sizeof(*all->lines));
+	if (!all->lines) {
+		free(all);
+		return NULL;
+	}
 	all->files = dhcp_files_open(options->base, options->lease_directory,
 	                             options->networkd_directory, on_leases, all);
-	for (size_t i = 0; all->lines && i < options->config->line_count; i++) {
+	for (size_t i = 0; i < options->config->line_count; i++) {
 		struct line_discovery *line = &all->lines[i];
 
 		line->all = all;

@@ -31,8 +31,8 @@ struct registration_message {
 	char *associated[REGISTRATION_ASSOCIATED_MAXIMUM];
 };
 
-/** `message` must not move afterwards; it points into the report and what that points to. */
-void message_from_registration(struct registration_message *message,
+/** `to` must not move afterwards; it points into the report and what that points to. */
+void message_from_registration(struct registration_message *to,
                                const struct registration_report *report);
 
 /** False with a constant sentence in `why` when the description cannot be put into SDP. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -154,7 +155,7 @@ static bool read_folded(struct reader *reader, struct sdp_span line)
 	if (!reader->folded || !line.size)
 		return false;
 	for (size_t i = 0; i < line.size; i++)
-		if (!memchr("0123456789ABCDEFabcdef:", line.text[i], 23))
+		if (!isxdigit((unsigned char)line.text[i]) && line.text[i] != ':')
 			return false;
 	reader->folded->rest = line;
 	reader->folded = NULL;

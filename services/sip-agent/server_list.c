@@ -19,14 +19,12 @@ static bool is_same(const struct sip_server *a, const struct sip_server *b)
 	       strcmp(a->name, b->name) == 0;
 }
 
-/* Index, or the count. */
-static size_t find(const struct server_list *list, const struct sip_server *server)
+static struct sip_server *find(const struct server_list *list, const struct sip_server *server)
 {
-	size_t i = 0;
-
-	while (i < list->count && !is_same(&list->servers[i], server))
-		i++;
-	return i;
+	for (size_t i = 0; i < list->count; i++)
+		if (is_same(&list->servers[i], server))
+			return &list->servers[i];
+	return NULL;
 }
 
 bool server_list_set(struct server_list *list, const struct sip_server *servers, size_t count)
@@ -40,15 +38,12 @@ bool server_list_set(struct server_list *list, const struct sip_server *servers,
 	if (!next.servers)
 		return false;
 	for (size_t i = 0; i < next.count; i++) {
-		size_t known = find(list, &servers[i]);
-		bool is_known = known < list->count;
+		const struct sip_server *known = find(list, &servers[i]);
 
 		next.servers[i] = servers[i];
-		next.servers[i].barred_until_usec = is_known
-		                                            ? list->servers[known].barred_until_usec
-		                                            : 0;
-		next.servers[i].failures = is_known ? list->servers[known].failures : 0;
-		if (was && is_known && known == list->current) {
+		next.servers[i].barred_until_usec = known ? known->barred_until_usec : 0;
+		next.servers[i].failures = known ? known->failures : 0;
+		if (known && known == was) {
 			next.current = i;
 			is_kept = true;
 		}
@@ -90,11 +85,10 @@ const struct sip_server *server_list_choose(const struct server_list *list, uint
 bool server_list_fail(struct server_list *list, const struct sip_server *server, uint64_t now_usec,
                       uint32_t random, unsigned minimum_sec)
 {
-	const size_t index = find(list, server);
+	struct sip_server *failed = find(list, server);
 
-	if (index == list->count)
+	if (!failed)
 		return false;
-	struct sip_server *failed = &list->servers[index];
 	uint64_t usec = (BAR_MINIMUM_SEC * USEC_PER_SEC)
 	                << (failed->failures < DOUBLINGS_MAXIMUM ? failed->failures
 	                                                         : DOUBLINGS_MAXIMUM);
@@ -107,20 +101,21 @@ bool server_list_fail(struct server_list *list, const struct sip_server *server,
 	failed->failures++;
 	failed->barred_until_usec = now_usec + usec;
 	const size_t next = choose(list, now_usec);
-	if (index == list->current)
+	if (failed == &list->servers[list->current])
 		list->current = next;
 	return list->servers[next].barred_until_usec <= now_usec;
 }
 
 bool server_list_use(struct server_list *list, const struct sip_server *server)
 {
-	const size_t index = find(list, server);
+	struct sip_server *used = find(list, server);
 
-	if (index == list->count)
+	if (!used)
 		return false;
+	const size_t index = (size_t)(used - list->servers);
 	const bool is_other = index != list->current;
-	list->servers[index].failures = 0;
-	list->servers[index].barred_until_usec = 0;
+	used->failures = 0;
+	used->barred_until_usec = 0;
 	list->current = index;
 	return is_other;
 }

@@ -308,9 +308,9 @@ static void receive_response(struct sofia_line *line, nta_agent_t *agent, msg_t 
 /* RFC 3261 section 8.2.2.1. */
 static bool is_uri_understood(const sip_t *sip)
 {
-	enum url_type_e type = sip->sip_request->rq_url->url_type;
+	const url_t *uri = sip->sip_request->rq_url;
 
-	return type == url_sip || type == url_sips || type == url_tel;
+	return uri->url_type == url_sip || uri->url_type == url_sips || uri->url_type == url_tel;
 }
 
 /* Whatever belongs to no dialog and no transaction; it has passed the guard (sofia_guard.c). */

@@ -364,7 +364,7 @@ static void refused(struct sofia_line *line, const sip_t *sip)
 		pause = (unsigned)sip->sip_retry_after->af_delta;
 	/* A server to which we wanted to return stays behind for any reason: the one in use is better. */
 	const bool is_return = current && strcmp(sip_server_print_uri(current, uri, sizeof(uri)),
-	                                         line->asked_uri);
+	                                         line->asked_uri) != 0;
 	if (!line->is_leaving && (failure || status == 503 || is_return) &&
 	    give_up_server(line, &line->asked, pause, failure ? failure : "refused REGISTER")) {
 		handle(line, REGISTRATION_MOVED, 0);

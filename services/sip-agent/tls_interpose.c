@@ -61,27 +61,27 @@ static struct tls_connection *connection_of(const SSL *ssl)
 }
 
 /* sofia-sip's own context is never used: its files are not read, and it has nothing to complain of. */
-int SSL_CTX_use_certificate_file(SSL_CTX *context, const char *file, int type)
+int SSL_CTX_use_certificate_file(SSL_CTX *ctx, const char *file, int type)
 {
-	(void)context;
+	(void)ctx;
 	(void)file;
 	(void)type;
 	passed.configured |= 1;
 	return 1;
 }
 
-int SSL_CTX_check_private_key(const SSL_CTX *context)
+int SSL_CTX_check_private_key(const SSL_CTX *ctx)
 {
 	NEXT(SSL_CTX_check_private_key)
 	passed.configured |= 2;
-	return SSL_CTX_get0_certificate(context) ? next_function(context) : 1;
+	return SSL_CTX_get0_certificate(ctx) ? next_function(ctx) : 1;
 }
 
-int SSL_CTX_load_verify_locations(SSL_CTX *context, const char *file, const char *path)
+int SSL_CTX_load_verify_locations(SSL_CTX *ctx, const char *CAfile, const char *CApath)
 {
-	(void)context;
-	(void)file;
-	(void)path;
+	(void)ctx;
+	(void)CAfile;
+	(void)CApath;
 	passed.configured |= 4;
 	return 1;
 }
@@ -90,10 +90,10 @@ int SSL_CTX_load_verify_locations(SSL_CTX *context, const char *file, const char
  * sofia-sip gives back its context once for each connection that ends, in place of the connection: the reference for that is
  * taken here. Until its terms are known the connection has no version of TLS at all.
  */
-SSL *SSL_new(SSL_CTX *context)
+SSL *SSL_new(SSL_CTX *ctx)
 {
 	NEXT(SSL_new)
-	SSL *ssl = next_function(context);
+	SSL *ssl = next_function(ctx);
 	struct tls_connection *connection = calloc(1, sizeof(*connection));
 
 	if (own_index < 0)
@@ -106,17 +106,17 @@ SSL *SSL_new(SSL_CTX *context)
 		SSL_free(ssl);
 		return NULL;
 	}
-	SSL_CTX_up_ref(context);
+	SSL_CTX_up_ref(ctx);
 	passed.made++;
 	return ssl;
 }
 
 /* sofia-sip frees the socket's BIO itself, although it has given it away. */
-void SSL_set_bio(SSL *ssl, BIO *reader, BIO *writer)
+void SSL_set_bio(SSL *s, BIO *rbio, BIO *wbio)
 {
 	NEXT(SSL_set_bio)
-	BIO_up_ref(reader);
-	next_function(ssl, reader, writer);
+	BIO_up_ref(rbio);
+	next_function(s, rbio, wbio);
 	passed.bound++;
 }
 
@@ -270,14 +270,14 @@ X509 *SSL_get1_peer_certificate(const SSL *ssl)
 	return NULL;
 }
 
-int SSL_read(SSL *ssl, void *data, int size)
+int SSL_read(SSL *ssl, void *buf, int num)
 {
 	NEXT(SSL_read)
 	struct tls_connection *connection = connection_of(ssl);
 
 	ERR_clear_error();
 	passed.read++;
-	const int result = next_function(ssl, data, size);
+	const int result = next_function(ssl, buf, num);
 	if (!connection || !connection->is_prepared || connection->has_received)
 		return result;
 	/* In TLS 1.3 a client is refused when its own handshake has ended already. */
@@ -288,12 +288,12 @@ int SSL_read(SSL *ssl, void *data, int size)
 	return result;
 }
 
-int SSL_write(SSL *ssl, const void *data, int size)
+int SSL_write(SSL *ssl, const void *buf, int num)
 {
 	NEXT(SSL_write)
 	ERR_clear_error();
 	passed.written++;
-	return next_function(ssl, data, size);
+	return next_function(ssl, buf, num);
 }
 
 /* Of sofia-sip's library, in no public header; a zeroed description means its defaults. */

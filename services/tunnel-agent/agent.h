@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "services/common/config.h"
+#include "services/common/event_class.h"
 #include "services/common/service.h"
 #include "services/tunnel-agent/backend.h"
 #include "services/tunnel-agent/rtnl.h"
@@ -54,7 +55,7 @@ struct agent {
 	struct rtnl *rtnl;
 	int path_socket; /* hears routers of the path; -1 = none */
 	struct event *path_readable, *path_pause;
-	uint64_t path_reports_refused; /* of what we did not send */
+	struct event_class refused_path_reports;
 	struct event *udp_readable;
 	struct event *tick;
 	struct event *drain;  /* held packets leave */

@@ -100,6 +100,7 @@ void describe_agent(void *context, struct bus_description *description)
 	bus_describe_counter(description, "ike.in-flight", agent->ike_in_flight);
 	bus_describe_counter(description, "ike.relayed-in", agent->ike_relayed_in);
 	bus_describe_counter(description, "ike.relayed-out", agent->ike_relayed_out);
-	bus_describe_counter(description, "path-reports.refused", agent->path_reports_refused);
+	bus_describe_counter(description, "path-reports.refused",
+	                     agent->refused_path_reports.count);
 	describe_totals(description, &totals);
 }

@@ -33,4 +33,8 @@ const char *const drop_reason_names[DROP_REASON_COUNT] = {
 	[DROP_UNKNOWN_MARK] = "unknown-mark",
 	[DROP_IKE_QUEUE_FULL] = "ike-queue-full",
 	[DROP_IKE_UNDELIVERED] = "ike-undelivered",
+	[DROP_REPORT_PEER] = "path-report-peer",
+	[DROP_REPORT_SPI] = "path-report-spi",
+	[DROP_REPORT_SEQUENCE] = "path-report-sequence",
+	[DROP_REPORT_SIZE] = "path-report-size",
 };

@@ -38,6 +38,11 @@ enum drop_reason {
 	DROP_UNKNOWN_MARK,
 	DROP_IKE_QUEUE_FULL,
 	DROP_IKE_UNDELIVERED,
+	/* what a router of the path, or somebody in its name, said of the path's MTU (see path_report.h) */
+	DROP_REPORT_PEER,     /* quotes a packet to where no tunnel sends */
+	DROP_REPORT_SPI,      /* of an SA that is not ours */
+	DROP_REPORT_SEQUENCE, /* that was not sent, or too long ago */
+	DROP_REPORT_SIZE,     /* that fits into the MTU it tells */
 	DROP_REASON_COUNT
 };
 

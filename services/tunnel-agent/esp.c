@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "services/tunnel-agent/esp.h"
 
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
@@ -18,10 +17,18 @@
 #define CBC_BLOCK     16
 #define NONCE_MAXIMUM 16
 #define MAC_MAXIMUM   64
+#define HASH_BLOCK    128 /* the largest */
+
+/* HMAC (RFC 2104) on one context for the life of an SA: OpenSSL's own HMAC allocates memory for each message. */
+struct hmac {
+	EVP_MD_CTX *hash; /* NULL: an AEAD, which needs none */
+	size_t block_size;
+	uint8_t inner_pad[HASH_BLOCK], outer_pad[HASH_BLOCK];
+};
 
 struct esp {
 	EVP_CIPHER_CTX *cipher;
-	EVP_MAC_CTX *mac; /* NULL: an AEAD */
+	struct hmac hmac;
 	uint8_t salt[SALT_SIZE];
 	unsigned iv_size;
 	unsigned icv_size;
@@ -34,17 +41,20 @@ struct esp {
 };
 
 struct integrity_definition {
-	const char *digest;
+	const EVP_MD *(*digest)(void);
 	unsigned key_size;
 	unsigned icv_size;
 	const char *name;
 };
 
 static const struct integrity_definition integrities[] = {
-	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_256_128] = {"SHA256", 32, 16, "HMAC-SHA2-256-128"},
-	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_384_192] = {"SHA384", 48, 24, "HMAC-SHA2-384-192"},
-	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_512_256] = {"SHA512", 64, 32, "HMAC-SHA2-512-256"},
-	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA1_96] = {"SHA1", 20, 12, "HMAC-SHA1-96"},
+	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_256_128] = {EVP_sha256, 32, 16,
+                                                            "HMAC-SHA2-256-128"},
+	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_384_192] = {EVP_sha384, 48, 24,
+                                                            "HMAC-SHA2-384-192"},
+	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_512_256] = {EVP_sha512, 64, 32,
+                                                            "HMAC-SHA2-512-256"},
+	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA1_96] = {EVP_sha1, 20, 12, "HMAC-SHA1-96"},
 };
 
 static void put_32(uint8_t *octets, uint32_t value)
@@ -133,11 +143,24 @@ static bool set_aead(struct esp *esp, const struct esp_options *options, const c
 	return set_cipher(esp, options, key_size, why);
 }
 
+static bool set_hmac(struct hmac *hmac, const EVP_MD *digest, const uint8_t *key, size_t key_size)
+{
+	hmac->hash = EVP_MD_CTX_new();
+	if (!hmac->hash || !EVP_DigestInit_ex(hmac->hash, digest, NULL))
+		return false;
+	hmac->block_size = (size_t)EVP_MD_get_block_size(digest);
+	memset(hmac->inner_pad, 0x36, hmac->block_size);
+	memset(hmac->outer_pad, 0x5c, hmac->block_size);
+	for (size_t i = 0; i < key_size; i++) {
+		hmac->inner_pad[i] ^= key[i];
+		hmac->outer_pad[i] ^= key[i];
+	}
+	return true;
+}
+
 static bool set_cbc(struct esp *esp, const struct esp_options *options, const char **why)
 {
 	const struct integrity_definition *integrity;
-	OSSL_PARAM parameters[2];
-	EVP_MAC *mac;
 
 	if ((size_t)options->integrity >= sizeof(integrities) / sizeof(*integrities) ||
 	    !integrities[options->integrity].digest) {
@@ -149,15 +172,9 @@ static bool set_cbc(struct esp *esp, const struct esp_options *options, const ch
 		*why = "the integrity key has the wrong size";
 		return false;
 	}
-	parameters[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
-	                                                 (char *)integrity->digest, 0);
-	parameters[1] = OSSL_PARAM_construct_end();
-	mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	esp->mac = mac ? EVP_MAC_CTX_new(mac) : NULL;
-	EVP_MAC_free(mac); /* the context keeps a reference */
-	if (!esp->mac || !EVP_MAC_init(esp->mac, options->integrity_key,
-	                               options->integrity_key_size, parameters)) {
-		*why = "OpenSSL refused the HMAC";
+	if (!set_hmac(&esp->hmac, integrity->digest(), options->integrity_key,
+	              options->integrity_key_size)) {
+		*why = "OpenSSL refused the hash";
 		return false;
 	}
 	esp->iv_size = CBC_BLOCK;
@@ -198,7 +215,7 @@ void esp_free(struct esp *esp)
 	if (!esp)
 		return;
 	EVP_CIPHER_CTX_free(esp->cipher);
-	EVP_MAC_CTX_free(esp->mac);
+	EVP_MD_CTX_free(esp->hmac.hash);
 	OPENSSL_cleanse(esp, sizeof(*esp));
 	free(esp);
 }
@@ -261,13 +278,20 @@ static bool run_cbc(struct esp *esp, const uint8_t *iv, uint8_t *text, int text_
 static bool compute_mac(struct esp *esp, const uint8_t *packet, size_t size, uint64_t sequence,
                         uint8_t mac[MAC_MAXIMUM])
 {
+	const struct hmac *hmac = &esp->hmac;
+	unsigned mac_size;
 	uint8_t high[4];
-	size_t mac_size;
 
 	put_32(high, (uint32_t)(sequence >> 32));
-	return EVP_MAC_init(esp->mac, NULL, 0, NULL) && EVP_MAC_update(esp->mac, packet, size) &&
-	       (!esp->has_extended_sequence || EVP_MAC_update(esp->mac, high, sizeof(high))) &&
-	       EVP_MAC_final(esp->mac, mac, &mac_size, MAC_MAXIMUM);
+	return EVP_DigestInit_ex(hmac->hash, NULL, NULL) &&
+	       EVP_DigestUpdate(hmac->hash, hmac->inner_pad, hmac->block_size) &&
+	       EVP_DigestUpdate(hmac->hash, packet, size) &&
+	       (!esp->has_extended_sequence || EVP_DigestUpdate(hmac->hash, high, sizeof(high))) &&
+	       EVP_DigestFinal_ex(hmac->hash, mac, &mac_size) &&
+	       EVP_DigestInit_ex(hmac->hash, NULL, NULL) &&
+	       EVP_DigestUpdate(hmac->hash, hmac->outer_pad, hmac->block_size) &&
+	       EVP_DigestUpdate(hmac->hash, mac, mac_size) &&
+	       EVP_DigestFinal_ex(hmac->hash, mac, &mac_size);
 }
 
 static bool draw_iv(struct esp *esp, uint8_t *iv)
@@ -306,7 +330,7 @@ static enum esp_result seal(struct esp *esp, uint32_t spi, uint64_t sequence, ui
 
 	put_32(header, spi);
 	put_32(header + 4, (uint32_t)sequence);
-	if (!esp->mac) {
+	if (!esp->hmac.hash) {
 		put_32(iv, (uint32_t)(sequence >> 32));
 		put_32(iv + 4, (uint32_t)sequence);
 		if (run_aead(esp, header, sequence, iv, inner, (int)text_size, icv) != ESP_OK)
@@ -349,7 +373,7 @@ enum esp_result esp_open(struct esp *esp, uint64_t sequence, uint8_t *packet, si
 	icv = text + text_size;
 	if (text_size % esp->alignment)
 		return ESP_MALFORMED;
-	if (!esp->mac) {
+	if (!esp->hmac.hash) {
 		enum esp_result result = run_aead(esp, packet, sequence, iv, text, (int)text_size,
 		                                  icv);
 

@@ -78,9 +78,8 @@ bool path_report_parse(const uint8_t *packet, size_t size, struct path_report *r
 	    !read_ipv4(outer.payload + sizeof(icmp), outer.payload_size - sizeof(icmp), &quoted) ||
 	    !is_ours(&quoted, outer.header.daddr))
 		return false;
+	report->packet_size = ntohs(quoted.header.tot_len);
 	report->mtu = ntohs(icmp.un.frag.mtu);
-	if (report->mtu >= ntohs(quoted.header.tot_len))
-		return false;
 	/* Routers from before RFC 1191 tell 0. */
 	if (report->mtu < PATH_MTU_MINIMUM)
 		report->mtu = PATH_MTU_MINIMUM;

@@ -18,12 +18,13 @@ struct path_report {
 	struct sockaddr_storage router; /* who says so */
 	struct sockaddr_storage remote; /* to whom the packet went */
 	uint32_t spi, sequence;         /* of the packet; the low half of its number */
+	unsigned packet_size;           /* its own */
 	unsigned mtu;                   /* at least PATH_MTU_MINIMUM */
 };
 
 /**
- * Reads a received IPv4 packet. False when it is no such report, is damaged, or quotes no ESP-in-UDP packet of its receiver that must
- * not be fragmented and is larger than the MTU it tells.
+ * Reads a received IPv4 packet. False when it is no such report, is damaged, or quotes nothing that may be an ESP-in-UDP packet of its
+ * receiver that must not be fragmented.
  */
 bool path_report_parse(const uint8_t *packet, size_t size, struct path_report *report);
 

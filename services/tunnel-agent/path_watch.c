@@ -50,15 +50,39 @@ static void note_report(struct agent_tunnel *tunnel, const struct path_report *r
 	           address_format(&report->router, router), report->mtu);
 }
 
+/* `tunnel`: about whose packets it pretends to be; NULL = nobody's. */
+static void count_refused(struct agent *agent, struct agent_tunnel *tunnel,
+                          const struct path_report *report, enum drop_reason reason)
+{
+	char router[ADDRESS_TEXT_SIZE];
+	uint64_t *drops = tunnel ? tunnel->core.drops : agent->drops, count;
+
+	drops[reason]++;
+	address_format(&report->router, router);
+	if (event_class_count(&agent->refused_path_reports, router, bus_mono_usec(agent->bus),
+	                      bus_wall_usec(agent->bus), &count))
+		log_line(LOG_NOTICE,
+		         "tunnel.guard.reject class=path-report src=%s tunnel=%s cause=%s mtu=%u "
+		         "count=%llu",
+		         router, tunnel ? tunnel->peer->tunnel : "-", drop_reason_names[reason],
+		         report->mtu, (unsigned long long)count);
+}
+
 static void take_report(struct agent *agent, const struct path_report *report)
 {
 	uint64_t now_usec = bus_mono_usec(agent->bus);
+	enum drop_reason why, reason = DROP_REPORT_PEER;
+	struct agent_tunnel *named = NULL;
 
 	for (size_t i = 0; i < agent->tunnel_count; i++) {
 		struct agent_tunnel *tunnel = &agent->tunnels[i];
 
-		switch (tunnel_take_path_report(&tunnel->core, report, now_usec)) {
-		case PATH_REPORT_NOT_OURS:
+		switch (tunnel_take_path_report(&tunnel->core, report, now_usec, &why)) {
+		case PATH_REPORT_REFUSED:
+			if (why != DROP_REPORT_PEER) {
+				named = tunnel;
+				reason = why;
+			}
 			continue;
 		case PATH_REPORT_NARROWS:
 			note_report(tunnel, report);
@@ -68,7 +92,7 @@ static void take_report(struct agent *agent, const struct path_report *report)
 			return;
 		}
 	}
-	agent->path_reports_refused++;
+	count_refused(agent, named, report, reason);
 }
 
 static void take_messages(evutil_socket_t descriptor, short what, void *context)

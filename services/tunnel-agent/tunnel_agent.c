@@ -62,9 +62,10 @@ static void know_session(const struct agent_tunnel *tunnel)
 static void note_failures(struct agent_tunnel *tunnel)
 {
 	static const enum drop_reason failures[] = {
-		DROP_NO_SA,          DROP_SEAL_FAILED, DROP_SEND_REFUSED,    DROP_UNKNOWN_SPI,
-		DROP_LIFETIME,       DROP_REPLAY,      DROP_INTEGRITY,       DROP_PADDING,
-		DROP_IKE_QUEUE_FULL, DROP_ECN,         DROP_IKE_UNDELIVERED,
+		DROP_NO_SA,           DROP_SEAL_FAILED, DROP_SEND_REFUSED,    DROP_UNKNOWN_SPI,
+		DROP_LIFETIME,        DROP_REPLAY,      DROP_INTEGRITY,       DROP_PADDING,
+		DROP_IKE_QUEUE_FULL,  DROP_ECN,         DROP_IKE_UNDELIVERED, DROP_REPORT_SPI,
+		DROP_REPORT_SEQUENCE, DROP_REPORT_SIZE,
 	};
 	const struct config_peer *peer = tunnel->peer;
 

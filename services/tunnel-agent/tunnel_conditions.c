@@ -209,14 +209,30 @@ static bool has_just_sent(const struct sa *sa, uint32_t sequence)
 	       (age <= 0 || (uint64_t)age < sa->sequence);
 }
 
-enum path_report_result tunnel_take_path_report(struct tunnel *tunnel,
-                                                const struct path_report *report, uint64_t now_usec)
+static bool is_credible(const struct tunnel *tunnel, const struct path_report *report,
+                        enum drop_reason *why)
 {
 	const struct sa *sa = sa_find(&tunnel->sas, false, report->spi);
 
-	if (!tunnel->attempt || !address_is_same_endpoint(&report->remote, &tunnel->remote) ||
-	    !sa || !has_just_sent(sa, report->sequence))
-		return PATH_REPORT_NOT_OURS;
+	if (!tunnel->attempt || !address_is_same_endpoint(&report->remote, &tunnel->remote))
+		*why = DROP_REPORT_PEER;
+	else if (!sa)
+		*why = DROP_REPORT_SPI;
+	else if (!has_just_sent(sa, report->sequence))
+		*why = DROP_REPORT_SEQUENCE;
+	else if (report->mtu >= report->packet_size)
+		*why = DROP_REPORT_SIZE;
+	else
+		return true;
+	return false;
+}
+
+enum path_report_result tunnel_take_path_report(struct tunnel *tunnel,
+                                                const struct path_report *report, uint64_t now_usec,
+                                                enum drop_reason *why)
+{
+	if (!is_credible(tunnel, report, why))
+		return PATH_REPORT_REFUSED;
 	if (tunnel->path_mtu && report->mtu >= tunnel->path_mtu)
 		return PATH_REPORT_KNOWN;
 	tunnel->path_mtu = report->mtu;

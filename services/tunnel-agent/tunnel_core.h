@@ -57,8 +57,8 @@ enum tunnel_order_result {
 };
 
 enum path_report_result {
-	PATH_REPORT_NOT_OURS = 0, /* it quotes no packet that this tunnel has just sent */
-	PATH_REPORT_KNOWN,        /* the path is known to be no wider */
+	PATH_REPORT_REFUSED = 0, /* it quotes no packet that this tunnel has just sent */
+	PATH_REPORT_KNOWN,       /* the path is known to be no wider */
 	PATH_REPORT_NARROWS,
 };
 
@@ -212,10 +212,13 @@ bool tunnel_hear_from(struct tunnel *tunnel, const struct sockaddr_storage *sour
 bool tunnel_follow_peer(struct tunnel *tunnel, const struct sockaddr_storage *from,
                         const struct sockaddr_storage *to);
 
-/** Takes what a router of the path says, if it knows what only those on the path can know. */
+/**
+ * Takes what a router of the path says, if it knows what only those on the path can know. Else `*why` is what it does not know:
+ * DROP_REPORT_PEER when it is not about this tunnel at all. Counting is the caller's.
+ */
 enum path_report_result tunnel_take_path_report(struct tunnel *tunnel,
-                                                const struct path_report *report,
-                                                uint64_t now_usec);
+                                                const struct path_report *report, uint64_t now_usec,
+                                                enum drop_reason *why);
 
 /** The outer header of a packet. What any IPv6 link takes is fragmented on a path that does not (RFC 2473 section 7.1). */
 struct outer_fields tunnel_outer_of(const struct tunnel *tunnel, const uint8_t *inner, size_t size);

@@ -58,11 +58,12 @@ static void set_limits(struct xfrm_lifetime_cfg *lifetime, const struct sa_order
 	}
 }
 
-static uint8_t flags_of(const struct sa_order *order, const struct config_ipsec_profile *profile)
+static uint8_t flags_of(const struct xfrm_ends *ends, const struct sa_order *order,
+                        const struct config_ipsec_profile *profile)
 {
 	uint8_t flags = XFRM_STATE_AF_UNSPEC; /* IPv4 and IPv6 inside */
 
-	if (profile->df_bit == DF_CLEAR)
+	if (ends->clears_df || profile->df_bit == DF_CLEAR)
 		flags |=
 			XFRM_STATE_NOPMTUDISC; /* the outer header's DF is clear, else it is the inner one's */
 	if (profile->ecn == ECN_DISCARD)
@@ -189,7 +190,7 @@ struct nlmsghdr *xfrm_put_state(void *buffer, const struct xfrm_ends *ends,
 	info->family = AF_INET;
 	info->mode = XFRM_MODE_TUNNEL;
 	info->reqid = ends->if_id;
-	info->flags = flags_of(order, profile);
+	info->flags = flags_of(ends, order, profile);
 	set_limits(&info->lft, order);
 	put_algorithms(message, &order->options);
 	put_replay(message, order);
@@ -392,6 +393,7 @@ static bool read_info(const struct xfrm_usersa_info *info, const struct attribut
 	                        .sin_port = encapsulation->encap_dport,
 	                        .sin_addr.s_addr = info->id.daddr.a4},
 		.is_extended = info->flags & XFRM_STATE_ESN,
+		.clears_df = info->flags & XFRM_STATE_NOPMTUDISC,
 		.packets = info->curlft.packets,
 		.bytes = info->curlft.bytes,
 		.replay_drops = info->stats.replay,

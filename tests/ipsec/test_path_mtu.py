@@ -157,8 +157,8 @@ def forge(pair, esp, mtu, source=ROUTER):
 
 
 def test_forged_reports(make):
-    """Who does not see the packets guesses SPI and number in vain. Control: with both the MTU is taken, but never below the minimum,
-    and what is small goes on."""
+    """Who does not see the packets guesses SPI and number in vain, and is counted by what was wrong. Control: with both the MTU is taken,
+    but never below the minimum, and what is small goes on."""
     pair = make()
     pair.connect()
     spi = 4096 + pair.attempt
@@ -169,8 +169,14 @@ def test_forged_reports(make):
     forge(pair, bytes(8), 68)
     forge(pair, struct.pack("!II", spi, 10), 1480)
     time.sleep(0.3)
+    pair.a.ping()
     pair.wait_for_news()
     assert pair.a.player.state["path_mtu"] == 1500
+    drops = pair.a.player.drops()
+    assert (drops["path-report-spi"], drops["path-report-sequence"], drops["path-report-size"]) == (3, 4, 1)
+    log = (pair.workspace.dir / "a.log").read_text()
+    assert f"tunnel.guard.reject class=path-report src={ROUTER} tunnel={TUNNEL} cause=path-report-spi mtu=576 count=1" in log
+    assert log.count("class=path-report") < 4, "told at a pace"
     assert " 1 received" in ping(pair.a, 1400, "-M", "do")
     forge(pair, struct.pack("!II", spi, 10), 68)
     pair.a.player.wait(lambda state: state["path_mtu"] == MINIMUM, 2, "the minimum")

@@ -142,12 +142,12 @@ static inline char *write_pem(const char *directory, const char *name, EVP_PKEY 
 /** Writes NAME.pem, with `next` in it unless NULL, and NAME.key. `ca_file` may be NULL. */
 static inline struct config_trustpoint write_trustpoint(const char *directory, const char *name,
                                                         const struct identity *identity, X509 *next,
-                                                        char *ca_file)
+                                                        const char *ca_file)
 {
 	X509 *const certificates[] = {identity->certificate, next};
 	char file[64];
 	struct config_trustpoint trustpoint = {
-		.name = (char *)name, .revocation = REVOCATION_NONE, .ca_file = ca_file};
+		.name = (char *)name, .revocation = REVOCATION_NONE, .ca_file = (char *)ca_file};
 
 	snprintf(file, sizeof(file), "%s.key", name);
 	trustpoint.key_file = write_pem(directory, file, identity->key, NULL, 0, NULL);

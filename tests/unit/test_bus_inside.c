@@ -319,6 +319,44 @@ static void a_trace_keeps_the_first_and_the_last(void **state)
 	close_scene(&scene);
 }
 
+static void note_call(struct scene *scene, uint64_t attempt, unsigned entries, int text_size)
+{
+	char session[16];
+
+	snprintf(session, sizeof(session), "vsip%d", (int)attempt);
+	for (unsigned i = 0; i < entries; i++)
+		bus_trace(scene->caller, session, attempt, VPNSIP__TRACE_KIND__TRACE_STATE, NULL,
+		          false, "%0*u", text_size, i);
+}
+
+static void the_traces_of_a_thousand_calls_have_a_limit(void **state)
+{
+	const size_t limit = 6 << 20;
+	const Vpnsip__Internals *inside;
+	struct scene scene;
+	uint64_t attempt = 0;
+
+	open_scene(&scene, *state);
+	while (attempt < 1100)
+		note_call(&scene, ++attempt, 40, 60);
+	inside = internals_of(&scene, COORDINATOR);
+	assert_int_equal(counter(inside, "trace.entries"), 1100 * 40);
+	assert_int_equal(counter(inside, "trace.attempts"), 1100);
+	assert_true(counter(inside, "trace.octets") < limit);
+
+	/* Twice as much as there is room for; the oldest goes. */
+	while (attempt < 1400)
+		note_call(&scene, ++attempt, 100, 400);
+	inside = internals_of(&scene, COORDINATOR);
+	assert_true(counter(inside, "trace.octets") <= limit);
+	assert_true(counter(inside, "trace.octets") > limit - 50000);
+	assert_true(counter(inside, "trace.attempts") < 300);
+	assert_int_equal(counter(inside, "trace.entries"), 100 * counter(inside, "trace.attempts"));
+	note_call(&scene, 1400, 1, 1);
+	assert_int_equal(counter(internals_of(&scene, COORDINATOR), "trace.entries") % 100, 1);
+	close_scene(&scene);
+}
+
 static bool all_are_held(void *context)
 {
 	return ((const struct scene *)context)->held_count >= TRANSPORT_REQUEST_SLOTS - 3;
@@ -410,6 +448,7 @@ int main(void)
 		BUS_TEST(steering_is_for_root),
 		BUS_TEST(a_trace_tells_the_life_of_an_attempt),
 		BUS_TEST(a_trace_keeps_the_first_and_the_last),
+		BUS_TEST(the_traces_of_a_thousand_calls_have_a_limit),
 		BUS_TEST(overload_sheds_what_begins_and_never_what_ends),
 		BUS_TEST(too_many_unanswered_are_not_sent),
 	};

@@ -119,10 +119,13 @@ static void test_any_text(void **context)
 
 	(void)context;
 	for (int round = 0; round < 20000; round++) {
+		size_t length = 0;
+
 		text[0] = '\0';
 		for (int i = rand_r(&seed) % 24; i > 0; i--)
-			strcat(text,
-			       pieces[(size_t)rand_r(&seed) % (sizeof(pieces) / sizeof(*pieces))]);
+			length += (size_t)snprintf(
+				text + length, sizeof(text) - length, "%s",
+				pieces[(size_t)rand_r(&seed) % (sizeof(pieces) / sizeof(*pieces))]);
 		dhcp_lease_read(text, &lease);
 		dhcp_lease_read_networkd(text, &lease);
 	}

@@ -75,7 +75,7 @@ static void begin_script(struct script *script, bool is_initiator)
 static void feed_of_life(struct script *script, enum engine_fact_kind kind, uint32_t sa,
                          bool is_ours, uint32_t life)
 {
-	uint64_t peer_spi = (PEER_LIFE + life) << 32;
+	uint64_t peer_spi = PEER_LIFE + life;
 
 	struct engine_fact fact = {
 		.kind = kind,
@@ -83,7 +83,7 @@ static void feed_of_life(struct script *script, enum engine_fact_kind kind, uint
 		.attempt = ATTEMPT,
 		.sa = sa,
 		.is_initiator = is_ours,
-		.initiator_spi = 0x1000 + sa + (is_ours ? 0 : peer_spi),
+		.initiator_spi = (0x1000ull + sa) << 32 | (is_ours ? 0 : peer_spi),
 		.responder_spi = is_ours ? peer_spi : 0,
 		.ike_proposal = "ike",
 		.esp_proposal = "esp",
@@ -228,7 +228,7 @@ static void newer_takes_the_place_of_older(void **state)
 	feed(&script, ENGINE_SA_BEGUN, 2, false);
 	feed(&script, ENGINE_CHILD_UP, 2, false);
 	assert_int_equal(script.outcome.superseded, 1);
-	assert_int_equal((uint32_t)script.session.initiator_spi, 0x1002);
+	assert_int_equal(script.session.initiator_spi >> 32, 0x1002);
 	feed(&script, ENGINE_SA_GONE, 1, false);
 	assert_int_equal(script.session.state, IKE_STATE_UP);
 	assert_false(script.outcome.is_changed);

@@ -27,8 +27,8 @@ static struct engine_fact fact_of(enum engine_fact_kind kind, int side, uint32_t
 		.attempt = ATTEMPT,
 		.sa = sa,
 		.is_initiator = is_ours,
-		.initiator_spi = (uint64_t)lives[initiator] << 32 | (0x1000 + sa),
-		.responder_spi = (uint64_t)lives[!initiator] << 32 | (0x2000 + sa),
+		.initiator_spi = (0x1000ull + sa) << 32 | lives[initiator],
+		.responder_spi = (0x2000ull + sa) << 32 | lives[!initiator],
 	};
 }
 
@@ -71,7 +71,7 @@ static void assert_one_survives(const struct ends ends[2], uint32_t loser)
 		assert_int_equal(ends[side].session.is_initiator, (int)(3 - loser) == side + 1);
 	}
 	assert_true(ends[0].session.initiator_spi == ends[1].session.initiator_spi);
-	assert_int_equal((uint32_t)ends[0].session.initiator_spi, 0x1000 + 3 - loser);
+	assert_int_equal(ends[0].session.initiator_spi >> 32, 0x1000 + 3 - loser);
 }
 
 /** `order` has a bit for each of the eight moments: whose IKE_SA it is of. */
@@ -180,12 +180,12 @@ static bool are_both_alone(void)
 	return sides[0].session.sa_count == 1 && sides[1].session.sa_count == 1;
 }
 
-static uint32_t life_of(int side)
+/** The SPI that the side chose. */
+static uint64_t spi_of(int side)
 {
 	const struct ike_session *session = &sides[side].session;
 
-	return ENGINE_LIFE_OF(session->is_initiator ? session->initiator_spi
-	                                            : session->responder_spi);
+	return session->is_initiator ? session->initiator_spi : session->responder_spi;
 }
 
 /**
@@ -230,23 +230,24 @@ static void late_one_loses_by_its_number(void **state)
 	first_packet_is_late(1);
 }
 
-/** An engine's SPIs share their upper half for as long as it lives, and no longer. */
+/** An engine's SPIs share their lower half for as long as it lives, and no longer. By the other half its table tells them apart. */
 static void spis_tell_a_life(void **state)
 {
-	uint32_t lives[2];
+	uint64_t first[2];
 
 	(void)state;
 	start_pair(&plain, &plain);
 	assert_true(carry(is_first_up, 5000));
-	lives[0] = life_of(0);
-	lives[1] = life_of(1);
-	assert_int_not_equal(lives[0], lives[1]);
+	first[0] = spi_of(0);
+	first[1] = spi_of(1);
+	assert_int_not_equal(ENGINE_LIFE_OF(first[0]), ENGINE_LIFE_OF(first[1]));
 	restart_side(1, &plain, true);
 	initiate(1);
 	assert_true(carry(have_both, 5000));
 	carry(never, 100);
-	assert_int_equal(life_of(0), lives[0]);
-	assert_int_not_equal(life_of(1), lives[1]);
+	assert_int_equal(ENGINE_LIFE_OF(spi_of(0)), ENGINE_LIFE_OF(first[0]));
+	assert_int_not_equal(ENGINE_LIFE_OF(spi_of(1)), ENGINE_LIFE_OF(first[1]));
+	assert_int_not_equal(spi_of(0) >> 32, first[0] >> 32);
 }
 
 #define ENGINES(function) cmocka_unit_test_teardown(function, leave)

@@ -140,11 +140,13 @@ static void test_refused(void **state)
 
 static void test_too_much(void **state)
 {
-	char many[PROPOSALS_MAX * 24 + 64] = "";
+	char many[PROPOSALS_MAX * 24 + 64];
+	size_t length = 0;
 
 	(void)state;
 	for (int i = 0; i <= PROPOSALS_MAX; i++)
-		strcat(many, "aes128-sha256-ecp256,");
+		length += (size_t)snprintf(many + length, sizeof(many) - length,
+		                           "aes128-sha256-ecp256,");
 	assert_string_equal(ike(many), "more than 16 proposals");
 	assert_string_equal(
 		ike("aes128-aes192-aes256-3des-sha256-sha384-sha512-sha1-md5-modp768-modp1024-"

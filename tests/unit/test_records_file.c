@@ -57,6 +57,48 @@ static void test_holddown_and_recent_calls_outlive_a_restart(void **state)
 	assert_string_equal(holddown.tunnel, "");
 }
 
+static unsigned waits_for_disk;
+
+/* In place of libc's, for sqlite too. */
+int fsync(int fd)
+{
+	(void)fd;
+	waits_for_disk++;
+	return 0;
+}
+
+int fdatasync(int fd)
+{
+	return fsync(fd);
+}
+
+static void test_only_the_begin_of_a_call_waits_for_the_disk(void **state)
+{
+	struct world *world = *state;
+	unsigned waits;
+
+	for (uint64_t attempt = 7; attempt < 10; attempt++) {
+		waits = waits_for_disk;
+		begin_own(world, attempt);
+		assert_true(waits_for_disk > waits);
+		waits = waits_for_disk;
+		answer(world);
+		become(world, SESSION_ESTABLISHED);
+		tunnel(world, attempt, 5, 5);
+		rest(world, "idle for 2 s");
+		assert_int_equal(waits_for_disk, waits);
+	}
+	/* One that another process began is no new one. A new file of the log is begun with the first row. */
+	begin_own(world, 10);
+	restart(world);
+	begin_own(world, 11);
+	waits = waits_for_disk;
+	world->session.attempt = 10;
+	answer(world);
+	assert_int_equal(waits_for_disk, waits);
+	assert_true(stored(world, 10).answered_at_usec > 0);
+}
+
 /* The child confirms each attempt through a pipe when it is told to be on the disk, and is killed at any moment. */
 static void test_nothing_confirmed_is_lost_by_a_kill(void **state)
 {
@@ -303,6 +345,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_holddown_and_recent_calls_outlive_a_restart),
+		TEST(test_only_the_begin_of_a_call_waits_for_the_disk),
 		TEST(test_nothing_confirmed_is_lost_by_a_kill),
 		TEST(test_a_full_disk_bars_calls_until_it_has_room),
 		TEST(test_a_folder_that_is_not_there_bars_calls),

@@ -25,8 +25,7 @@ static struct config_peer peers[] = {
 	{.number = "0388882001", .tunnel = "vsip1", .line = &lines[0]},
 	{.number = "0388882002", .tunnel = "vsip2", .line = &lines[1]},
 };
-static const struct config config = {
-	.lines = lines, .line_count = 2, .peers = peers, .peer_count = 2};
+static struct config config = {.lines = lines, .line_count = 2, .peers = peers, .peer_count = 2};
 
 #define SIP    "sip:0388882001@carrier.example"
 #define GLOBAL "sip:+81-3-8888-2001@carrier.example;user=phone"
@@ -110,6 +109,19 @@ static void the_called_number_counts_where_it_is_read(void **state)
 	lines[0].reads_called_party = CHOICE_NO;
 }
 
+static int index_config(void **state)
+{
+	(void)state;
+	return config_index(&config) ? 0 : -1;
+}
+
+static int free_index(void **state)
+{
+	(void)state;
+	config_free_index(&config);
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -117,5 +129,5 @@ int main(void)
 		cmocka_unit_test(the_called_number_counts_where_it_is_read),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, index_config, free_index);
 }

@@ -279,7 +279,7 @@ static void others_are_not_joined(void **state)
 	                                 20 + 13, 20 + 15, 20 + 16, 20 + 19, 20 + 21, 60};
 	static const struct flow flow = {false, ACK};
 	uint8_t rooms[64][1500];
-	size_t sizes[64];
+	size_t sizes[64] = {0};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(changed) / sizeof(*changed) + 1; i++) {

@@ -105,6 +105,22 @@ static void test_profile_becomes_flags(void **state)
 	                 XFRM_SA_XFLAG_DONT_ENCAP_DSCP);
 }
 
+static void test_narrow_path_clears_df(void **state)
+{
+	uint8_t buffer[XFRM_MESSAGE_MAXIMUM];
+	struct xfrm_ends narrow = ends;
+	struct sa_order order = gcm_order(false);
+	struct xfrm_state read;
+
+	(void)state;
+	assert_true(xfrm_read_state(xfrm_put_state(buffer, &ends, &order, &plain_profile), &read));
+	assert_false(read.clears_df);
+	narrow.clears_df = true;
+	assert_true(
+		xfrm_read_state(xfrm_put_state(buffer, &narrow, &order, &plain_profile), &read));
+	assert_true(read.clears_df);
+}
+
 /* A 32-bit number must never come round: the kernel tells in time, and ends the SA. */
 static void test_sequence_numbers_are_a_limit(void **state)
 {
@@ -225,6 +241,7 @@ int main(void)
 		cmocka_unit_test(test_state_is_read_back),
 		cmocka_unit_test(test_marks_follow_the_direction),
 		cmocka_unit_test(test_profile_becomes_flags),
+		cmocka_unit_test(test_narrow_path_clears_df),
 		cmocka_unit_test(test_sequence_numbers_are_a_limit),
 		cmocka_unit_test(test_replay_windows),
 		cmocka_unit_test(test_policies_are_of_the_interface),

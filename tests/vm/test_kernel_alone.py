@@ -192,3 +192,31 @@ def test_ipv6_inside(pair):
     assert first.end(15) == 0 and " 5 received" in first.log.read_text()
     assert len(states(pair.a)) == 2 and len(re.findall(r"\bdir ", pair.a.space.ip("xfrm", "policy"))) == 6
     assert pair.a.ping(1) == 1
+
+
+def ping6(side, size):
+    """Whether an IPv6 packet of `size` octets came and went."""
+    text = side.space.run("ping", "-6", "-c", "1", "-W", "2", "-M", "do", "-s", size - 48, f"fd00::{3 - side.number}", check=False)
+    return " 1 received" in text
+
+
+@pytest.mark.parametrize("pair", [{"peer": "dual-overlay = true", "path_mtu": 1000}], indirect=True)
+def test_ipv6_keeps_its_minimum(pair):
+    """A path on which IPv6's 1280 octets do not fit: the states of before set don't-fragment, so another child is asked for (until then,
+    the control, they are lost); with it the ESP packet is fragmented."""
+    for side in pair.sides:
+        side.space.ip("-6", "addr", "add", f"fd00::{side.number}/64", "dev", TUNNEL, "nodad")
+        # as the product's table does: the kernel puts fragments together then
+        side.space.nft("table ip track {\nchain in {\ntype filter hook prerouting priority mangle\nct state invalid accept\n}\n}\n")
+    pair.connect()
+    for side in pair.sides:
+        assert not ping6(side, 1280)
+        side.player.wait(lambda state: state["path_mtu"] == 1000 and state["mtu"] == 1280, 3, "the path is learnt")
+        wait_for(lambda side=side: "a child whose packets may be fragmented is asked for" in (pair.workspace.dir / f"{side.role}.log").read_text(),
+                 2, "what to do about it")
+        wait_for(lambda side=side: any(request["message"] == "ReportSaLimit" for request in side.player.requests), 2, "a child is asked for")
+    assert not ping6(pair.a, 1280), "the control: the states of before"
+    pair.install_sas(generation=2)
+    assert "nopmtudisc" in " ".join(states(pair.a))
+    assert ping6(pair.a, 1280) and ping6(pair.b, 1280)
+    assert pair.a.ping(1, size=1200) == 1

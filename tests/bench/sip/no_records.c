@@ -2,14 +2,15 @@
 /* In place of services/sip-agent/dialog_store.c: nothing is kept. */
 #include "services/sip-agent/dialog_store.h"
 
+#include <stdio.h>
+
 bool dialog_store_write(const char *directory, const struct dialog_record *record, bool is_lasting,
                         char *why, size_t why_size)
 {
 	(void)directory;
 	(void)record;
 	(void)is_lasting;
-	(void)why;
-	(void)why_size;
+	snprintf(why, why_size, "%s", "");
 	return true;
 }
 
