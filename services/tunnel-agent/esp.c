@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "services/tunnel-agent/hmac.h"
+
 #define HEADER_SIZE   8
 #define TRAILER_SIZE  2
 #define SALT_SIZE     4
@@ -16,19 +18,10 @@
 #define CHACHA_KEY    32
 #define CBC_BLOCK     16
 #define NONCE_MAXIMUM 16
-#define MAC_MAXIMUM   64
-#define HASH_BLOCK    128 /* the largest */
-
-/* HMAC (RFC 2104) on one context for the life of an SA: OpenSSL's own HMAC allocates memory for each message. */
-struct hmac {
-	EVP_MD_CTX *hash; /* NULL: an AEAD, which needs none */
-	size_t block_size;
-	uint8_t inner_pad[HASH_BLOCK], outer_pad[HASH_BLOCK];
-};
 
 struct esp {
 	EVP_CIPHER_CTX *cipher;
-	struct hmac hmac;
+	struct hmac hmac; /* its hash is NULL with an AEAD, which needs none */
 	uint8_t salt[SALT_SIZE];
 	unsigned iv_size;
 	unsigned icv_size;
@@ -41,20 +34,20 @@ struct esp {
 };
 
 struct integrity_definition {
-	const EVP_MD *(*digest)(void);
+	const struct hmac_hash *hash;
 	unsigned key_size;
 	unsigned icv_size;
 	const char *name;
 };
 
 static const struct integrity_definition integrities[] = {
-	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_256_128] = {EVP_sha256, 32, 16,
+	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_256_128] = {&hmac_sha256, 32, 16,
                                                             "HMAC-SHA2-256-128"},
-	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_384_192] = {EVP_sha384, 48, 24,
+	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_384_192] = {&hmac_sha384, 48, 24,
                                                             "HMAC-SHA2-384-192"},
-	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_512_256] = {EVP_sha512, 64, 32,
+	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA2_512_256] = {&hmac_sha512, 64, 32,
                                                             "HMAC-SHA2-512-256"},
-	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA1_96] = {EVP_sha1, 20, 12, "HMAC-SHA1-96"},
+	[VPNSIP__INTEGRITY_ALGORITHM__HMAC_SHA1_96] = {&hmac_sha1, 20, 12, "HMAC-SHA1-96"},
 };
 
 static void put_32(uint8_t *octets, uint32_t value)
@@ -143,27 +136,12 @@ static bool set_aead(struct esp *esp, const struct esp_options *options, const c
 	return set_cipher(esp, options, key_size, why);
 }
 
-static bool set_hmac(struct hmac *hmac, const EVP_MD *digest, const uint8_t *key, size_t key_size)
-{
-	hmac->hash = EVP_MD_CTX_new();
-	if (!hmac->hash || !EVP_DigestInit_ex(hmac->hash, digest, NULL))
-		return false;
-	hmac->block_size = (size_t)EVP_MD_get_block_size(digest);
-	memset(hmac->inner_pad, 0x36, hmac->block_size);
-	memset(hmac->outer_pad, 0x5c, hmac->block_size);
-	for (size_t i = 0; i < key_size; i++) {
-		hmac->inner_pad[i] ^= key[i];
-		hmac->outer_pad[i] ^= key[i];
-	}
-	return true;
-}
-
 static bool set_cbc(struct esp *esp, const struct esp_options *options, const char **why)
 {
 	const struct integrity_definition *integrity;
 
 	if ((size_t)options->integrity >= sizeof(integrities) / sizeof(*integrities) ||
-	    !integrities[options->integrity].digest) {
+	    !integrities[options->integrity].hash) {
 		*why = "AES-CBC needs an integrity algorithm";
 		return false;
 	}
@@ -172,11 +150,8 @@ static bool set_cbc(struct esp *esp, const struct esp_options *options, const ch
 		*why = "the integrity key has the wrong size";
 		return false;
 	}
-	if (!set_hmac(&esp->hmac, integrity->digest(), options->integrity_key,
-	              options->integrity_key_size)) {
-		*why = "OpenSSL refused the hash";
-		return false;
-	}
+	hmac_set_key(&esp->hmac, integrity->hash, options->integrity_key,
+	             options->integrity_key_size);
 	esp->iv_size = CBC_BLOCK;
 	esp->icv_size = integrity->icv_size;
 	esp->alignment = CBC_BLOCK;
@@ -215,7 +190,6 @@ void esp_free(struct esp *esp)
 	if (!esp)
 		return;
 	EVP_CIPHER_CTX_free(esp->cipher);
-	EVP_MD_CTX_free(esp->hmac.hash);
 	OPENSSL_cleanse(esp, sizeof(*esp));
 	free(esp);
 }
@@ -275,23 +249,17 @@ static bool run_cbc(struct esp *esp, const uint8_t *iv, uint8_t *text, int text_
 }
 
 /* HMAC over the packet up to the ICV; the high half of an extended number follows it unseen (RFC 4303 section 2.2.1). */
-static bool compute_mac(struct esp *esp, const uint8_t *packet, size_t size, uint64_t sequence,
-                        uint8_t mac[MAC_MAXIMUM])
+static void compute_mac(struct esp *esp, const uint8_t *packet, size_t size, uint64_t sequence,
+                        uint8_t mac[HMAC_MAXIMUM])
 {
-	const struct hmac *hmac = &esp->hmac;
-	unsigned mac_size;
 	uint8_t high[4];
 
 	put_32(high, (uint32_t)(sequence >> 32));
-	return EVP_DigestInit_ex(hmac->hash, NULL, NULL) &&
-	       EVP_DigestUpdate(hmac->hash, hmac->inner_pad, hmac->block_size) &&
-	       EVP_DigestUpdate(hmac->hash, packet, size) &&
-	       (!esp->has_extended_sequence || EVP_DigestUpdate(hmac->hash, high, sizeof(high))) &&
-	       EVP_DigestFinal_ex(hmac->hash, mac, &mac_size) &&
-	       EVP_DigestInit_ex(hmac->hash, NULL, NULL) &&
-	       EVP_DigestUpdate(hmac->hash, hmac->outer_pad, hmac->block_size) &&
-	       EVP_DigestUpdate(hmac->hash, mac, mac_size) &&
-	       EVP_DigestFinal_ex(hmac->hash, mac, &mac_size);
+	hmac_begin(&esp->hmac);
+	hmac_update(&esp->hmac, packet, size);
+	if (esp->has_extended_sequence)
+		hmac_update(&esp->hmac, high, sizeof(high));
+	hmac_finish(&esp->hmac, mac);
 }
 
 static bool draw_iv(struct esp *esp, uint8_t *iv)
@@ -326,7 +294,7 @@ static enum esp_result seal(struct esp *esp, uint32_t spi, uint64_t sequence, ui
 {
 	uint8_t *iv = inner - esp->iv_size, *header = iv - HEADER_SIZE;
 	size_t text_size = append_trailer(esp, inner, inner_size, next_header);
-	uint8_t *icv = inner + text_size, mac[MAC_MAXIMUM];
+	uint8_t *icv = inner + text_size, mac[HMAC_MAXIMUM];
 
 	put_32(header, spi);
 	put_32(header + 4, (uint32_t)sequence);
@@ -336,9 +304,9 @@ static enum esp_result seal(struct esp *esp, uint32_t spi, uint64_t sequence, ui
 		if (run_aead(esp, header, sequence, iv, inner, (int)text_size, icv) != ESP_OK)
 			return ESP_FAILED;
 	} else {
-		if (!draw_iv(esp, iv) || !run_cbc(esp, iv, inner, (int)text_size) ||
-		    !compute_mac(esp, header, (size_t)(icv - header), sequence, mac))
+		if (!draw_iv(esp, iv) || !run_cbc(esp, iv, inner, (int)text_size))
 			return ESP_FAILED;
+		compute_mac(esp, header, (size_t)(icv - header), sequence, mac);
 		memcpy(icv, mac, esp->icv_size);
 	}
 	*packet = header;
@@ -364,7 +332,7 @@ enum esp_result esp_open(struct esp *esp, uint64_t sequence, uint8_t *packet, si
                          uint8_t **inner, size_t *inner_size, uint8_t *next_header)
 {
 	uint8_t *iv = packet + HEADER_SIZE, *text = iv + esp->iv_size;
-	uint8_t mac[MAC_MAXIMUM], *icv;
+	uint8_t mac[HMAC_MAXIMUM], *icv;
 	size_t overhead = HEADER_SIZE + esp->iv_size + esp->icv_size, text_size, padding;
 
 	if (packet_size < overhead + esp->alignment)
@@ -380,8 +348,7 @@ enum esp_result esp_open(struct esp *esp, uint64_t sequence, uint8_t *packet, si
 		if (result != ESP_OK)
 			return result;
 	} else {
-		if (!compute_mac(esp, packet, (size_t)(icv - packet), sequence, mac))
-			return ESP_FAILED;
+		compute_mac(esp, packet, (size_t)(icv - packet), sequence, mac);
 		if (CRYPTO_memcmp(mac, icv, esp->icv_size) != 0)
 			return ESP_FORGED;
 		if (!run_cbc(esp, iv, text, (int)text_size))
