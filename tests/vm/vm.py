@@ -41,6 +41,10 @@ class VmError(Exception):
     pass
 
 
+class NoKernel(VmError):
+    """Its package is neither here nor to be had."""
+
+
 def run(*words, **options):
     done = subprocess.run([str(word) for word in words], capture_output=True, **options)
     if done.returncode != 0:
@@ -49,7 +53,7 @@ def run(*words, **options):
 
 
 def fetch_package():
-    """The kernel's package of this distribution, downloaded unless it is there."""
+    """The kernel's package of this distribution, downloaded unless it is there; NoKernel without a way to the archive."""
     CACHE.mkdir(parents=True, exist_ok=True)
     present = sorted(CACHE.glob("linux-image-*.deb"), key=lambda path: path.stat().st_mtime)
     if present:
@@ -57,7 +61,10 @@ def fetch_package():
     depends = run("apt-cache", "depends", META_PACKAGE, text=True)
     name = next(line.split()[1] for line in depends.splitlines() if line.strip().startswith("Depends:"))
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-        run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", name, cwd=scratch)
+        try:
+            run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", name, cwd=scratch)
+        except VmError as failure:
+            raise NoKernel(f"{failure}; next step: apt-get update, or put the package into {CACHE}") from failure
         (package,) = Path(scratch).glob("*.deb")
         return Path(shutil.move(package, CACHE / package.name))
 
