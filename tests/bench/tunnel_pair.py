@@ -183,12 +183,17 @@ class Side:
         log = self.workspace.dir / f"{self.role}.log"
         before = len(log.read_text()) if log.exists() else 0
         self.agent = self.workspace.start(
-            self.space.command(program("tunnel-agent"), "-c", self.directory / "vpnsip.conf", "--run-dir",
+            self.space.command(*self.environment(), program("tunnel-agent"), "-c", self.directory / "vpnsip.conf", "--run-dir",
                                self.directory / "run", "--state-dir", self.directory / "state"), log.name)
         wait_for(lambda: "started" in log.read_text()[before:] or not self.agent.running(), 5, "start of tunnel-agent")
         if not self.agent.running():
             raise LabError(log.read_text())
         self.route()
+
+    def environment(self):
+        """Words before the program's name; an option of the pair, with the folder of either side in it."""
+        words = [word.format(directory=self.directory) for word in self.options.get("environment", ())]
+        return ["env", *words] if words else []
 
     def route(self):
         self.space.batch("".join(f"route replace 10.254.{index}.{3 - self.number}/32 dev {tunnel}\n"
@@ -213,7 +218,7 @@ class Side:
 
 class Pair:
     """Both routers. Options of Side: address, idle, hold, bandwidth, peer and profile (more options of these sections),
-    spoil (what the translation does to a checksum), tunnels (how many; those after the first have no part in ping()).
+    spoil (what the translation does to a checksum), environment (of tunnel-agent: NAME={directory}/VALUE), tunnels (how many; those after the first have no part in ping()).
     `path_mtu` puts a router between them that forwards no larger packets and says so; their own links take 1500."""
 
     def __init__(self, path_mtu=None, **options):

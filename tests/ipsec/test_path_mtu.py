@@ -203,7 +203,7 @@ def test_a_flood_of_reports_costs_little(make):
     flood = subprocess.Popen(quoted, stdout=subprocess.PIPE, text=True)
     answered = pair.a.ping(20, interval=0.1)
     sent = int(flood.communicate()[0])
-    assert sent > 10000 and answered == 20
+    assert sent > 3000 and answered == 20  # a tenth of it is heard
     assert cpu_seconds() - before < 0.5
     pair.wait_for_news()
     assert pair.a.player.state["path_mtu"] == 1500
