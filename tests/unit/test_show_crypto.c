@@ -311,6 +311,9 @@ static void test_ipsec_sa(void **state)
 	story.tunnel.n_drops = 2;
 	IPSEC("    #send errors 2, #recv errors 7\n"
 	      "    #send dummy packets 852600, #recv dummy packets 0\n");
+	story.drops[0].reason = (char *)"path-report-spi";
+	story.drops[1].reason = (char *)"path-report-sequence";
+	IPSEC("ip mtu idb \n     path mtu reports refused: spi 7, sequence 2\n     current");
 	/* Of an SA that a rekeying has replaced only tunnel-agent knows the algorithms. */
 	story.child.inbound_spi = 1;
 	IPSEC("        transform: AES-CBC 256 HMAC-SHA2-256-128 ,\n        in use");
