@@ -42,18 +42,26 @@ static void add_rule(struct route_plan *plan, const struct netfacts_rule *rule)
 		plan->is_complete = false;
 }
 
+static bool is_planned_route(const struct route_plan *plan, const struct netfacts_route *route)
+{
+	const struct route_place *same = route_index_find(plan->index, route);
+
+	for (; same != NULL; same = same->next)
+		if (plan->routes[same->place].is_wanted)
+			return true;
+	return false;
+}
+
 /* The first route of a table, destination and metric stands; a second one would only take its place in turns. */
 static struct planned_route *add_route(struct route_plan *plan, const struct netfacts_route *route,
                                        const struct netfacts_link *link)
 {
-	for (size_t i = 0; i < plan->route_count; i++)
-		if (plan->routes[i].is_wanted &&
-		    netfacts_route_is_same(&plan->routes[i].route, route))
-			return NULL;
+	if (is_planned_route(plan, route))
+		return NULL;
 	struct planned_route *added = grow((void **)&plan->routes, &plan->route_count,
 	                                   &plan->route_room, sizeof(*plan->routes));
 
-	if (added == NULL) {
+	if (added == NULL || !route_index_add(plan->index, route, plan->route_count - 1)) {
 		plan->is_complete = false;
 		return NULL;
 	}
@@ -105,14 +113,6 @@ static struct sockaddr_storage tunnel_address(const struct config_peer *peer,
 	return (struct sockaddr_storage){0};
 }
 
-static void refuse_foreign(struct planned_route *planned, const struct netfacts *facts)
-{
-	for (size_t i = 0; i < facts->route_count; i++)
-		if (facts->routes[i].protocol != ROUTE_PROTOCOL_VPNSIP &&
-		    netfacts_route_is_same(&facts->routes[i], &planned->route))
-			refuse(planned, "another program's route has this destination and metric");
-}
-
 static void plan_tunnel_route(struct route_plan *plan, const struct config_route *config,
                               const struct netfacts *facts)
 {
@@ -140,7 +140,6 @@ static void plan_tunnel_route(struct route_plan *plan, const struct config_route
 		refuse(planned, "the tunnel interface does not exist");
 	else if (!link->is_up)
 		refuse(planned, "the tunnel interface is down");
-	refuse_foreign(planned, facts);
 }
 
 static void plan_primary_route(struct route_plan *plan, const struct config_route *config,
@@ -181,7 +180,6 @@ static void plan_primary_route(struct route_plan *plan, const struct config_rout
 		                : track_status(track) == TRACK_STATE_DOWN
 		                        ? "the track is down"
 		                        : "the track was down before and is not known yet");
-	refuse_foreign(planned, facts);
 }
 
 /*
@@ -328,16 +326,55 @@ static void plan_probe(struct route_plan *plan, const struct config *config, siz
 	add_rule(plan, &rule);
 }
 
+/* What the configuration routes, where another program's route stands already. */
+static void refuse_foreign(struct route_plan *plan, const struct netfacts *facts,
+                           const struct route_index *standing)
+{
+	for (size_t i = 0; i < plan->route_count; i++) {
+		struct planned_route *planned = &plan->routes[i];
+		const struct route_place *same = route_index_find(standing, &planned->route);
+
+		if (planned->route.table != ROUTE_TABLE_MAIN || planned->is_guard)
+			continue;
+		for (; same != NULL; same = same->next)
+			if (facts->routes[same->place].protocol != ROUTE_PROTOCOL_VPNSIP)
+				refuse(planned, "another program's route has this destination and "
+				                "metric");
+	}
+}
+
+/* Of lines that share WAN and gateway the first one's rules match for all. */
+static bool has_own_table(const struct config *config, size_t number)
+{
+	const struct config_line *line = &config->lines[number];
+
+	for (size_t i = 0; i < number; i++)
+		if (strcmp(config->lines[i].wan_interface, line->wan_interface) == 0 &&
+		    address_is_equal(&config->lines[i].gateway, &line->gateway))
+			return false;
+	return true;
+}
+
+static struct route_index *index_facts(const struct netfacts *facts)
+{
+	return route_index_of(facts->routes, facts->route_count, sizeof(*facts->routes));
+}
+
 struct route_plan route_plan_build(const struct config *config, const struct netfacts *facts,
                                    struct track_core *tracks, const struct wan_routes *leases)
 {
-	struct route_plan plan = {.is_complete = true};
+	struct route_plan plan = {.index = route_index_new()};
+	struct route_index *standing = index_facts(facts);
 
+	plan.is_complete = plan.index != NULL && standing != NULL;
+	if (!plan.is_complete)
+		goto out;
 	for (size_t i = 0; i < config->route_count; i++)
 		if (config->routes[i].peer != NULL)
 			plan_guard(&plan, &config->routes[i].destination);
 	for (size_t i = 0; i < config->line_count; i++)
-		plan_line(&plan, config, i, facts, leases);
+		if (has_own_table(config, i))
+			plan_line(&plan, config, i, facts, leases);
 	for (size_t i = 0; i < config->sla_count; i++)
 		plan_probe(&plan, config, i, facts);
 	for (size_t i = 0; i < config->route_count; i++) {
@@ -346,6 +383,9 @@ struct route_plan route_plan_build(const struct config *config, const struct net
 		else
 			plan_primary_route(&plan, &config->routes[i], facts, tracks);
 	}
+	refuse_foreign(&plan, facts, standing);
+out:
+	route_index_free(standing);
 	return plan;
 }
 
@@ -353,24 +393,25 @@ void route_plan_free(struct route_plan *plan)
 {
 	free(plan->routes);
 	free(plan->rules);
+	route_index_free(plan->index);
 	memset(plan, 0, sizeof(*plan));
 }
 
-bool route_plan_is_installed(const struct planned_route *planned, const struct netfacts *facts)
+bool route_plan_compare(struct route_plan *plan, const struct netfacts *facts)
 {
-	for (size_t i = 0; i < facts->route_count; i++)
-		if (netfacts_route_is_equal(&facts->routes[i], &planned->route))
-			return true;
-	return false;
-}
+	struct route_index *standing = index_facts(facts);
 
-static bool is_planned_route(const struct route_plan *plan, const struct netfacts_route *route)
-{
-	for (size_t i = 0; i < plan->route_count; i++)
-		if (plan->routes[i].is_wanted &&
-		    netfacts_route_is_same(&plan->routes[i].route, route))
-			return true;
-	return false;
+	for (size_t i = 0; standing != NULL && i < plan->route_count; i++) {
+		struct planned_route *planned = &plan->routes[i];
+		const struct route_place *same = route_index_find(standing, &planned->route);
+
+		planned->is_installed = false;
+		for (; same != NULL; same = same->next)
+			planned->is_installed |= netfacts_route_is_equal(
+				&facts->routes[same->place], &planned->route);
+	}
+	route_index_free(standing);
+	return standing != NULL;
 }
 
 static bool is_rule_among(const struct netfacts_rule *rules, size_t count,
@@ -382,16 +423,18 @@ static bool is_rule_among(const struct netfacts_rule *rules, size_t count,
 	return false;
 }
 
-size_t route_plan_apply(const struct route_plan *plan, const struct netfacts *facts,
+size_t route_plan_apply(struct route_plan *plan, const struct netfacts *facts,
                         route_change_fn *change, void *context)
 {
 	size_t failures = 0;
 
+	if (!route_plan_compare(plan, facts))
+		return 1;
 	/* The guards were planned first, so they are installed first. */
 	for (size_t i = 0; i < plan->route_count; i++) {
 		struct route_change add = {ROUTE_CHANGE_ADD, &plan->routes[i].route, NULL};
 
-		if (plan->routes[i].is_wanted && !route_plan_is_installed(&plan->routes[i], facts))
+		if (plan->routes[i].is_wanted && !plan->routes[i].is_installed)
 			failures += !change(context, &add);
 	}
 	for (size_t i = 0; i < plan->rule_count; i++) {
@@ -419,7 +462,7 @@ size_t route_plan_apply(const struct route_plan *plan, const struct netfacts *fa
 
 size_t route_plan_purge(const struct netfacts *facts, route_change_fn *change, void *context)
 {
-	static const struct route_plan nothing = {.is_complete = true};
+	struct route_plan nothing = {.is_complete = true};
 
 	return route_plan_apply(&nothing, facts, change, context);
 }

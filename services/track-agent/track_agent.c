@@ -183,11 +183,11 @@ static void hold_absent_routes(struct track_agent *agent, const struct netfacts 
 
 	for (size_t i = 0; i < facts->route_count; i++)
 		is_restart |= facts->routes[i].protocol == ROUTE_PROTOCOL_VPNSIP;
+	is_restart &= route_plan_compare(&plan, facts);
 	for (size_t i = 0; is_restart && i < plan.route_count; i++) {
 		const struct planned_route *planned = &plan.routes[i];
 
-		if (planned->is_wanted && planned->track != NULL &&
-		    !route_plan_is_installed(planned, facts))
+		if (planned->is_wanted && planned->track != NULL && !planned->is_installed)
 			feed(agent, "hold %u", planned->track->number);
 	}
 	route_plan_free(&plan);
@@ -320,7 +320,7 @@ void track_agent_stop(struct service_context *service)
 	track_core_free(agent->tracks);
 	wan_routes_free(agent->leases);
 	free(agent->wans);
-	free(agent->shown);
+	track_free_shown(&agent->shown);
 	free(agent->rules);
 	free(agent);
 	service->state = NULL;

@@ -16,6 +16,12 @@ struct shown_route {
 	bool is_installed;
 };
 
+struct shown_routes {
+	struct shown_route *routes;
+	size_t count;
+	struct route_index *index; /* of routes */
+};
+
 /** Since the start. */
 struct track_counters {
 	uint64_t checks, repairs, leftovers_removed, failures, track_changes;
@@ -32,8 +38,7 @@ struct track_agent {
 	struct event *claim_timer; /* what nobody ordered since the start goes */
 	struct event *check_timer; /* compares the kernel with the plan from time to time */
 	struct wan_state *wans;    /* one a line, as last published */
-	struct shown_route *shown;
-	size_t shown_count;
+	struct shown_routes shown;
 	struct netfacts_rule *rules; /* as they were made to stand last */
 	size_t rule_count;
 	struct track_counters counters;
@@ -49,8 +54,10 @@ void track_agent_snapshot(void *context, struct bus_request *request);
 void track_agent_core_input(void *context, const char *core, const void *octets, size_t size);
 void track_agent_describe(void *context, struct bus_description *description);
 
-/** Reads the kernel, makes it as planned, reads it back, and tells what changed. */
+/** Reads the kernel, makes it as planned, reads back what it changed, and tells of it. */
 void track_reconcile(struct track_agent *agent);
+
+void track_free_shown(struct shown_routes *shown);
 
 /** Removes all routes and rules of ours, and answers. */
 void track_purge(struct track_agent *agent, struct bus_request *request);

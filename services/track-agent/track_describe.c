@@ -39,8 +39,8 @@ void track_agent_describe(void *context, struct bus_description *description)
 		             (unsigned long long)probe->answered, probe->return_code,
 		             probe->rtt_usec);
 	}
-	for (size_t i = 0; i < agent->shown_count; i++)
-		describe_route(description, &agent->shown[i]);
+	for (size_t i = 0; i < agent->shown.count; i++)
+		describe_route(description, &agent->shown.routes[i]);
 	if (agent->is_purged)
 		bus_describe(description, "purged by order: nothing is installed until a restart");
 	bus_describe_counter(description, "tracks.changes", counters->track_changes);

@@ -29,13 +29,14 @@ static void publish_wans(struct track_agent *agent, const struct netfacts *facts
 	}
 }
 
-static const struct shown_route *find_shown(const struct shown_route *routes, size_t count,
+static const struct shown_route *find_shown(const struct shown_routes *shown,
                                             const struct planned_route *planned)
 {
-	for (size_t i = 0; i < count; i++)
-		if (netfacts_route_is_same(&routes[i].planned.route, &planned->route) &&
-		    strcmp(routes[i].planned.interface, planned->interface) == 0)
-			return &routes[i];
+	const struct route_place *same = route_index_find(shown->index, &planned->route);
+
+	for (; same != NULL; same = same->next)
+		if (strcmp(shown->routes[same->place].planned.interface, planned->interface) == 0)
+			return &shown->routes[same->place];
 	return NULL;
 }
 
@@ -46,58 +47,86 @@ static bool is_shown_as(const struct shown_route *before, const struct shown_rou
 	       strcmp(before->planned.cause, now->planned.cause) == 0;
 }
 
-/* Publishes what differs from the last time, and what is gone. */
-static void show_routes(struct track_agent *agent, const struct route_plan *plan,
-                        const struct netfacts *facts)
+static void log_route(const struct shown_route *shown)
 {
-	struct shown_route *shown = calloc(plan->route_count + 1, sizeof(*shown));
+	const struct planned_route *planned = &shown->planned;
 	char prefix[ADDRESS_TEXT_SIZE];
 
-	if (shown == NULL)
-		return;
-	for (size_t i = 0; i < plan->route_count; i++) {
-		shown[i].planned = plan->routes[i];
-		shown[i].is_installed = plan->routes[i].is_wanted &&
-		                        route_plan_is_installed(&plan->routes[i], facts);
-		if (is_shown_as(find_shown(agent->shown, agent->shown_count, &plan->routes[i]),
-		                &shown[i]))
-			continue;
-		log_line(
-			LOG_INFO, "route %s %s metric %u table %u: %s%s%s",
-			address_format_prefix(&shown[i].planned.route.destination,
-		                              shown[i].planned.route.prefix_length, prefix),
-			shown[i].planned.interface[0] != '\0' ? shown[i].planned.interface : "unreachable",
-			shown[i].planned.route.metric, shown[i].planned.route.table,
-			shown[i].is_installed ? "installed" : "not installed",
-			shown[i].planned.cause[0] != '\0' ? ": " : "", shown[i].planned.cause);
-		track_publish_route(agent, &shown[i]);
-	}
-	for (size_t i = 0; i < agent->shown_count; i++) {
-		struct shown_route gone = agent->shown[i];
+	log_line(LOG_INFO, "route %s %s metric %u table %u: %s%s%s",
+	         address_format_prefix(&planned->route.destination, planned->route.prefix_length,
+	                               prefix),
+	         planned->interface[0] != '\0' ? planned->interface : "unreachable",
+	         planned->route.metric, planned->route.table,
+	         shown->is_installed ? "installed" : "not installed",
+	         planned->cause[0] != '\0' ? ": " : "", planned->cause);
+}
 
-		if (find_shown(shown, plan->route_count, &gone.planned) != NULL)
+static struct shown_routes shown_of(const struct route_plan *plan)
+{
+	struct shown_routes shown = {.count = plan->route_count};
+
+	shown.routes = calloc(plan->route_count + 1, sizeof(*shown.routes));
+	for (size_t i = 0; shown.routes != NULL && i < plan->route_count; i++) {
+		shown.routes[i].planned = plan->routes[i];
+		shown.routes[i].is_installed = plan->routes[i].is_wanted &&
+		                               plan->routes[i].is_installed;
+	}
+	if (shown.routes != NULL)
+		shown.index = route_index_of(&shown.routes->planned.route, shown.count,
+		                             sizeof(*shown.routes));
+	return shown;
+}
+
+void track_free_shown(struct shown_routes *shown)
+{
+	route_index_free(shown->index);
+	free(shown->routes);
+	memset(shown, 0, sizeof(*shown));
+}
+
+/* Publishes what differs from the last time, and what is gone. The plan was compared with the kernel. */
+static void show_routes(struct track_agent *agent, const struct route_plan *plan)
+{
+	struct shown_routes shown = shown_of(plan);
+
+	if (shown.index == NULL) {
+		track_free_shown(&shown);
+		return;
+	}
+	for (size_t i = 0; i < shown.count; i++) {
+		if (is_shown_as(find_shown(&agent->shown, &plan->routes[i]), &shown.routes[i]))
+			continue;
+		log_route(&shown.routes[i]);
+		track_publish_route(agent, &shown.routes[i]);
+	}
+	for (size_t i = 0; i < agent->shown.count; i++) {
+		struct shown_route gone = agent->shown.routes[i];
+
+		if (find_shown(&shown, &gone.planned) != NULL)
 			continue;
 		gone.is_installed = false;
 		snprintf(gone.planned.cause, sizeof(gone.planned.cause), "removed");
 		track_publish_route(agent, &gone);
 	}
-	free(agent->shown);
+	track_free_shown(&agent->shown);
 	agent->shown = shown;
-	agent->shown_count = plan->route_count;
 }
 
 /** What a step is told with. */
 struct telling {
 	struct track_agent *agent;
 	const struct route_plan *plan;
+	size_t changes; /* that were made */
 };
 
 static const struct planned_route *find_planned(const struct route_plan *plan,
                                                 const struct netfacts_route *route)
 {
-	for (size_t i = 0; i < plan->route_count; i++)
-		if (&plan->routes[i].route == route)
-			return &plan->routes[i];
+	const struct route_place *same = route_index_find(plan->index, route);
+
+	for (; same != NULL; same = same->next)
+		if (&plan->routes[same->place].route == route)
+			return &plan->routes[same->place];
 	return NULL;
 }
 
@@ -121,7 +150,7 @@ static bool is_repair(const struct telling *telling, const struct route_change *
 	if (change->kind != ROUTE_CHANGE_ADD)
 		return false;
 	planned = find_planned(telling->plan, change->route);
-	shown = planned ? find_shown(agent->shown, agent->shown_count, planned) : NULL;
+	shown = planned ? find_shown(&agent->shown, planned) : NULL;
 	return shown && shown->is_installed &&
 	       address_is_equal(&shown->planned.route.gateway, &change->route->gateway);
 }
@@ -133,10 +162,7 @@ static bool is_leftover(const struct telling *telling, const struct route_change
 
 	if (change->kind == RULE_CHANGE_REMOVE)
 		return !was_rule_kept(agent, change->rule);
-	for (size_t i = 0; i < agent->shown_count; i++)
-		if (netfacts_route_is_same(&agent->shown[i].planned.route, change->route))
-			return false;
-	return true;
+	return route_index_find(agent->shown.index, change->route) == NULL;
 }
 
 static void describe_change(const struct telling *telling, const struct route_change *change,
@@ -165,13 +191,14 @@ static void describe_change(const struct telling *telling, const struct route_ch
 
 static bool change_and_tell(void *context, const struct route_change *change)
 {
-	const struct telling *telling = context;
+	struct telling *telling = context;
 	struct track_agent *agent = telling->agent;
 	bool is_addition = change->kind == ROUTE_CHANGE_ADD || change->kind == RULE_CHANGE_ADD;
 	char text[160];
 
 	if (!rtnetlink_change(agent->rtnetlink, change))
 		return false;
+	telling->changes++;
 	describe_change(telling, change, text, sizeof(text));
 	if (is_addition && is_repair(telling, change)) {
 		agent->counters.repairs++;
@@ -200,25 +227,38 @@ static void keep_rules(struct track_agent *agent, const struct route_plan *plan)
 	agent->rule_count = plan->rule_count;
 }
 
-/* Reads the kernel, makes it as planned, reads it back, and tells what changed. */
+/* Whether the plan has been compared with what the kernel has now, which is read again only if something was changed. */
+static bool compare_again(struct track_agent *agent, struct route_plan *plan, bool has_changed)
+{
+	struct netfacts facts;
+	bool is_compared;
+
+	if (!has_changed)
+		return true;
+	if (!rtnetlink_read(agent->rtnetlink, &facts))
+		return false;
+	is_compared = route_plan_compare(plan, &facts);
+	netfacts_free(&facts);
+	return is_compared;
+}
+
 void track_reconcile(struct track_agent *agent)
 {
 	struct netfacts facts;
 	struct route_plan plan;
+	struct telling telling = {.agent = agent, .plan = &plan};
 	size_t failures = 0;
 
 	if (agent->is_purged || !rtnetlink_read(agent->rtnetlink, &facts))
 		return;
 	plan = route_plan_build(agent->service->config, &facts, agent->tracks, agent->leases);
 	if (plan.is_complete)
-		failures = route_plan_apply(&plan, &facts, change_and_tell,
-		                            &(struct telling){agent, &plan});
+		failures = route_plan_apply(&plan, &facts, change_and_tell, &telling);
 	publish_wans(agent, &facts);
 	netfacts_free(&facts);
-	if (plan.is_complete && rtnetlink_read(agent->rtnetlink, &facts)) {
-		show_routes(agent, &plan, &facts);
+	if (plan.is_complete && compare_again(agent, &plan, telling.changes > 0 || failures > 0)) {
+		show_routes(agent, &plan);
 		keep_rules(agent, &plan);
-		netfacts_free(&facts);
 	}
 	agent->counters.failures += failures;
 	if (failures > 0 || !plan.is_complete)
@@ -240,7 +280,7 @@ void track_purge(struct track_agent *agent, struct bus_request *request)
 	agent->is_purged = true;
 	evtimer_del(agent->retry_timer);
 	failures = route_plan_purge(&facts, rtnetlink_change, agent->rtnetlink);
-	show_routes(agent, &nothing, &facts);
+	show_routes(agent, &nothing);
 	netfacts_free(&facts);
 	bus_touch_state(agent->service->bus);
 	log_line(LOG_NOTICE, "all routes and rules of ours are removed, by order");

@@ -118,7 +118,7 @@ static void free_parts(struct snapshot_parts *parts)
 static bool make_parts(const struct track_agent *agent, struct snapshot_parts *parts)
 {
 	size_t wans = agent->service->config->line_count + 1;
-	size_t tracks = agent->tracks->track_count + 1, routes = agent->shown_count + 1;
+	size_t tracks = agent->tracks->track_count + 1, routes = agent->shown.count + 1;
 
 	parts->wans = calloc(wans, sizeof(*parts->wans));
 	parts->wan_pointers = calloc(wans, sizeof(*parts->wan_pointers));
@@ -153,10 +153,10 @@ void track_reply_snapshot(const struct track_agent *agent, struct bus_request *r
 		parts.tracks[i] = track_message(&agent->tracks->tracks[i], parts.targets[i]);
 		parts.track_pointers[i] = &parts.tracks[i];
 	}
-	snapshot.n_routes = agent->shown_count;
+	snapshot.n_routes = agent->shown.count;
 	snapshot.routes = parts.route_pointers;
 	for (size_t i = 0; i < snapshot.n_routes; i++) {
-		parts.routes[i] = route_message(&agent->shown[i]);
+		parts.routes[i] = route_message(&agent->shown.routes[i]);
 		parts.route_pointers[i] = &parts.routes[i];
 	}
 	bus_reply(request, &snapshot.base);

@@ -219,6 +219,32 @@ static void the_whole_plan(void **context)
 	assert_int_equal(plan.rule_count, 6);
 }
 
+static void lines_of_one_wan_share_a_table(void **context)
+{
+	struct config_line lines[3] = {line, line, line};
+
+	(void)context;
+	config.lines = lines;
+	config.line_count = 3;
+	build();
+	assert_non_null(find(5600, "0.0.0.0", 0, 0));
+	assert_null(find(5601, "0.0.0.0", 0, 0));
+	assert_int_equal(plan.route_count, 7);
+	assert_int_equal(plan.rule_count, 6);
+	/* Another gateway is another way out. */
+	lines[2].gateway = address("198.51.100.9");
+	build();
+	assert_null(find(5601, "0.0.0.0", 0, 0));
+	assert_non_null(find(5602, "0.0.0.0", 0, 0));
+	/* And so is another WAN. */
+	lines[1].wan_interface = "lan0";
+	build();
+	assert_non_null(find(5601, "0.0.0.0", 0, 0));
+	assert_true(has_rule(5600, "10.1.0.1", NULL, "", 5601, false));
+	config.lines = &line;
+	config.line_count = 1;
+}
+
 static void guards_are_installed_first_and_nothing_twice(void **context)
 {
 	struct step_log log = {.count = 0};
@@ -433,6 +459,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(the_whole_plan),
+		TEST(lines_of_one_wan_share_a_table),
 		TEST(guards_are_installed_first_and_nothing_twice),
 		TEST(a_track_down_takes_only_the_primary_route),
 		TEST(a_lost_tunnel_leaves_the_guard),
