@@ -406,6 +406,8 @@ int service_main(const struct service *service, int argc, char **argv)
 	                               : EXIT_FAILURE;
 	if (!config || options.only_checks)
 		goto out;
+	/* What the parser took, several times the size of what it read, lies between what stays. */
+	malloc_trim(0);
 	log_set_level(config->log_level);
 	if (asprintf(&state_directory, "%s/%s", options.state_directory, service->name) < 0)
 		goto out;
