@@ -2,11 +2,13 @@
 """A man in the middle of the signalling who has a real IKE of his own: he answers in the other side's place with his address and his
 fingerprint. Whoever is authenticated by more than the call refuses him; a self-signed certificate without a pin does not."""
 
+import base64
 import signal
 
 import pytest
 from attacker import ADDRESS, Attacker
 from certificates import pem
+from cryptography.hazmat.primitives import serialization
 from ike_certificates import LongChain, SelfSigned, certificate, fingerprint, key_of, key_pem, settings
 from stock_lab import CONNECTION
 from test_attacks_path import put_in_between
@@ -24,11 +26,12 @@ HIS = certificate("router b", KEY, "router b", KEY, key_identifier=B.number.enco
 
 
 class Interloper(Attacker):
-    """Answers IKE on ADDRESS as if he were B. He knows A's certificate: IKE shows it to whoever asks."""
+    """Answers IKE on ADDRESS as if he were B, by default with his own certificate and key. He knows A's certificate: IKE shows it to whoever
+    asks."""
 
-    def __init__(self, lab, shown=None):
+    def __init__(self, lab, shown=None, own_certificate=HIS, key=key_pem(KEY)):
         super().__init__(lab)
-        files = {"x509/own.pem": pem(HIS).decode(), "private/own.pem": key_pem(KEY).decode()}
+        files = {"x509/own.pem": pem(own_certificate).decode(), "private/own.pem": key.decode()}
         own, other = "auth = pubkey\n    certs = own.pem", "auth = pubkey\n    certs = peer.pem"
         if shown:
             files["x509/peer.pem"] = pem(shown).decode()
@@ -53,12 +56,13 @@ def redirect(pattern, replacement):
 
 CERTIFICATE = redirect(r"a=fingerprint:SHA-256 [0-9A-F:]+\r\n", fingerprint(HIS))
 NO_KEY = redirect(r"a=psk-fingerprint:SHA-256 [0-9A-F:]+\r\n", "")
+PLACE_ALONE = redirect("", "")
 
 
-def call_into_the_trap(make_lab, a, b, rules, shown=None):
+def call_into_the_trap(make_lab, a, b, rules, shown=None, **his):
     lab = make_lab(a=a, b=b)
     lab.may_leak = True  # IKE to his address is no session's
-    interloper = Interloper(lab, shown)
+    interloper = Interloper(lab, shown, **his)
     process = put_in_between(lab, *rules)
     lab.traffic = lab.start_ping()
     return lab, interloper, process
@@ -91,6 +95,40 @@ def test_refused(make_lab, tell, case):
     wait_for(lambda: not lab.carrier.open_dialogs(), 8, "no call is left open")
     come_to_rest(lab)
     tell(session["last_cause"])
+
+
+def his_key_for(shown):
+    """His own private key, which says that its public half is that of the certificate `shown`: strongSwan believes it, and signs."""
+    point = [key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+             for key in (KEY.public_key(), shown.public_key())]
+    text = KEY.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+    assert point[0] in text
+    return f"-----BEGIN EC PRIVATE KEY-----\n{base64.encodebytes(text.replace(*point)).decode()}-----END EC PRIVATE KEY-----\n".encode()
+
+
+@pytest.mark.parametrize("has_key", [False, True], ids=["forged", "control"])
+def test_certificate_of_the_other_side_without_its_key(make_lab, tell, has_key):
+    """He moves the call to his address and leaves the fingerprint alone: he shows B's own certificate, and signs with another key. The control:
+    with B's key he has the tunnel."""
+    made = SelfSigned("ecdsa")
+    shown = made.chains["b"][0]
+    key = key_pem(made.keys["b"]) if has_key else his_key_for(shown)
+    pin = pin_of(shown)
+    lab, interloper, process = call_into_the_trap(make_lab, settings(A, made, timers=TIMERS, pin=pin), settings(B, made, timers=TIMERS), PLACE_ALONE,
+                                                  made.chains["a"][0], own_certificate=shown, key=key)
+    if has_key:
+        lab.a.wait_status("SESSION_UP", seconds=8)
+        lab.traffic.signal(signal.SIGINT)
+        lab.a.cli("hangup", B.number)
+    else:
+        session = wait_for(lambda: (found := lab.a.session())["failed"] and found, 12, "the call fails")
+        assert "peer's signature is not of its certificate's key" in session["last_cause"], session["last_cause"]
+        assert f"class=wrong-signature src={ADDRESS}" in lab.a.log("ike-agent")
+        assert "INSTALLED" not in interloper.sas() and not session.get("sas")
+        wait_for(lambda: not lab.carrier.open_dialogs(), 8, "no call is left open")
+        tell(session["last_cause"])
+    assert "rewritten" in process.log.read_text()
+    come_to_rest(lab)
 
 
 def test_rewritten_offer_is_not_answered(make_lab):
