@@ -199,7 +199,7 @@ def test_a_flood_of_reports_costs_little(make):
 
     forge(pair, esp, 600)
     before = cpu_seconds()
-    quoted = pair.b.space.command("timeout", "3", "python3", "-c", FLOOD, pair.a.wan, pair.b.wan)
+    quoted = pair.b.space.command("timeout", "10", "python3", "-c", FLOOD, pair.a.wan, pair.b.wan)
     flood = subprocess.Popen(quoted, stdout=subprocess.PIPE, text=True)
     answered = pair.a.ping(20, interval=0.1)
     sent = int(flood.communicate()[0])
