@@ -3,39 +3,50 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
-int hold_init(struct hold *hold, size_t largest_packet, size_t byte_limit, uint64_t age_limit_usec)
+void hold_init(struct hold *hold, size_t largest_packet, size_t byte_limit, uint64_t age_limit_usec)
 {
-	memset(hold, 0, sizeof(*hold));
-	/* Untouched slots cost address space only. */
-	hold->octets = malloc(HOLD_PACKETS * largest_packet);
-	hold->slot_size = largest_packet;
-	hold->byte_limit = byte_limit;
-	hold->age_limit_usec = age_limit_usec;
-	return hold->octets ? 0 : -1;
+	*hold = (struct hold){
+		.largest_packet = largest_packet,
+		.byte_limit = byte_limit,
+		.age_limit_usec = age_limit_usec,
+	};
 }
 
-void hold_release_memory(struct hold *hold)
+static void drop(struct hold *hold, struct held_packet *packet)
 {
-	free(hold->octets);
-	hold->octets = NULL;
-	hold->count = 0;
+	DL_DELETE(hold->packets, packet);
+	hold->bytes -= packet->size;
+	hold->count--;
+	free(packet);
 }
 
-unsigned hold_add(struct hold *hold, const uint8_t *packet, size_t size, uint64_t now_usec)
+void hold_drop_all(struct hold *hold)
 {
-	unsigned dropped = 0, slot;
+	while (hold->packets)
+		drop(hold, hold->packets);
+}
 
-	if (size > hold->slot_size)
+unsigned hold_add(struct hold *hold, const uint8_t *octets, size_t size, uint64_t now_usec)
+{
+	struct held_packet *packet;
+	unsigned dropped = 0;
+
+	if (size > hold->largest_packet)
 		return 1;
 	while (hold->count == HOLD_PACKETS ||
 	       (hold->count > 0 && hold->bytes + size > hold->byte_limit)) {
 		hold_drop_first(hold);
 		dropped++;
 	}
-	slot = (hold->first + hold->count) % HOLD_PACKETS;
-	memcpy(hold->octets + slot * hold->slot_size, packet, size);
-	hold->entries[slot] = (struct hold_entry){.arrived_usec = now_usec, .size = size};
+	packet = malloc(sizeof(*packet) + size);
+	if (!packet)
+		return dropped + 1;
+	packet->arrived_usec = now_usec;
+	packet->size = size;
+	memcpy(packet->octets, octets, size);
+	DL_APPEND(hold->packets, packet);
 	hold->bytes += size;
 	hold->count++;
 	return dropped;
@@ -43,41 +54,25 @@ unsigned hold_add(struct hold *hold, const uint8_t *packet, size_t size, uint64_
 
 const uint8_t *hold_first(const struct hold *hold, size_t *size)
 {
-	if (hold->count == 0)
+	if (!hold->packets)
 		return NULL;
-	*size = hold->entries[hold->first].size;
-	return hold->octets + hold->first * hold->slot_size;
+	*size = hold->packets->size;
+	return hold->packets->octets;
 }
 
 void hold_drop_first(struct hold *hold)
 {
-	if (hold->count == 0)
-		return;
-	hold->bytes -= hold->entries[hold->first].size;
-	hold->first = (hold->first + 1) % HOLD_PACKETS;
-	hold->count--;
+	if (hold->packets)
+		drop(hold, hold->packets);
 }
 
 void hold_filter(struct hold *hold, hold_keep_fn *keeps, void *context)
 {
-	unsigned count = hold->count;
+	struct held_packet *packet, *next;
 
-	hold->count = 0;
-	hold->bytes = 0;
-	for (unsigned i = 0; i < count; i++) {
-		unsigned from = (hold->first + i) % HOLD_PACKETS;
-		unsigned to = (hold->first + hold->count) % HOLD_PACKETS;
-		const uint8_t *packet = hold->octets + from * hold->slot_size;
-		struct hold_entry entry = hold->entries[from];
-
-		if (!keeps(context, packet, entry.size))
-			continue;
-		if (to != from)
-			memcpy(hold->octets + to * hold->slot_size, packet, entry.size);
-		hold->entries[to] = entry;
-		hold->bytes += entry.size;
-		hold->count++;
-	}
+	DL_FOREACH_SAFE (hold->packets, packet, next)
+		if (!keeps(context, packet->octets, packet->size))
+			drop(hold, packet);
 }
 
 unsigned hold_expire(struct hold *hold, uint64_t now_usec)
@@ -91,7 +86,5 @@ unsigned hold_expire(struct hold *hold, uint64_t now_usec)
 
 uint64_t hold_expires_usec(const struct hold *hold)
 {
-	if (hold->count == 0)
-		return UINT64_MAX;
-	return hold->entries[hold->first].arrived_usec + hold->age_limit_usec;
+	return hold->packets ? hold->packets->arrived_usec + hold->age_limit_usec : UINT64_MAX;
 }

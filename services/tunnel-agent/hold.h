@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The queue of packets that wait for a session: bounded in packets, octets and age; the oldest goes first.
- * All memory is taken when it is made. Pure: the caller gives the time.
+ * It costs what it holds: of a thousand tunnels few wait. Pure: the caller gives the time.
  */
 #ifndef VPNSIP_HOLD_H
 #define VPNSIP_HOLD_H
@@ -12,32 +12,33 @@
 
 #define HOLD_PACKETS 64
 
-struct hold_entry {
+struct held_packet {
+	struct held_packet *prev, *next;
 	uint64_t arrived_usec;
 	size_t size;
+	uint8_t octets[];
 };
 
 struct hold {
-	uint8_t *octets; /* HOLD_PACKETS slots */
-	size_t slot_size;
+	struct held_packet *packets; /* oldest first */
+	size_t largest_packet;
 	size_t byte_limit;
 	uint64_t age_limit_usec;
 	size_t bytes;
-	unsigned first;
 	unsigned count;
-	struct hold_entry entries[HOLD_PACKETS];
 };
 
-/** Takes the memory. `byte_limit` may be exceeded by a packet that is alone. -1 when there is none. */
-int hold_init(struct hold *hold, size_t largest_packet, size_t byte_limit, uint64_t age_limit_usec);
+/** An empty one. `byte_limit` may be exceeded by a packet that is alone. */
+void hold_init(struct hold *hold, size_t largest_packet, size_t byte_limit,
+               uint64_t age_limit_usec);
 
-void hold_release_memory(struct hold *hold);
+void hold_drop_all(struct hold *hold);
 
 /**
  * Copies a packet to the end. Returns how many packets were dropped to make room (the new one itself if it is larger
- * than a slot).
+ * than the largest, or there is no memory).
  */
-unsigned hold_add(struct hold *hold, const uint8_t *packet, size_t size, uint64_t now_usec);
+unsigned hold_add(struct hold *hold, const uint8_t *octets, size_t size, uint64_t now_usec);
 
 /** The oldest packet, or NULL; it stays where it is until hold_drop_first(). */
 const uint8_t *hold_first(const struct hold *hold, size_t *size);

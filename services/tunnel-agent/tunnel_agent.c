@@ -225,7 +225,7 @@ static int collect_probe_targets(struct agent *agent, const struct config *confi
 	return 0;
 }
 
-static int make_tunnel(struct agent *agent, const struct config *config,
+static void make_tunnel(struct agent *agent, const struct config *config,
                        const struct config_peer *peer)
 {
 	const struct config_ike_profile *ike = peer->ike_profile;
@@ -251,8 +251,7 @@ static int make_tunnel(struct agent *agent, const struct config *config,
 	};
 	size_t slot;
 
-	if (tunnel_init(&tunnel->core, &options) != 0)
-		return -1;
+	tunnel_init(&tunnel->core, &options);
 	tunnel->agent = agent;
 	tunnel->peer = peer;
 	tunnel->descriptor = -1;
@@ -261,7 +260,6 @@ static int make_tunnel(struct agent *agent, const struct config *config,
 	while (agent->by_mark[slot])
 		slot = (slot + 1) & agent->mark_mask;
 	agent->by_mark[slot] = tunnel;
-	return 0;
 }
 
 static int make_tunnels(struct agent *agent, const struct config *config)
@@ -276,9 +274,8 @@ static int make_tunnels(struct agent *agent, const struct config *config)
 	if (!agent->by_mark || !agent->tunnels || collect_probe_targets(agent, config) != 0)
 		return -1;
 	for (size_t i = 0; config->is_enabled && i < config->peer_count; i++)
-		if (config->peers[i].is_enabled &&
-		    make_tunnel(agent, config, &config->peers[i]) != 0)
-			return -1;
+		if (config->peers[i].is_enabled)
+			make_tunnel(agent, config, &config->peers[i]);
 	return 0;
 }
 

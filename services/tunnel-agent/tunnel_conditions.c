@@ -94,7 +94,7 @@ static void note_unknown_spi(struct tunnel *tunnel, uint32_t spi, uint64_t now_u
 
 static void expire_early(struct tunnel *tunnel, uint64_t now_usec)
 {
-	uint32_t spi = tunnel->early.entries[0].spi;
+	uint32_t spi = tunnel->early.packets ? tunnel->early.packets->spi : 0;
 	unsigned dropped = early_expire(&tunnel->early, now_usec);
 
 	tunnel->drops[DROP_UNKNOWN_SPI] += dropped;

@@ -115,26 +115,21 @@ void tunnel_settle_hold(struct tunnel *tunnel, uint64_t now_usec)
 	step(tunnel, tunnel->hold.count > 0 ? EVENT_HELD : EVENT_EMPTIED, now_usec);
 }
 
-int tunnel_init(struct tunnel *tunnel, const struct tunnel_options *options)
+void tunnel_init(struct tunnel *tunnel, const struct tunnel_options *options)
 {
 	memset(tunnel, 0, sizeof(*tunnel));
 	tunnel->options = *options;
 	tunnel->classify.probe_targets = options->probe_targets;
 	tunnel->classify.probe_target_count = options->probe_target_count;
 	tunnel->classify.is_dual_overlay = options->is_dual_overlay;
-	if (hold_init(&tunnel->hold, options->largest_packet, options->hold_bytes,
-	              options->hold_usec) == 0 &&
-	    early_init(&tunnel->early) == 0)
-		return 0;
-	tunnel_destroy(tunnel);
-	return -1;
+	hold_init(&tunnel->hold, options->largest_packet, options->hold_bytes, options->hold_usec);
 }
 
 void tunnel_destroy(struct tunnel *tunnel)
 {
 	sa_remove_all(&tunnel->sas);
-	hold_release_memory(&tunnel->hold);
-	early_release_memory(&tunnel->early);
+	hold_drop_all(&tunnel->hold);
+	early_drop_all(&tunnel->early);
 }
 
 bool tunnel_has_session(const struct tunnel *tunnel)

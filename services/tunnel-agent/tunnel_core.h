@@ -130,8 +130,7 @@ struct tunnel {
 	uint64_t drops[DROP_REASON_COUNT];
 };
 
-/** -1 when there is no memory. */
-int tunnel_init(struct tunnel *tunnel, const struct tunnel_options *options);
+void tunnel_init(struct tunnel *tunnel, const struct tunnel_options *options);
 
 /** Wipes the SAs and frees what the tunnel holds. */
 void tunnel_destroy(struct tunnel *tunnel);
