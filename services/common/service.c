@@ -185,6 +185,8 @@ static int run_loop(const struct service *service, struct service_context *conte
 	}
 	if (service->start && service->start(context) != 0)
 		goto out;
+	/* What the parser and the start took, several times the size of what stays, lies between that. */
+	malloc_trim(0);
 	unblock_signals();
 	log_line(LOG_INFO, "started, version " VPNSIP_VERSION ", configuration %s",
 	         context->config->file);
@@ -406,8 +408,6 @@ int service_main(const struct service *service, int argc, char **argv)
 	                               : EXIT_FAILURE;
 	if (!config || options.only_checks)
 		goto out;
-	/* What the parser took, several times the size of what it read, lies between what stays. */
-	malloc_trim(0);
 	log_set_level(config->log_level);
 	if (asprintf(&state_directory, "%s/%s", options.state_directory, service->name) < 0)
 		goto out;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The kernel's routing compared with the plan, mended, and told. */
 #include <event2/event.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -264,6 +265,8 @@ void track_reconcile(struct track_agent *agent)
 	if (failures > 0 || !plan.is_complete)
 		evtimer_add(agent->retry_timer, &retry_time);
 	route_plan_free(&plan);
+	/* What was read lies between what stays. */
+	malloc_trim(0);
 	bus_touch_state(agent->service->bus);
 }
 
