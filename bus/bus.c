@@ -200,6 +200,9 @@ struct bus *bus_open(const struct bus_options *options, char *why, size_t why_si
 	return bus;
 }
 
+/** Closed, but nng's threads may use them until the end of the process (see transport_stop()). */
+static struct bus *kept;
+
 void bus_close(struct bus *bus)
 {
 	bool is_at_rest = true;
@@ -227,8 +230,11 @@ void bus_close(struct bus *bus)
 		event_free(bus->trace_end);
 	if (bus->lock_fd >= 0)
 		close(bus->lock_fd);
-	if (!is_at_rest)
+	if (!is_at_rest) {
+		bus->next_kept = kept;
+		kept = bus;
 		return;
+	}
 	transport_free(bus->transport);
 	inbox_free(bus->inbox);
 	trace_free(bus->trace);

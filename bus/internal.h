@@ -91,6 +91,7 @@ struct bus {
 	uint64_t tick_due_usec;
 	uint32_t loop_lag_usec, loop_lag_most_usec;
 	_Atomic uint64_t tap_until_usec; /* 0 = no tap */
+	struct bus *next_kept;           /* of those that nng's threads outlast */
 	struct {
 		uint64_t refused_peers, refused_messages, listener_restarts;
 		_Atomic uint64_t undecodable_messages;
