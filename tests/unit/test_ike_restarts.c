@@ -2,19 +2,6 @@
 /* Restarts of ike-agent and of its tunnel-agent within a session, as processes on the bus. */
 #include "ike_agent_pair.h"
 
-#ifdef __SANITIZE_ADDRESS__
-const char *__lsan_default_suppressions(void);
-
-/**
- * A service that is replaced within a handshake may leave a deaf listener behind, which nng never frees: nng 1.5.2 loses the
- * same blocks of bare sockets that are dialled and closed over and over.
- */
-const char *__lsan_default_suppressions(void)
-{
-	return "leak:libnng.so\n";
-}
-#endif
-
 static bool are_both_up(void *context)
 {
 	const struct router *routers = ((struct pair *)context)->routers;
