@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The configuration libcharon negotiates by: one ike, peer and child configuration a session, found by local port. */
+/*
+ * The configuration libcharon negotiates by: an ike and a peer configuration a session, found by local port. What is said of children is
+ * the same for all sessions of a profile: their if_id is that of the peer configuration.
+ */
 #include "services/ike-agent/charon_internal.h"
 
 #include <arpa/inet.h>
@@ -162,14 +165,12 @@ static void add_selectors(child_cfg_t *child, char *network)
 			child, is_local, traffic_selector_create_from_cidr(network, 0, 0, 65535));
 }
 
-static child_cfg_t *build_child(const struct charon_session *session, char *why, size_t why_size)
+static child_cfg_t *build_child(const struct config_ipsec_profile *profile, bool is_dual_overlay,
+                                char *why, size_t why_size)
 {
-	const struct config_ipsec_profile *profile = session->peer->ipsec_profile;
 	uint64_t sec = profile->lifetime_sec, bytes = profile->lifetime_byte,
 		 packets = profile->lifetime_packet;
 	child_cfg_create_t create = {
-		.if_id_in = session->if_id,
-		.if_id_out = session->if_id,
 		.mode = MODE_TUNNEL,
 		.lifetime =
 			{
@@ -181,16 +182,28 @@ static child_cfg_t *build_child(const struct charon_session *session, char *why,
 	                                    charon_rekey_margin(packets) / 2},
 			},
 	};
-	child_cfg_t *child = child_cfg_create(session->peer->tunnel, &create);
+	child_cfg_t *child = child_cfg_create(profile->name, &create);
 
 	child->set_replay_window(child, profile->replay_window);
 	add_selectors(child, "0.0.0.0/0");
-	if (session->peer->is_dual_overlay)
+	if (is_dual_overlay)
 		add_selectors(child, "::/0");
 	if (each_child_proposal(profile, add_child_proposal, child, why, why_size))
 		return child;
 	child->destroy(child);
 	return NULL;
+}
+
+/** Of each profile two: of IPv4 alone, and of both. */
+static child_cfg_t *(*children)[2];
+
+/** A new reference. */
+static child_cfg_t *child_of(const struct config_peer *peer)
+{
+	child_cfg_t *child = children[peer->ipsec_profile - charon_engine.config->ipsec_profiles]
+				     [peer->is_dual_overlay];
+
+	return child->get_ref(child);
 }
 
 bool charon_config_build(struct charon_session *session, const struct sockaddr_storage *remote,
@@ -201,9 +214,7 @@ bool charon_config_build(struct charon_session *session, const struct sockaddr_s
 	if (!ike)
 		return false;
 	session->peer_cfg = build_peer(session, ike);
-	session->child_cfg = build_child(session, why, why_size);
-	if (!session->child_cfg)
-		return false;
+	session->child_cfg = child_of(session->peer);
 	session->peer_cfg->add_child_cfg(session->peer_cfg,
 	                                 session->child_cfg->get_ref(session->child_cfg));
 	return true;
@@ -214,9 +225,15 @@ static void discard_proposal(void *config, proposal_t *proposal)
 	proposal->destroy(proposal);
 }
 
-bool charon_config_check(const struct config *config, char *why, size_t why_size)
+bool charon_config_open(const struct config *config, char *why, size_t why_size)
 {
 	char fault[128];
+
+	children = calloc(config->ipsec_profile_count + 1, sizeof(*children));
+	if (!children) {
+		snprintf(why, why_size, "out of memory");
+		return false;
+	}
 
 	for (size_t i = 0; i < config->ike_profile_count; i++) {
 		const struct config_ike_profile *profile = &config->ike_profiles[i];
@@ -229,12 +246,25 @@ bool charon_config_check(const struct config *config, char *why, size_t why_size
 	for (size_t i = 0; i < config->ipsec_profile_count; i++) {
 		const struct config_ipsec_profile *profile = &config->ipsec_profiles[i];
 
-		if (each_child_proposal(profile, discard_proposal, NULL, fault, sizeof(fault)))
-			continue;
-		snprintf(why, why_size, "%s:%d: %s", config->file, profile->line_number, fault);
-		return false;
+		for (int is_dual = 0; is_dual < 2; is_dual++) {
+			children[i][is_dual] = build_child(profile, is_dual, fault, sizeof(fault));
+			if (children[i][is_dual])
+				continue;
+			snprintf(why, why_size, "%s:%d: %s", config->file, profile->line_number,
+			         fault);
+			return false;
+		}
 	}
 	return true;
+}
+
+void charon_config_close(void)
+{
+	for (size_t i = 0; children && i < charon_engine.config->ipsec_profile_count; i++)
+		for (int is_dual = 0; is_dual < 2; is_dual++)
+			DESTROY_IF(children[i][is_dual]);
+	free(children);
+	children = NULL;
 }
 
 void charon_identity_text(identification_t *identity, char *text, size_t size)

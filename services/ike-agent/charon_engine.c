@@ -196,7 +196,7 @@ bool engine_open(const struct config *config, const struct engine_host *host, ch
 	charon_engine.is_leaving = false;
 	/* Memory of a peak is given back rather than kept once per thread. */
 	mallopt(M_ARENA_MAX, 2);
-	if (!initialize(why, why_size) || !charon_config_check(config, why, why_size)) {
+	if (!initialize(why, why_size) || !charon_config_open(config, why, why_size)) {
 		engine_close();
 		return false;
 	}
@@ -243,6 +243,7 @@ void engine_close(void)
 		lib->credmgr->remove_set(lib->credmgr, &charon_credentials);
 		charon->backends->remove_backend(charon->backends, &charon_backend);
 		charon_sessions_free();
+		charon_config_close();
 	}
 	libcharon_deinit();
 	charon_responses_free();

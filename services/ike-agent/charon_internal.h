@@ -43,10 +43,10 @@ struct charon_session {
 	certificate_t *certificate;
 	certificate_t *anchor; /* the root that a CERTREQ names when ours is self-signed, else NULL */
 	private_key_t *private_key;
-	struct engine_pin pins[ENGINE_PINS_MAX];
-	size_t pin_count;
 	peer_cfg_t *peer_cfg;
 	child_cfg_t *child_cfg;
+	size_t pin_count;
+	struct engine_pin pins[];
 };
 
 /** New reference or NULL. Of several with the port or if_id the newest: a session begins when the one before it is retired. */
@@ -67,8 +67,10 @@ void charon_numbers_free(void);
 /** The IKE and child configuration of the session. False with a sentence in `why`. */
 bool charon_config_build(struct charon_session *session, const struct sockaddr_storage *remote,
                          char *why, size_t why_size);
-/** True if every profile's proposals are understood by libcharon. */
-bool charon_config_check(const struct config *config, char *why, size_t why_size);
+/** Prepares what all sessions of a profile share. False with a sentence in `why` if libcharon does not understand one's proposals. */
+bool charon_config_open(const struct config *config, char *why, size_t why_size);
+/** After the last session. */
+void charon_config_close(void);
 /** Writes an identity for people: a key-id's digits, else strongSwan's notation. */
 void charon_identity_text(identification_t *identity, char *text, size_t size);
 /** True if the identity is what the session's profile wants of the peer. */

@@ -99,11 +99,11 @@ static void link_session(struct charon_session *session)
 
 bool engine_add_session(const struct engine_session *wanted, char *why, size_t why_size)
 {
-	struct charon_session *session = calloc(1, sizeof(*session));
+	struct charon_session *session =
+		calloc(1, sizeof(*session) + wanted->pin_count * sizeof(session->pins[0]));
 
-	if (!session || wanted->pin_count > ENGINE_PINS_MAX) {
-		snprintf(why, why_size, "%s", session ? "too many fingerprints" : strerror(ENOMEM));
-		free(session);
+	if (!session) {
+		snprintf(why, why_size, "%s", strerror(ENOMEM));
 		return false;
 	}
 	session->references = 1;

@@ -2,6 +2,7 @@
 #include "services/ike-agent/ike_core.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "services/common/number.h"
@@ -59,6 +60,13 @@ void ike_session_init(struct ike_session *session, const char *tunnel, uint64_t 
 	session->is_lower = number_precedes(local_number, remote_number);
 	session->is_initiator = is_initiator;
 	session->state = is_initiator ? IKE_STATE_NEGOTIATING : IKE_STATE_WAITING;
+}
+
+void ike_session_clear(struct ike_session *session)
+{
+	free(session->sas);
+	session->sas = NULL;
+	session->sa_count = session->sa_room = 0;
 }
 
 unsigned ike_patience_sec(const struct config_ike_profile *profile)
@@ -119,6 +127,21 @@ static struct ike_sa_entry *oldest_pending(struct ike_session *session)
 	return oldest;
 }
 
+/** True if there is room for another IKE_SA, false when out of memory. */
+static bool make_room(struct ike_session *session)
+{
+	struct ike_sa_entry *larger;
+
+	if (session->sa_count < session->sa_room)
+		return true;
+	larger = realloc(session->sas, (session->sa_room + 1) * sizeof(*larger));
+	if (!larger)
+		return false;
+	session->sas = larger;
+	session->sa_room++;
+	return true;
+}
+
 static void begin(struct ike_session *session, const struct engine_fact *fact, uint64_t now_usec,
                   struct ike_outcome *outcome)
 {
@@ -136,6 +159,10 @@ static void begin(struct ike_session *session, const struct engine_fact *fact, u
 		if (!victim)
 			return;
 		forget_sa(session, victim);
+	}
+	if (!make_room(session)) {
+		outcome->unwanted = fact->sa;
+		return;
 	}
 	session->sas[session->sa_count++] = (struct ike_sa_entry){
 		.sa = fact->sa,

@@ -68,8 +68,9 @@ struct ike_session {
 	enum ike_state state;
 	char cause[ENGINE_CAUSE_SIZE];
 	bool is_ended_by_us; /* ENDED on our verdict about a certificate */
-	struct ike_sa_entry sas[IKE_SAS_MAX];
-	size_t sa_count;
+	struct ike_sa_entry
+		*sas; /* its own; most sessions have one at a time, none more than IKE_SAS_MAX */
+	size_t sa_count, sa_room;
 	char remote_identity[64];
 	char ike_proposal[ENGINE_PROPOSAL_SIZE];
 	char esp_proposal[ENGINE_PROPOSAL_SIZE];
@@ -112,11 +113,14 @@ enum ike_state ike_next_state(enum ike_state state, enum ike_event event);
 
 /**
  * A new session: NEGOTIATING if we begin, else WAITING. Names longer than the fields are cut; the configuration
- * allows none.
+ * allows none. Undone by ike_session_clear().
  */
 void ike_session_init(struct ike_session *session, const char *tunnel, uint64_t attempt,
                       uint32_t if_id, const char *local_number, const char *remote_number,
                       bool is_initiator);
+
+/** Frees what the session holds, not itself. */
+void ike_session_clear(struct ike_session *session);
 
 /** Applies a fact about this session and attempt. */
 void ike_session_apply(struct ike_session *session, const struct engine_fact *fact,

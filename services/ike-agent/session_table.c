@@ -2,23 +2,20 @@
 #include "services/ike-agent/session_table.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-#define BUCKETS 256
+#include <uthash.h>
 
 /** Stays for ever once its tunnel had a session: it remembers the highest attempt. One a configured tunnel. */
 struct slot {
-	struct slot *next;
 	uint32_t if_id;
 	uint64_t highest_attempt;
 	uint64_t ended_attempt;
-	bool is_occupied;
-	struct ike_session session;
+	struct ike_session *session; /* NULL = none */
+	UT_hash_handle hh;
 };
 
 struct session_table {
-	struct slot *buckets[BUCKETS];
-	size_t count;
+	struct slot *slots;
+	size_t count; /* of sessions */
 };
 
 struct session_table *session_table_new(void)
@@ -26,27 +23,33 @@ struct session_table *session_table_new(void)
 	return calloc(1, sizeof(struct session_table));
 }
 
+static void free_session(struct slot *slot)
+{
+	if (slot->session)
+		ike_session_clear(slot->session);
+	free(slot->session);
+	slot->session = NULL;
+}
+
 void session_table_free(struct session_table *table)
 {
+	struct slot *slot, *next;
+
 	if (!table)
 		return;
-	for (size_t i = 0; i < BUCKETS; i++) {
-		while (table->buckets[i]) {
-			struct slot *slot = table->buckets[i];
-
-			table->buckets[i] = slot->next;
-			free(slot);
-		}
+	HASH_ITER (hh, table->slots, slot, next) {
+		HASH_DEL(table->slots, slot);
+		free_session(slot);
+		free(slot);
 	}
 	free(table);
 }
 
 static struct slot *find_slot(struct session_table *table, uint32_t if_id)
 {
-	struct slot *slot = table->buckets[if_id % BUCKETS];
+	struct slot *slot;
 
-	while (slot && slot->if_id != if_id)
-		slot = slot->next;
+	HASH_FIND(hh, table->slots, &if_id, sizeof(if_id), slot);
 	return slot;
 }
 
@@ -54,7 +57,7 @@ struct ike_session *session_table_find(struct session_table *table, uint32_t if_
 {
 	struct slot *slot = find_slot(table, if_id);
 
-	return slot && slot->is_occupied ? &slot->session : NULL;
+	return slot ? slot->session : NULL;
 }
 
 /* The tunnel's slot, made if need be; NULL when out of memory. */
@@ -68,8 +71,7 @@ static struct slot *make_slot(struct session_table *table, uint32_t if_id)
 	if (!slot)
 		return NULL;
 	slot->if_id = if_id;
-	slot->next = table->buckets[if_id % BUCKETS];
-	table->buckets[if_id % BUCKETS] = slot;
+	HASH_ADD(hh, table->slots, if_id, sizeof(slot->if_id), slot);
 	return slot;
 }
 
@@ -83,15 +85,16 @@ enum session_admission session_table_admit(struct session_table *table, uint32_t
 		return SESSION_NEW;
 	if (attempt < slot->highest_attempt || attempt <= slot->ended_attempt)
 		return SESSION_STALE;
-	if (slot->is_occupied) {
-		*session = &slot->session;
-		return attempt == slot->session.attempt ? SESSION_SAME : SESSION_REPLACES;
+	if (slot->session) {
+		*session = slot->session;
+		return attempt == slot->session->attempt ? SESSION_SAME : SESSION_REPLACES;
 	}
+	slot->session = calloc(1, sizeof(*slot->session));
+	if (!slot->session)
+		return SESSION_NEW;
 	slot->highest_attempt = attempt;
-	slot->is_occupied = true;
-	memset(&slot->session, 0, sizeof(slot->session));
 	table->count++;
-	*session = &slot->session;
+	*session = slot->session;
 	return SESSION_NEW;
 }
 
@@ -99,9 +102,9 @@ void session_table_remove(struct session_table *table, uint32_t if_id)
 {
 	struct slot *slot = find_slot(table, if_id);
 
-	if (!slot || !slot->is_occupied)
+	if (!slot || !slot->session)
 		return;
-	slot->is_occupied = false;
+	free_session(slot);
 	table->count--;
 }
 
@@ -115,10 +118,11 @@ void session_table_end_attempt(struct session_table *table, uint32_t if_id, uint
 
 void session_table_each(struct session_table *table, session_table_visit_fn *visit, void *context)
 {
-	for (size_t i = 0; i < BUCKETS; i++)
-		for (struct slot *slot = table->buckets[i]; slot; slot = slot->next)
-			if (slot->is_occupied)
-				visit(context, &slot->session);
+	struct slot *slot, *next;
+
+	HASH_ITER (hh, table->slots, slot, next)
+		if (slot->session)
+			visit(context, slot->session);
 }
 
 size_t session_table_count(const struct session_table *table)

@@ -8,7 +8,7 @@
 struct session_table;
 
 enum session_admission {
-	SESSION_NEW = 1, /* *session is a zeroed entry to be filled by ike_session_init() */
+	SESSION_NEW = 1, /* *session is a new one to be filled by ike_session_init() */
 	SESSION_SAME,    /* this attempt is in force */
 	SESSION_REPLACES, /* a lower attempt is in force: *session is the old one, remove it and ask again */
 	SESSION_STALE, /* a higher attempt is or was in force, or this one has been ended */
@@ -25,7 +25,7 @@ struct ike_session *session_table_find(struct session_table *table, uint32_t if_
 enum session_admission session_table_admit(struct session_table *table, uint32_t if_id,
                                            uint64_t attempt, struct ike_session **session);
 
-/** Forgets the session; its attempt stays known as used. */
+/** Frees the session; its attempt stays known as used. */
 void session_table_remove(struct session_table *table, uint32_t if_id);
 
 /** This attempt and all before it may not begin any more: orders can overtake each other, an end its own beginning too. */

@@ -495,6 +495,7 @@ static inline void start_side(int index, const struct variant *variant, bool is_
 	struct side *side = &sides[index];
 	int channels[2], size = 1 << 20;
 
+	ike_session_clear(&side->session);
 	memset(side, 0, sizeof(*side));
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channels), 0);
 	for (int i = 0; i < 2; i++)

@@ -60,8 +60,17 @@ struct script {
 	uint64_t now_usec;
 };
 
+static void end_script(struct script *script)
+{
+	ike_session_clear(&script->session);
+}
+
+/** A script of a test, ended with it. */
+#define SCRIPT __attribute__((cleanup(end_script))) struct script
+
 static void begin_script(struct script *script, bool is_initiator)
 {
+	end_script(script);
 	memset(script, 0, sizeof(*script));
 	ike_session_init(&script->session, "vsip7", ATTEMPT, IF_ID, "0388881001", "0388882001",
 	                 is_initiator);
@@ -112,7 +121,7 @@ static void feed_cause(struct script *script, uint32_t sa, enum engine_cause_ran
 
 static void comes_up_and_ends(void **state)
 {
-	struct script script;
+	SCRIPT script = {0};
 
 	(void)state;
 	begin_script(&script, true);
@@ -137,7 +146,7 @@ static void comes_up_and_ends(void **state)
 
 static void highest_cause_is_told(void **state)
 {
-	struct script script;
+	SCRIPT script = {0};
 
 	(void)state;
 	begin_script(&script, false);
@@ -159,7 +168,7 @@ static void refusal_is_told_once(void **state)
 	                            .rank = ENGINE_CAUSE_FAULT,
 	                            .guard_class = IKE_GUARD_SIGNATURE};
 	struct engine_fact verdict = fault;
-	struct script script;
+	SCRIPT script = {0};
 
 	(void)state;
 	verdict.rank = ENGINE_CAUSE_VERDICT;
@@ -183,7 +192,7 @@ static void refusal_is_told_once(void **state)
 
 static void stranger_is_waited_out(void **state)
 {
-	struct script script;
+	SCRIPT script = {0};
 
 	(void)state;
 	begin_script(&script, false);
@@ -203,7 +212,7 @@ static void stranger_is_waited_out(void **state)
 
 static void stranger_does_not_end_what_is_up(void **state)
 {
-	struct script script;
+	SCRIPT script = {0};
 
 	(void)state;
 	begin_script(&script, false);
@@ -219,7 +228,7 @@ static void stranger_does_not_end_what_is_up(void **state)
 
 static void newer_takes_the_place_of_older(void **state)
 {
-	struct script script;
+	SCRIPT script = {0};
 
 	(void)state;
 	begin_script(&script, false);
@@ -245,7 +254,7 @@ static void newer_takes_the_place_of_older(void **state)
 
 static void rekey_is_no_end(void **state)
 {
-	struct script script;
+	SCRIPT script = {0};
 	struct engine_fact fact = {
 		.kind = ENGINE_SA_REPLACED, .sa = 1, .successor = 2, .initiator_spi = 0x2222};
 
@@ -270,7 +279,7 @@ static void rekey_is_no_end(void **state)
 /** Half-open IKE_SAs are bounded, the newest stay, and one that is up is never among the victims. */
 static void flood_is_bounded(void **state)
 {
-	struct script script;
+	SCRIPT script = {0};
 
 	(void)state;
 	begin_script(&script, false);
@@ -303,7 +312,7 @@ static void bring_up_peers(struct script *script, uint64_t later_usec)
 
 static void responder_may_authenticate_anew(void **state)
 {
-	struct script script;
+	SCRIPT script = {0};
 
 	(void)state;
 	bring_up_peers(&script, 100 * 1000000ull);
@@ -318,7 +327,7 @@ static void responder_may_authenticate_anew(void **state)
 
 static void we_authenticate_anew(void **state)
 {
-	struct script script;
+	SCRIPT script = {0};
 
 	(void)state;
 	begin_script(&script, true);
@@ -343,7 +352,7 @@ static void we_authenticate_anew(void **state)
 
 static void nobody_authenticates_anew(void **state)
 {
-	struct script script;
+	SCRIPT script = {0};
 
 	(void)state;
 	begin_script(&script, true);
@@ -359,7 +368,7 @@ static void nobody_authenticates_anew(void **state)
 
 static void initiation_fails(void **state)
 {
-	struct script script;
+	SCRIPT script = {0};
 	struct engine_fact fact = {.kind = ENGINE_INITIATION_FAILED, .cause = "no"};
 
 	(void)state;
@@ -485,7 +494,7 @@ static void fingerprints_are_compared_in_constant_time(void **state)
 
 static void who_is_in_force_is_heard(void **state)
 {
-	struct script script;
+	SCRIPT script = {0};
 
 	(void)state;
 	begin_script(&script, true);

@@ -90,6 +90,8 @@ static void play(unsigned order, unsigned first_up, bool is_first_lower)
 		happen(ends, which + 1, moments[which]++, first_up >> which & 1, 1000 + i);
 	}
 	assert_one_survives(ends, is_first_lower ? 2 : 1);
+	for (int side = 0; side < 2; side++)
+		ike_session_clear(&ends[side].session);
 }
 
 static void every_order_has_one_winner(void **state)
@@ -131,6 +133,7 @@ static void newer_life_wins(void **state)
 			fact.kind = ENGINE_CHILD_UP;
 			learn(&ends, &fact, 4);
 			assert_int_equal(ends.superseded, old);
+			ike_session_clear(&ends.session);
 		}
 	}
 }
@@ -160,6 +163,7 @@ static void rekeyed_one_crosses_too(void **state)
 		fact.kind = ENGINE_CHILD_UP;
 		learn(&ends, &fact, 5);
 		assert_int_equal(ends.superseded, is_lower ? 2 : 5);
+		ike_session_clear(&ends.session);
 	}
 }
 
