@@ -73,9 +73,12 @@ void config_free_index(struct config *config)
 static struct config_peer *find_peer(const struct config *config, struct config_peer *const *sorted,
                                      const struct config_peer *wanted, compare_fn *compare)
 {
-	struct config_peer *const *found = bsearch(&wanted, sorted, config->peer_count,
-	                                           sizeof(struct config_peer *), compare);
+	struct config_peer *const *found = NULL;
 
+	/* A tool's configuration that has no peers was never indexed. */
+	if (config->peer_count > 0)
+		found = bsearch(&wanted, sorted, config->peer_count, sizeof(struct config_peer *),
+		                compare);
 	return found ? *found : NULL;
 }
 

@@ -68,6 +68,7 @@ static void test_wildcard_key(void **state)
 	                         &findings));
 	assert_string_equal(findings.text, "2 error: identity \"*\" already has a key in line 1\n");
 	keyring = load_keyring("peer one { identity-key-id = 1 pre-shared-key = own }", &findings);
+	assert_non_null(keyring);
 	assert_null(config_key_for(keyring, "2"));
 	config_free_keyring(keyring);
 }
