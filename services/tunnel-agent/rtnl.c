@@ -10,17 +10,33 @@
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
 #include <netlink/route/link/inet6.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define EVENT_BUFFER_SIZE (1 << 20)
+
+/** A link as it was read. */
+struct known_link {
+	char name[IFNAMSIZ];
+	struct rtnl_interface interface;
+};
+
+struct known_address {
+	unsigned index; /* of its interface */
+	unsigned order; /* among all, as the kernel has them */
+	struct rtnl_address address;
+};
 
 struct rtnl {
 	struct nl_sock *requests;
 	struct nl_sock *events;
-	struct nl_cache *links;
-	struct nl_cache *addresses;
+	struct known_link *links; /* by name */
+	size_t link_count;
+	struct known_address *addresses; /* by interface */
+	size_t address_count;
 	struct event *readable;
-	bool is_current; /* the caches: no event came since they were read */
+	bool is_current; /* what is known: no event came since it was read */
 	void (*changed)(void *context);
 	void *context;
 };
@@ -99,41 +115,135 @@ void rtnl_close(struct rtnl *rtnl)
 		return;
 	if (rtnl->readable)
 		event_free(rtnl->readable);
-	nl_cache_free(rtnl->links);
-	nl_cache_free(rtnl->addresses);
+	free(rtnl->links);
+	free(rtnl->addresses);
 	nl_socket_free(rtnl->events);
 	nl_socket_free(rtnl->requests);
 	free(rtnl);
 }
 
+static int compare_links(const void *a, const void *b)
+{
+	return strcmp(((const struct known_link *)a)->name, ((const struct known_link *)b)->name);
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+	const struct known_address *one = a, *other = b;
+
+	if (one->index != other->index)
+		return one->index < other->index ? -1 : 1;
+	return (one->order > other->order) - (one->order < other->order);
+}
+
+/* Makes room for all elements of a cache, and one, so that it is never NULL for lack of elements. */
+static void *room_for(struct nl_cache *cache, size_t size)
+{
+	return calloc((size_t)nl_cache_nitems(cache) + 1, size);
+}
+
+static bool keep_links(struct rtnl *rtnl, struct nl_cache *cache)
+{
+	struct known_link *links = room_for(cache, sizeof(*links));
+	size_t count = 0;
+
+	if (!links)
+		return false;
+	for (struct nl_object *object = nl_cache_get_first(cache); object;
+	     object = nl_cache_get_next(object)) {
+		struct rtnl_link *link = (struct rtnl_link *)object;
+		const char *name = rtnl_link_get_name(link);
+
+		if (!name)
+			continue;
+		snprintf(links[count].name, sizeof(links[count].name), "%s", name);
+		links[count++].interface = (struct rtnl_interface){
+			.index = (unsigned)rtnl_link_get_ifindex(link),
+			.mtu = rtnl_link_get_mtu(link),
+			.is_up = rtnl_link_get_flags(link) & IFF_UP,
+		};
+	}
+	qsort(links, count, sizeof(*links), compare_links);
+	free(rtnl->links);
+	rtnl->links = links;
+	rtnl->link_count = count;
+	return true;
+}
+
+static bool keep_addresses(struct rtnl *rtnl, struct nl_cache *cache)
+{
+	struct known_address *addresses = room_for(cache, sizeof(*addresses));
+	unsigned count = 0;
+
+	if (!addresses)
+		return false;
+	for (struct nl_object *object = nl_cache_get_first(cache); object;
+	     object = nl_cache_get_next(object)) {
+		struct rtnl_addr *entry = (struct rtnl_addr *)object;
+		struct nl_addr *local = rtnl_addr_get_local(entry);
+
+		if (!local || nl_addr_get_family(local) != AF_INET)
+			continue;
+		addresses[count].index = (unsigned)rtnl_addr_get_ifindex(entry);
+		addresses[count].order = count;
+		addresses[count++].address = (struct rtnl_address){
+			.address = *(struct in_addr *)nl_addr_get_binary_addr(local),
+			.prefix_length = (unsigned)rtnl_addr_get_prefixlen(entry),
+			.is_secondary = rtnl_addr_get_flags(entry) & IFA_F_SECONDARY,
+		};
+	}
+	qsort(addresses, count, sizeof(*addresses), compare_addresses);
+	free(rtnl->addresses);
+	rtnl->addresses = addresses;
+	rtnl->address_count = count;
+	return true;
+}
+
 int rtnl_refresh(struct rtnl *rtnl)
 {
+	struct nl_cache *links = NULL, *addresses = NULL;
+
 	/* The kernel tells of a change before the call that makes it returns: also of our own. */
 	take_events(rtnl);
 	if (rtnl->is_current)
 		return 0;
-	if (!rtnl->links)
-		rtnl->is_current = rtnl_link_alloc_cache(rtnl->requests, AF_UNSPEC, &rtnl->links) ==
-		                           0 &&
-		                   rtnl_addr_alloc_cache(rtnl->requests, &rtnl->addresses) == 0;
-	else
-		rtnl->is_current = nl_cache_refill(rtnl->requests, rtnl->links) >= 0 &&
-		                   nl_cache_refill(rtnl->requests, rtnl->addresses) >= 0;
+	rtnl->is_current = rtnl_link_alloc_cache(rtnl->requests, AF_UNSPEC, &links) == 0 &&
+	                   rtnl_addr_alloc_cache(rtnl->requests, &addresses) == 0 &&
+	                   keep_links(rtnl, links) && keep_addresses(rtnl, addresses);
+	nl_cache_free(links);
+	nl_cache_free(addresses);
 	return rtnl->is_current ? 0 : -1;
 }
 
 bool rtnl_find_interface(const struct rtnl *rtnl, const char *name,
                          struct rtnl_interface *interface)
 {
-	struct rtnl_link *link = rtnl_link_get_by_name(rtnl->links, name);
+	const struct known_link *link = NULL;
+	struct known_link wanted;
 
-	if (!link)
-		return false;
-	interface->index = (unsigned)rtnl_link_get_ifindex(link);
-	interface->mtu = rtnl_link_get_mtu(link);
-	interface->is_up = rtnl_link_get_flags(link) & IFF_UP;
-	rtnl_link_put(link);
-	return true;
+	snprintf(wanted.name, sizeof(wanted.name), "%s", name);
+	if (rtnl->links)
+		link = bsearch(&wanted, rtnl->links, rtnl->link_count, sizeof(wanted),
+		               compare_links);
+	if (link)
+		*interface = link->interface;
+	return link != NULL;
+}
+
+/* Where the addresses of this interface begin. */
+static size_t first_address(const struct rtnl *rtnl, unsigned index)
+{
+	size_t first = 0, end = rtnl->address_count;
+
+	while (first < end) {
+		size_t middle = first + (end - first) / 2;
+
+		if (rtnl->addresses[middle].index < index)
+			first = middle + 1;
+		else
+			end = middle;
+	}
+	return first;
 }
 
 size_t rtnl_list_addresses(const struct rtnl *rtnl, unsigned index, struct rtnl_address *list,
@@ -141,20 +251,9 @@ size_t rtnl_list_addresses(const struct rtnl *rtnl, unsigned index, struct rtnl_
 {
 	size_t count = 0;
 
-	for (struct nl_object *object = nl_cache_get_first(rtnl->addresses);
-	     object && count < capacity; object = nl_cache_get_next(object)) {
-		struct rtnl_addr *entry = (struct rtnl_addr *)object;
-		struct nl_addr *local = rtnl_addr_get_local(entry);
-
-		if ((unsigned)rtnl_addr_get_ifindex(entry) != index || !local ||
-		    nl_addr_get_family(local) != AF_INET)
-			continue;
-		list[count++] = (struct rtnl_address){
-			.address = *(struct in_addr *)nl_addr_get_binary_addr(local),
-			.prefix_length = (unsigned)rtnl_addr_get_prefixlen(entry),
-			.is_secondary = rtnl_addr_get_flags(entry) & IFA_F_SECONDARY,
-		};
-	}
+	for (size_t i = first_address(rtnl, index);
+	     i < rtnl->address_count && rtnl->addresses[i].index == index && count < capacity; i++)
+		list[count++] = rtnl->addresses[i].address;
 	return count;
 }
 

@@ -38,10 +38,9 @@ struct agent_tunnel *agent_find_mark(const struct agent *agent, uint32_t mark)
 
 struct agent_tunnel *agent_find_name(const struct agent *agent, const char *name)
 {
-	for (size_t i = 0; i < agent->tunnel_count; i++)
-		if (strcmp(agent->tunnels[i].peer->tunnel, name) == 0)
-			return &agent->tunnels[i];
-	return NULL;
+	const struct config_peer *peer = config_peer_by_tunnel(agent->service->config, name);
+
+	return peer ? agent_find_mark(agent, peer->if_id) : NULL;
 }
 
 /** What the conditions of the debug log ask for. */
