@@ -2,6 +2,7 @@
 """The main story: a packet makes the call, IKE comes up, the packet arrives; idle hangs up."""
 
 import hashlib
+import json
 import re
 
 import pytest
@@ -122,14 +123,27 @@ def test_first_ping_is_answered_with_everything_through_the_tunnel(make_lab):
     first_pings(lab, TRIALS)
 
 
+def dropped_by_kernel(space, interface):
+    return json.loads(space.run("ip", "-j", "-s", "link", "show", interface))[0]["stats64"]["tx"]["dropped"]
+
+
 @pytest.mark.parametrize("destination", ["", "0.0.0.0/0"], ids=["lan", "default"])
 def test_packets_during_set_up_arrive_in_order(make_lab, destination):
+    """
+    All of them, but for one gap: the kernel drops what is sent while it takes up our root qdisc, which is done as the call begins
+    (see qdisc_prepare()). A moment on a machine at rest, some packets on a busy one.
+    """
     lab = make_lab(a=Settings(destination=destination), b=Settings(destination=destination))
     lab.carrier.switch("delay", 400)
+    before = dropped_by_kernel(lab.a.space, A.tunnel)
     capture = Capture(lab.workspace, lab.hosts["b"], "eth0", "host-b")
-    assert lab.ping(25, interval=0.02) == 25
-    requests = [packet.echo[1] for packet in capture.stop() if packet.icmp_type == 8]
-    assert requests == list(range(1, 26))
+    answered = lab.ping(25, interval=0.02)
+    arrived = [packet.echo[1] for packet in capture.stop() if packet.icmp_type == 8]
+    lost = sorted(set(range(1, 26)) - set(arrived))
+    assert arrived == [number for number in range(1, 26) if number not in lost]
+    assert len(lost) <= dropped_by_kernel(lab.a.space, A.tunnel) - before
+    assert not lost or (lost[0] > 1 and lost == list(range(lost[0], lost[-1] + 1))), "the first has made the call; one gap"
+    assert answered == len(arrived)
     esp = [packet for packet in lab.wan["a"].packets() if packet.is_esp and packet.src == A.wan]
     assert esp[0].time - lab.wan["a"].packets()[0].time > 0.4, "the first packets did wait"
 
