@@ -38,6 +38,7 @@ struct ike_agent {
 	struct event *rekey_timer;
 	uint32_t *rekeys; /* if_ids that want SAs of tunnel-agent, one is served a tick */
 	size_t rekey_count, rekey_capacity;
+	struct signs_of_life *signs; /* to be reported */
 };
 
 struct ike_agent *ike_agent_of(void *service_context);
@@ -72,8 +73,13 @@ void agent_send_packet(struct ike_agent *agent, uint32_t if_id, uint64_t attempt
 /** Has tunnel-agent send where the peer's IKE is now, if it has sent where that was. */
 void agent_follow_peer(struct ike_agent *agent, const struct ike_session *session,
                        const struct sockaddr_storage *from);
-/** Tells tunnel-agent that a verified message of the session's peer came. */
+/** Tells tunnel-agent soon that a verified message of the session's peer came. */
 void agent_report_sign_of_life(struct ike_agent *agent, const struct ike_session *session);
+/** Tells what is still to be told. */
+void agent_flush_signs_of_life(struct ike_agent *agent);
+/** Prepares and frees the reports of signs of life. 0, or -1. */
+int agent_open_signs_of_life(struct ike_agent *agent);
+void agent_close_signs_of_life(struct ike_agent *agent);
 /** Statistics of who was let in and who was not. */
 struct admission_message {
 	Vpnsip__IkeAdmission admission;

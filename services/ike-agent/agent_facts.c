@@ -145,6 +145,8 @@ void agent_take_fact(struct ike_agent *agent, const struct engine_fact *fact)
 		engine_end_sa(outcome.unwanted, true);
 	if (outcome.is_heard || outcome.is_authenticated)
 		agent_report_sign_of_life(agent, session);
+	if (outcome.is_authenticated) /* whoever waits for the session learns it after this */
+		agent_flush_signs_of_life(agent);
 	if (outcome.has_moved)
 		agent_follow_peer(agent, session, &outcome.moved_from);
 	if (outcome.is_authenticated)

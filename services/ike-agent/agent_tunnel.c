@@ -331,25 +331,6 @@ void agent_follow_peer(struct ike_agent *agent, const struct ike_session *sessio
 	         follow_replied, agent);
 }
 
-static void sign_of_life_replied(void *context, enum bus_outcome outcome,
-                                 const Vpnsip__Envelope *reply)
-{
-	(void)context;
-	if (outcome != BUS_DONE) /* the next message of the peer's tells the same */
-		log_line(LOG_DEBUG, "tunnel-agent did not take a sign of life: %s",
-		         bus_cause(reply));
-}
-
-void agent_report_sign_of_life(struct ike_agent *agent, const struct ike_session *session)
-{
-	Vpnsip__ReportSignOfLife report = VPNSIP__REPORT_SIGN_OF_LIFE__INIT;
-
-	report.if_id = session->if_id;
-	report.attempt = session->attempt;
-	bus_call(agent->service->bus, TUNNEL_AGENT, session->tunnel, &report.base, SA_TIMEOUT_MSEC,
-	         sign_of_life_replied, agent);
-}
-
 /** tunnel-agent follows what the peer's ESP proves; IKE, if it was where ESP was, goes with it. */
 static void follow_esp(struct ike_session *session, const Vpnsip__TunnelChanged *tunnel)
 {

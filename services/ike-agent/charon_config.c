@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 
+#include "services/common/number.h"
 #include "services/common/proposals.h"
 
 uint64_t charon_rekey_margin(uint64_t lifetime)
@@ -133,6 +134,19 @@ static void add_authentication(const struct charon_session *session, peer_cfg_t 
 	peer_cfg->add_auth_cfg(peer_cfg, auth, is_local);
 }
 
+/**
+ * libcharon counts whole seconds and may be one early; the peer has all of its time (tunnel-agent's deadline). What one side asks tells
+ * the other as much: the higher number gives the lower a second to do so.
+ */
+static uint32_t dpd_sec(const struct charon_session *session)
+{
+	const unsigned interval_sec = session->peer->ike_profile->dpd_interval_sec;
+
+	if (interval_sec == 0)
+		return 0;
+	return interval_sec + 1 + number_precedes(session->remote_number, session->local_number);
+}
+
 static peer_cfg_t *build_peer(const struct charon_session *session, ike_cfg_t *ike)
 {
 	const struct config_ike_profile *profile = session->peer->ike_profile;
@@ -142,8 +156,7 @@ static peer_cfg_t *build_peer(const struct charon_session *session, ike_cfg_t *i
 		.unique = UNIQUE_NEVER,
 		.keyingtries = 1,
 		.no_mobike = TRUE,
-		/* libcharon counts whole seconds and may be one early; the peer has all of its time (tunnel-agent's deadline). */
-		.dpd = profile->dpd_interval_sec ? profile->dpd_interval_sec + 1 : 0,
+		.dpd = dpd_sec(session),
 		.if_id_in = session->if_id,
 		.if_id_out = session->if_id,
 	};

@@ -18,6 +18,7 @@ static void free_agent(struct ike_agent *agent)
 {
 	agent_close_endings(agent);
 	agent_close_rekeys(agent);
+	agent_close_signs_of_life(agent);
 	session_table_free(agent->sessions);
 	agent->sessions = NULL;
 	agent_close_authentication(agent);
@@ -33,7 +34,8 @@ static int start(struct service_context *service)
 	agent->service = service;
 	service->state = agent;
 	agent->sessions = session_table_new();
-	if (!agent->sessions || agent_open_rekeys(agent) != 0)
+	if (!agent->sessions || agent_open_rekeys(agent) != 0 ||
+	    agent_open_signs_of_life(agent) != 0)
 		goto fail;
 	agent_init_host(agent);
 	if (agent_open_authentication(agent) != 0 ||

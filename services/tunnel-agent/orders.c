@@ -255,14 +255,15 @@ static void follow_peer(struct agent *agent, struct bus_request *request,
 	bus_done(request);
 }
 
-static void take_sign_of_life(struct agent *agent, struct bus_request *request,
-                              const Vpnsip__ReportSignOfLife *report)
+static void take_signs_of_life(struct agent *agent, struct bus_request *request,
+                               const Vpnsip__ReportSignOfLife *report)
 {
-	struct agent_tunnel *tunnel = find_if_id(agent, request, report->if_id);
+	for (size_t i = 0; i < report->n_signs; i++) {
+		const Vpnsip__SignOfLife *sign = report->signs[i];
+		struct agent_tunnel *tunnel = agent_find_mark(agent, sign->if_id);
 
-	if (!tunnel)
-		return;
-	if (report->attempt == tunnel->core.attempt) {
+		if (!tunnel || sign->attempt != tunnel->core.attempt)
+			continue;
 		tunnel_note_received(&tunnel->core, bus_mono_usec(agent->bus));
 		agent_settle(tunnel);
 	}
@@ -350,7 +351,7 @@ void orders_handle(void *context, struct bus_request *request, const Vpnsip__Env
 		follow_peer(agent, request, order->follow_peer);
 		break;
 	case VPNSIP__ENVELOPE__BODY_REPORT_SIGN_OF_LIFE:
-		take_sign_of_life(agent, request, order->report_sign_of_life);
+		take_signs_of_life(agent, request, order->report_sign_of_life);
 		break;
 	case VPNSIP__ENVELOPE__BODY_SEND_IKE_PACKET:
 		send_ike_packet(agent, request, order->send_ike_packet);
