@@ -83,7 +83,7 @@ static void drop(struct trace *trace, struct attempt *attempt)
 	HASH_DEL(trace->by_key, attempt);
 	if (attempt->is_ended) {
 		trace->ended_count--;
-		DL_DELETE(trace->ended, attempt);
+		DL_DELETE(trace->ended, attempt); // NOLINT(clang-analyzer-core.NullDereference)
 	} else {
 		DL_DELETE(trace->running, attempt);
 	}
@@ -150,9 +150,8 @@ static struct attempt *find(const struct trace *trace, const char *session, uint
 	return attempt;
 }
 
-static void end(struct trace *trace, struct attempt *attempt)
+static void add_ended(struct trace *trace, struct attempt *attempt)
 {
-	DL_DELETE(trace->running, attempt);
 	DL_APPEND(trace->ended, attempt);
 	attempt->is_ended = true;
 	trace->ended_count++;
@@ -163,17 +162,18 @@ static void place(struct trace *trace, struct attempt *attempt)
 {
 	struct attempt *newest;
 
-	DL_APPEND(trace->running, attempt);
 	HASH_FIND(by_session, trace->newest, attempt->key.session, sizeof(attempt->key.session),
 	          newest);
 	if (newest != NULL && newest->key.attempt > attempt->key.attempt) {
-		end(trace, attempt);
+		add_ended(trace, attempt);
 	} else {
 		if (newest != NULL) {
 			HASH_DELETE(by_session, trace->newest, newest);
 			memset(&newest->by_session, 0, sizeof(newest->by_session));
-			end(trace, newest);
+			DL_DELETE(trace->running, newest);
+			add_ended(trace, newest);
 		}
+		DL_APPEND(trace->running, attempt);
 		HASH_ADD(by_session, trace->newest, key.session, sizeof(attempt->key.session),
 		         attempt);
 	}

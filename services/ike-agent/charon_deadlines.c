@@ -7,6 +7,7 @@
 
 #include <processing/jobs/callback_job.h>
 #include <pthread.h>
+#include <string.h>
 
 /* The longest wait: a job that waits in vain, because an earlier deadline came after it, is gone after that. */
 #define WAIT_MAX_SEC 900
@@ -53,9 +54,12 @@ static void wake_for(time_t due)
 /** The owner's, or NULL. The mutex is held. */
 static struct deadlines *find(charon_meet_fn *meet, uint64_t owner)
 {
-	const struct deadline_key key = {.meet = meet, .owner = owner};
+	struct deadline_key key;
 	struct deadlines *found;
 
+	memset(&key, 0, sizeof(key)); /* all its octets are hashed */
+	key.meet = meet;
+	key.owner = owner;
 	HASH_FIND(hh, owners, &key, sizeof(key), found);
 	return found;
 }

@@ -47,6 +47,7 @@ static bool is_planned_route(const struct route_plan *plan, const struct netfact
 	const struct route_place *same = route_index_find(plan->index, route);
 
 	for (; same != NULL; same = same->next)
+		/* What the index names is in the list. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 		if (plan->routes[same->place].is_wanted)
 			return true;
 	return false;

@@ -16,7 +16,7 @@ void hold_init(struct hold *hold, size_t largest_packet, size_t byte_limit, uint
 
 static void drop(struct hold *hold, struct held_packet *packet)
 {
-	DL_DELETE(hold->packets, packet);
+	DL_DELETE(hold->packets, packet); // NOLINT(clang-analyzer-core.NullDereference)
 	hold->bytes -= packet->size;
 	hold->count--;
 	free(packet);
