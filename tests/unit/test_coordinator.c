@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/*
- * The coordinator's state machines: every state x event pair against a table of expectations, and the stories of D5
- * told through the pure core with virtual time.
- */
+/* The stories of a session told through the coordinator's pure core, with virtual time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,117 +11,6 @@
 #include <cmocka.h>
 
 #include "coordinator_world.h"
-
-/* Short names for the table below: ignored, the same state, and the states. */
-enum {
-	IGNORED = SESSION_STATE_COUNT + 1,
-	SAME = SESSION_STATE_COUNT,
-	CALL = SESSION_CALLING,
-	RING = SESSION_RINGING,
-	NEGO = SESSION_NEGOTIATING,
-	MEND = SESSION_MENDING,
-	HANG = SESSION_HANGING_UP,
-	STOP = SESSION_STOPPING_IKE,
-	RELE = SESSION_RELEASING,
-	REST = SESSION_READY,
-};
-#define _ IGNORED
-
-/* The next state for each event, own call; the columns are enum session_event_type. The failed step is one that matters. */
-/* clang-format off */
-static const int expected_outgoing[SESSION_STATE_COUNT][SESSION_EVENT_COUNT] = {
-	/*                 trigger      release      stepfail     answered     confirmed    ended        ikedown      dead         timeout      surveyed    lost        toolong
-	                          opcall       stepdone     ringing      offered      failed       ikeup        idle         linelost     probe       compared    unwatched */
-	[SESSION_READY]       = { CALL, CALL,  _,    _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _,    _ },
-	[SESSION_CALLING]     = { _,    _,     HANG, SAME, HANG, RING, NEGO, SAME, _,    HANG, HANG, _,    _,    _,    _,    HANG, HANG, _,    _,    _,    HANG, _,    _ },
-	[SESSION_RINGING]     = { _,    _,     HANG, SAME, HANG, _,    NEGO, SAME, SAME, HANG, HANG, SAME, HANG, _,    _,    HANG, HANG, _,    _,    _,    HANG, _,    _ },
-	[SESSION_NEGOTIATING] = { _,    _,     HANG, SAME, HANG, _,    _,    SAME, SAME, HANG, HANG, SAME, HANG, _,    _,    HANG, HANG, SAME, _,    _,    HANG, _,    HANG },
-	[SESSION_ESTABLISHED] = { _,    _,     HANG, SAME, HANG, _,    _,    SAME, _,    HANG, HANG, _,    HANG, HANG, HANG, HANG, _,    SAME, _,    SAME, _,    HANG, HANG },
-	[SESSION_HANGING_UP]  = { _,    _,     _,    SAME, SAME, _,    _,    SAME, _,    STOP, STOP, _,    _,    _,    _,    _,    STOP, _,    _,    _,    _,    _,    _ },
-	[SESSION_STOPPING_IKE] = { _,   _,     _,    SAME, SAME, _,    _,    SAME, _,    SAME, SAME, _,    _,    _,    _,    _,    RELE, _,    _,    _,    _,    _,    _ },
-	[SESSION_RELEASING]   = { _,    _,     _,    SAME, SAME, _,    _,    SAME, _,    SAME, SAME, _,    _,    _,    _,    _,    REST, _,    _,    _,    _,    _,    _ },
-	[SESSION_HOLDDOWN]    = { _,    CALL,  REST, _,    _,    _,    _,    RING, _,    _,    _,    _,    _,    _,    _,    _,    REST, _,    _,    _,    _,    _,    _ },
-	[SESSION_ADOPTING]    = { _,    _,     SAME, _,    _,    _,    _,    SAME, _,    _,    _,    _,    _,    _,    _,    _,    REST, _,    REST, _,    _,    _,    _ },
-	[SESSION_MENDING]     = { _,    _,     HANG, SAME, HANG, _,    _,    SAME, _,    HANG, HANG, SAME, SAME, HANG, HANG, HANG, HANG, SAME, _,    SAME, _,    HANG, HANG },
-	[SESSION_PARTING]     = { _,    _,     HANG, SAME, SAME, _,    _,    HANG, _,    HANG, HANG, _,    _,    HANG, HANG, HANG, HANG, _,    _,    _,    _,    HANG, HANG },
-};
-/* clang-format on */
-#undef _
-
-static void deliver(struct world *world, enum session_event_type type)
-{
-	struct media media = offer_media(512, VPNSIP__SETUP_ROLE__PASSIVE);
-	const struct call_report call = {
-		.call_id = type == EVENT_CALL_OFFERED ? "another" : "own",
-		.media = &media,
-		.attempt = world->session->attempt,
-		.direction = VPNSIP__DIRECTION__OUTGOING,
-		.local_number = world->line.number,
-		.remote_number = PEER,
-		.sip_status = 500,
-		.cause = "test",
-	};
-	const struct session_event event = {.type = type,
-	                                    .step = STEP_SET_PEER,
-	                                    .cause = "test",
-	                                    .kind = VPNSIP__FAILURE_KIND__SYSTEM,
-	                                    .call = &call};
-
-	session_handle(world->session, &event);
-}
-
-static void check_pair(enum session_state state, enum session_event_type type, bool is_incoming)
-{
-	struct world *world = world_create(OWN_LOW);
-	uint32_t ignored;
-	int expected = expected_outgoing[state][type], now;
-
-	world_to_state(world, state, is_incoming);
-	ignored = world->session->ignored_events;
-	deliver(world, type);
-	now = world->session->state;
-	if (is_incoming && state == SESSION_RINGING && type == EVENT_CALL_ANSWERED)
-		expected = SAME; /* an answer to a call that we did not make */
-	if (is_incoming && state == SESSION_RINGING && type == EVENT_CALL_OFFERED)
-		expected = HANG; /* the caller calls anew: the older call gives way */
-	if (expected == IGNORED) {
-		assert_int_equal(world->session->ignored_events, ignored + 1);
-		assert_int_equal(now, state);
-		assert_int_equal(world->ordered, 0);
-	} else {
-		assert_int_equal(world->session->ignored_events, ignored);
-		assert_int_equal(now, expected == SAME ? state : (enum session_state)expected);
-	}
-	world_destroy(world);
-}
-
-static void every_state_meets_every_event(void **unused)
-{
-	(void)unused;
-	for (enum session_state state = 0; state < SESSION_STATE_COUNT; state++)
-		for (enum session_event_type type = 0; type < SESSION_EVENT_COUNT; type++) {
-			check_pair(state, type, false);
-			if ((state >= SESSION_RINGING && state <= SESSION_RELEASING) ||
-			    state == SESSION_MENDING || state == SESSION_PARTING)
-				check_pair(state, type, true);
-		}
-}
-
-static void tables_are_closed(void **unused)
-{
-	(void)unused;
-	for (enum session_state state = 0; state < SESSION_STATE_COUNT; state++) {
-		const struct session_state_description *description = &session_states[state];
-
-		assert_non_null(description->name);
-		assert_non_null(description->handle);
-		assert_int_equal(description->accepts >> SESSION_EVENT_COUNT, 0);
-		assert_int_equal(description->may_become >> SESSION_STATE_COUNT, 0);
-		/* Only rest and the running session, guarded by idle and peer-dead, may last for ever. */
-		if (state != SESSION_READY && state != SESSION_ESTABLISHED)
-			assert_true(description->timer >= 0 || description->limit_msec > 0);
-	}
-}
 
 static void own_call_from_trigger_to_rest(void **unused)
 {
@@ -363,152 +249,6 @@ static void second_call_of_a_running_peer_is_decided_by_a_probe(void **unused)
 	world_destroy(world);
 }
 
-static void unconfirmed_release_is_owed(void **unused)
-{
-	struct world *world = world_create(OWN_LOW);
-	(void)unused;
-
-	walk_outgoing(world, SESSION_ESTABLISHED);
-	world->session->wants_peer = false;
-	core_operator_release(world->core, PEER, false, "hangup");
-	finish(world, STEP_HANG_UP, true);
-	finish(world, STEP_STOP_IKE, false);
-	assert_int_equal(world->session->state, SESSION_RELEASING);
-	core_session_timeout(world->core, world->session, false);
-	assert_int_equal(world->session->state, SESSION_READY);
-	assert_int_equal(world->owed, BIT(STEP_STOP_IKE) | STEPS_PATH_ENDS);
-	world_destroy(world);
-}
-
-/* A stuck sip-agent keeps no SA up, and its late reply changes nothing. */
-static void end_of_the_call_goes_first_but_not_for_ever(void **unused)
-{
-	struct world *world = world_create(OWN_LOW);
-	(void)unused;
-
-	walk_outgoing(world, SESSION_ESTABLISHED);
-	world->session->wants_peer = false;
-	core_operator_release(world->core, PEER, false, "hangup");
-	assert_int_equal(world->ordered, BIT(STEP_HANG_UP));
-	assert_int_equal(world->state_timer_msec, 100);
-	finish(world, STEP_OPEN_TUNNEL, true);
-	assert_int_equal(world->session->state, SESSION_HANGING_UP);
-	core_session_timeout(world->core, world->session, false);
-	assert_int_equal(world->session->state, SESSION_STOPPING_IKE);
-	finish(world, STEP_STOP_IKE, true);
-	assert_int_equal(world->session->state, SESSION_RELEASING);
-	assert_int_equal(world->state_timer_msec, world->config.timer_msec[TIMER_RELEASE]);
-	world->ordered &= STEPS_PATH_ENDS;
-	finish_ordered(world);
-	assert_int_equal(world->session->state, SESSION_RELEASING);
-	finish(world, STEP_HANG_UP, false);
-	core_session_timeout(world->core, world->session, false);
-	assert_int_equal(world->session->state, SESSION_READY);
-	assert_int_equal(world->owed, BIT(STEP_HANG_UP));
-	assert_string_equal(world->session->cause, "hangup");
-	world_destroy(world);
-}
-
-/* The path stands until ike-agent has told the peer; a late reply about the call changes nothing. */
-static void path_outlives_ike_but_not_for_ever(void **unused)
-{
-	struct world *world = world_create(OWN_LOW);
-	(void)unused;
-
-	walk_outgoing(world, SESSION_ESTABLISHED);
-	world->session->wants_peer = false;
-	core_operator_release(world->core, PEER, false, "hangup");
-	core_session_timeout(world->core, world->session, false);
-	world->ordered = 0;
-	finish(world, STEP_HANG_UP, true);
-	assert_int_equal(world->session->state, SESSION_STOPPING_IKE);
-	assert_int_equal(world->ordered, 0);
-	assert_int_equal(world->state_timer_msec, 1000);
-	/* ike-agent is stuck */
-	core_session_timeout(world->core, world->session, false);
-	assert_int_equal(world->session->state, SESSION_RELEASING);
-	assert_int_equal(world->ordered, STEPS_PATH_ENDS);
-	finish_ordered(world);
-	assert_int_equal(world->session->state, SESSION_RELEASING);
-	finish(world, STEP_STOP_IKE, true);
-	assert_int_equal(world->session->state, SESSION_READY);
-	assert_int_equal(world->owed, 0);
-	world_destroy(world);
-}
-
-/* What never began IKE has none to end. */
-static void release_before_ike_stops_none(void **unused)
-{
-	struct world *world = world_create(OWN_LOW);
-	(void)unused;
-
-	walk_outgoing(world, SESSION_CALLING);
-	core_operator_release(world->core, PEER, false, "hangup");
-	world->ordered = 0;
-	finish(world, STEP_HANG_UP, true);
-	assert_int_equal(world->session->state, SESSION_RELEASING);
-	assert_int_equal(world->ordered, BIT(STEP_REMOVE_TRANSLATION));
-	world_destroy(world);
-}
-
-/* Who ended IKE on a verdict of its own waits for nobody: its cause stands in the record. */
-static void ike_ended_by_us_hangs_up_at_once(void **unused)
-{
-	struct world *world = world_create(OWN_LOW);
-	(void)unused;
-
-	world_to_state(world, SESSION_ESTABLISHED, false);
-	world->ordered = 0;
-	core_ike_ends_by_us(world->core, TUNNEL, world->session->attempt - 1);
-	assert_false(world->session->is_ike_ended_by_us);
-	core_ike_ends_by_us(world->core, TUNNEL, world->session->attempt);
-	ike(world, VPNSIP__IKE_STATUS__IKE_ENDED, "peer's certificate is revoked");
-	assert_int_equal(world->session->state, SESSION_HANGING_UP);
-	assert_int_equal(world->ordered, BIT(STEP_HANG_UP));
-	assert_string_equal(world->session->cause, "IKE ended: peer's certificate is revoked");
-	world_destroy(world);
-}
-
-/* The peer's BYE comes through the carrier, the end of its IKE_SA straight to us. */
-static void peer_that_ends_its_ike_has_a_moment_to_hang_up(void **unused)
-{
-	struct world *world = world_create(OWN_LOW);
-	(void)unused;
-
-	world_to_state(world, SESSION_PARTING, false);
-	assert_int_equal(world->state_timer_msec, 300);
-	assert_int_equal(world->ordered, 0);
-	report_call(world, VPNSIP__DIRECTION__OUTGOING, "own", VPNSIP__CALL_STATUS__CALL_ENDED,
-	            NULL, 0);
-	assert_int_equal(world->session->state, SESSION_STOPPING_IKE);
-	assert_int_equal(world->ordered & BIT(STEP_HANG_UP), 0);
-	assert_string_equal(world->session->cause, "the other side hung up");
-	world_destroy(world);
-
-	world = world_create(OWN_LOW);
-	world_to_state(world, SESSION_PARTING, true);
-	core_session_timeout(world->core, world->session, false);
-	assert_int_equal(world->session->state, SESSION_HANGING_UP);
-	assert_int_equal(world->ordered, BIT(STEP_HANG_UP));
-	assert_string_equal(world->session->cause, "IKE ended: test");
-	world_destroy(world);
-
-	/* One that failed, or whose owner is being asked already, is not waited for. */
-	world = world_create(OWN_LOW);
-	walk_outgoing(world, SESSION_ESTABLISHED);
-	ike(world, VPNSIP__IKE_STATUS__IKE_FAILED, "no answer");
-	assert_int_equal(world->session->state, SESSION_HANGING_UP);
-	world_destroy(world);
-	world = world_create(OWN_LOW);
-	walk_outgoing(world, SESSION_ESTABLISHED);
-	offer_call(world, "again");
-	ike(world, VPNSIP__IKE_STATUS__IKE_ENDED, "restarted");
-	assert_int_equal(world->session->state, SESSION_HANGING_UP);
-	finish_release(world);
-	assert_string_equal(world->session->call_id, "again");
-	world_destroy(world);
-}
-
 static void unregistered_line_fails_without_hold_down(void **unused)
 {
 	struct world *world = world_create(OWN_LOW);
@@ -558,24 +298,6 @@ static void late_replies_of_older_attempts_do_nothing(void **unused)
 	core_ike_changed(world->core, TUNNEL, world->session->attempt - 1,
 	                 VPNSIP__IKE_STATUS__IKE_FAILED, "late");
 	assert_int_equal(world->session->state, SESSION_CALLING);
-	world_destroy(world);
-}
-
-static void the_cause_of_ike_outlives_the_release(void **unused)
-{
-	struct world *world = world_create(OWN_LOW);
-	uint64_t attempt;
-	(void)unused;
-
-	walk_outgoing(world, SESSION_NEGOTIATING);
-	attempt = world->session->attempt;
-	report_call(world, VPNSIP__DIRECTION__OUTGOING, "own", VPNSIP__CALL_STATUS__CALL_ENDED,
-	            NULL, 0);
-	finish_release(world);
-	assert_int_equal(world->session->state, SESSION_HOLDDOWN);
-	core_ike_changed(world->core, TUNNEL, attempt, VPNSIP__IKE_STATUS__IKE_FAILED, "wrong key");
-	assert_string_equal(world->session->cause, "wrong key");
-	assert_int_equal(world->session->state, SESSION_HOLDDOWN);
 	world_destroy(world);
 }
 
@@ -636,61 +358,20 @@ static void hourly_limit_stops_own_calls(void **unused)
 	world_destroy(world);
 }
 
-/* Next line state for each event; -1 = ignored. */
-static const int expected_line[LINE_STATE_COUNT][LINE_EVENT_COUNT] = {
-	[LINE_STATE_DISABLED] = {LINE_STATE_REGISTERING, -1, -1, -1, -1, -1, -1},
-	[LINE_STATE_WAIT_WAN] = {-1, LINE_STATE_DISABLED, LINE_STATE_REGISTERING,
-                                 LINE_STATE_WAIT_WAN, -1, -1, -1},
-	[LINE_STATE_REGISTERING] = {-1, LINE_STATE_DISABLED, LINE_STATE_REGISTERING,
-                                    LINE_STATE_WAIT_WAN, LINE_STATE_REGISTERED,
-                                    LINE_STATE_REGISTERING, LINE_STATE_REGISTERING},
-	[LINE_STATE_REGISTERED] = {-1, LINE_STATE_DISABLED, LINE_STATE_REGISTERING,
-                                   LINE_STATE_WAIT_WAN, -1, LINE_STATE_REGISTERING, -1},
-};
-
-static void every_line_state_meets_every_event(void **unused)
-{
-	(void)unused;
-	for (enum line_state state = 0; state < LINE_STATE_COUNT; state++)
-		for (enum line_event event = 0; event < LINE_EVENT_COUNT; event++) {
-			struct world *world = world_create(OWN_LOW);
-			struct line *line = &world->core->lines[0];
-			int expected = expected_line[state][event];
-
-			line->state = state;
-			line->registration =
-				VPNSIP__REGISTRATION_STATUS__REGISTRATION_STATUS_UNSPECIFIED;
-			line_handle(line, event, "test");
-			assert_int_equal(line->state, expected < 0 ? (int)state : expected);
-			assert_int_equal(line->ignored_events, expected < 0);
-			world_destroy(world);
-		}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tables_are_closed),
-		cmocka_unit_test(every_state_meets_every_event),
-		cmocka_unit_test(every_line_state_meets_every_event),
 		cmocka_unit_test(own_call_from_trigger_to_rest),
 		cmocka_unit_test(incoming_call_is_answered_last),
 		cmocka_unit_test(offers_that_cannot_be_served_are_refused),
 		cmocka_unit_test(self_signed_needs_a_fingerprint),
-		cmocka_unit_test(ike_ended_by_us_hangs_up_at_once),
 		cmocka_unit_test(psk_fingerprint_of_another_key_is_never_answered),
 		cmocka_unit_test(crossing_calls_lower_number_wins),
 		cmocka_unit_test(busy_right_away_is_glare_once_then_hold_down_doubles),
 		cmocka_unit_test(second_call_of_a_running_peer_is_decided_by_a_probe),
-		cmocka_unit_test(unconfirmed_release_is_owed),
-		cmocka_unit_test(end_of_the_call_goes_first_but_not_for_ever),
-		cmocka_unit_test(path_outlives_ike_but_not_for_ever),
-		cmocka_unit_test(release_before_ike_stops_none),
-		cmocka_unit_test(peer_that_ends_its_ike_has_a_moment_to_hang_up),
 		cmocka_unit_test(unregistered_line_fails_without_hold_down),
 		cmocka_unit_test(changed_wan_address_releases_and_registers_anew),
 		cmocka_unit_test(late_replies_of_older_attempts_do_nothing),
-		cmocka_unit_test(the_cause_of_ike_outlives_the_release),
 		cmocka_unit_test(call_without_session_is_hung_up),
 		cmocka_unit_test(hints_hang_up_nothing),
 		cmocka_unit_test(hourly_limit_stops_own_calls),
