@@ -107,7 +107,7 @@ struct side {
 };
 
 static struct side sides[2];
-static struct variant plain;
+static const struct variant plain;
 
 static inline uint64_t now_usec(void)
 {

@@ -7,10 +7,7 @@
  * controls take one or both looks at the peer's certificate away.
  */
 #define _GNU_SOURCE
-#include "ike_engine_pair.h"
-
-#include "certificate_fixture.h"
-#include "services/ike-agent/certificate_verify.h"
+#include "ike_certificates_scene.h"
 
 /** Which looks at the peer's certificate are taken away from B. */
 static enum { NOTHING, CREDENTIAL_SET, AUTHORIZE, BOTH } blinded;
@@ -72,62 +69,6 @@ void *__real_charon_private_keys_enumerate(const void *session, void *key_id);
 void *__wrap_charon_private_keys_enumerate(const void *session, void *key_id)
 {
 	return __real_charon_private_keys_enumerate(session, stolen_name_of ? NULL : key_id);
-}
-
-static char directory[] = "/tmp/vpnsip-certificates-XXXXXX";
-static struct identity root, middle, foreign_root;
-static struct config_trustpoint ours; /* of B with the CA */
-static char *ca_file;
-
-/** With `has_chain` the intermediate certificate too. */
-static struct config_trustpoint trustpoint_of(const char *name, const struct identity *identity,
-                                              bool has_chain, bool has_ca)
-{
-	return write_trustpoint(directory, name, identity, has_chain ? middle.certificate : NULL,
-	                        has_ca ? ca_file : NULL);
-}
-
-static void publish_list(const struct identity *issuer, X509 *revoked, long end_sec)
-{
-	X509_CRL *list = make_list(issuer, revoked, end_sec);
-
-	ours.crl_file = write_pem(directory, "ours.crl", NULL, NULL, 0, list);
-	X509_CRL_free(list);
-}
-
-static struct engine_pin pin_of(X509 *certificate, const char *hash)
-{
-	struct engine_pin pin = {0};
-
-	snprintf(pin.hash, sizeof(pin.hash), "%s", hash);
-	pin.size = certificate_fingerprint(certificate, hash, pin.value);
-	return pin;
-}
-
-static int make_authorities(void **state)
-{
-	static struct identity leaf;
-
-	(void)state;
-	assert_non_null(mkdtemp(directory));
-	root = make_identity(&(struct recipe){.name = "CN=Root,O=Bank", .is_authority = true});
-	foreign_root = make_identity(&(struct recipe){.name = "CN=Other", .is_authority = true});
-	middle = make_identity(&(struct recipe){
-		.name = "CN=Branches,O=Bank", .issuer = &root, .is_authority = true});
-	ca_file = write_pem(directory, "ca.pem", NULL, &root.certificate, 1, NULL);
-	leaf = make_identity(&(struct recipe){.name = "CN=head,O=Bank", .issuer = &middle});
-	ours = trustpoint_of("ours", &leaf, true, true);
-	return 0;
-}
-
-static int remove_authorities(void **state)
-{
-	char command[64];
-
-	(void)state;
-	free_made();
-	snprintf(command, sizeof(command), "rm -r %s", directory);
-	return system(command);
 }
 
 static int reset(void **state)
@@ -517,95 +458,6 @@ static void other_method(void **state)
 	                    "configured for it");
 }
 
-/* --- while the session runs --- */
-
-static void revoked_while_up(void **state)
-{
-	struct identity a = make_identity(&(struct recipe){.name = "CN=a", .issuer = &root});
-	struct config_trustpoint of_a = trustpoint_of("a", &a, false, true);
-	struct message renew = {.kind = RENEW};
-
-	(void)state;
-	ours.revocation = REVOCATION_STRICT;
-	publish_list(&root, NULL, 30 * DAY_SEC);
-	start_pair(&(struct variant){.trustpoint = &of_a}, &(struct variant){.trustpoint = &ours});
-	assert_true(carry(both_up, 5000));
-	carry(never, 50);
-	/* Another list without the peer in it changes nothing. */
-	publish_list(&root, middle.certificate, 30 * DAY_SEC);
-	order(&sides[1], &renew);
-	carry(never, 300);
-	assert_true(both_up());
-	publish_list(&root, a.certificate, 30 * DAY_SEC);
-	order(&sides[1], &renew);
-	assert_true(carry(both_final, 3000));
-	assert_int_equal(sides[1].session.state, IKE_STATE_ENDED);
-	assert_true(sides[1].session.is_ended_by_us);
-	assert_false(sides[0].session.is_ended_by_us);
-	assert_non_null(strstr(sides[1].session.cause, "peer's certificate is revoked: serial "));
-	assert_int_equal(sides[1].refused_for, IKE_GUARD_REVOKED);
-	assert_non_null(strstr(sides[1].session.cause, "CN=Root, O=Bank"));
-	carry(never, 50);
-	assert_int_equal(sides[0].installed_count + sides[1].installed_count, 0);
-}
-
-/* A root is taken out of ca-file: whom it vouched for is believed no more; the other root's going is the control. */
-static void root_taken_away_while_up(void **state)
-{
-	struct identity a = make_identity(&(struct recipe){.name = "CN=a", .issuer = &middle});
-	struct config_trustpoint of_a = trustpoint_of("a", &a, true, true), both = ours;
-	X509 *const roots[] = {foreign_root.certificate, root.certificate,
-	                       foreign_root.certificate};
-	struct message renew = {.kind = RENEW};
-
-	(void)state;
-	both.ca_file = write_pem(directory, "both.pem", NULL, roots, 2, NULL);
-	start_pair(&(struct variant){.trustpoint = &of_a}, &(struct variant){.trustpoint = &both});
-	assert_true(carry(both_up, 5000));
-	carry(never, 50);
-	write_pem(directory, "both.pem", NULL, roots + 1, 1, NULL);
-	order(&sides[1], &renew);
-	carry(never, 300);
-	assert_true(both_up());
-	write_pem(directory, "both.pem", NULL, roots + 2, 1, NULL);
-	order(&sides[1], &renew);
-	assert_true(carry(both_final, 3000));
-	assert_true(sides[1].session.is_ended_by_us);
-	assert_non_null(strstr(sides[1].session.cause, "is not trusted"));
-	assert_int_equal(sides[1].refused_for, IKE_GUARD_UNTRUSTED);
-	carry(never, 50);
-	assert_int_equal(sides[0].installed_count + sides[1].installed_count, 0);
-}
-
-/* A rekeying has a second; ThreadSanitizer needs more. */
-#ifdef __SANITIZE_THREAD__
-#define REKEYED_SEC 0
-#else
-#define REKEYED_SEC 4
-#endif
-
-/** The IKE_SA is rekeyed before; the end stays the certificate's. */
-static void expires_while_up(void **state)
-{
-	struct identity a =
-		make_identity(&(struct recipe){.name = "CN=a", .issuer = &middle, .end_sec = 8});
-	struct config_trustpoint of_a = trustpoint_of("a", &a, true, true);
-	const time_t end = time(NULL) + 8;
-
-	(void)state;
-	start_pair(&(struct variant){.trustpoint = &of_a, .ike_lifetime_sec = REKEYED_SEC},
-	           &(struct variant){.trustpoint = &ours});
-	assert_true(carry(both_up, 5000));
-	carry(never, 50);
-	for (int i = 0; i < 2; i++)
-		assert_in_range(sides[i].installed[0].hard_lifetime_sec, 1, 8);
-	assert_true(carry(both_final, 12000));
-	assert_in_range(time(NULL), end - 1, end + 2);
-	/* Both know the time; whoever ends it first tells the other. */
-	assert_true(strstr(sides[0].session.cause, "our certificate expired at ") ||
-	            strstr(sides[1].session.cause, "peer's certificate expired at "));
-}
-
 #define CASE(function) cmocka_unit_test_teardown(function, reset)
 
 int main(void)
@@ -623,10 +475,7 @@ int main(void)
 		CASE(wrong_signature),
 		CASE(wrong_identity),
 		CASE(other_method),
-		CASE(revoked_while_up),
-		CASE(root_taken_away_while_up),
 		CASE(signed_by_another_key),
-		CASE(expires_while_up),
 	};
 
 	return cmocka_run_group_tests(tests, make_authorities, remove_authorities);
