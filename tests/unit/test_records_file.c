@@ -67,9 +67,9 @@ int fsync(int fd)
 	return 0;
 }
 
-int fdatasync(int fd)
+int fdatasync(int fildes)
 {
-	return fsync(fd);
+	return fsync(fildes);
 }
 
 static void test_only_the_begin_of_a_call_waits_for_the_disk(void **state)
