@@ -34,6 +34,7 @@ struct agent_tunnel {
 	bool is_up;
 	unsigned mtu;                /* of the interface */
 	unsigned path_mtu;           /* of its WAN, or less if a router of the path said so */
+	bool is_wan_narrow;          /* for IPv6 on the kernel back end: told in the log */
 	unsigned followed_path_mtu;  /* of the core, that the interface was last set by */
 	bool joins_packets;          /* several may leave in one message: see interfaces.c */
 	struct rtnl_address address; /* own or borrowed; 0.0.0.0 = none */

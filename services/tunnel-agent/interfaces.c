@@ -87,6 +87,20 @@ static unsigned smaller(unsigned a, unsigned b)
 	return a < b ? a : b;
 }
 
+/* IPv6 inside counts on 1280 octets; the kernel's IPsec never fragments what is larger than its own link's MTU lets through. */
+static void note_narrow_wan(struct agent_tunnel *tunnel, unsigned wan_mtu)
+{
+	bool is_narrow = tunnel->agent->xfrm && tunnel->peer->is_dual_overlay &&
+	                 tunnel->core.plain_mtu < IPV6_MTU_MINIMUM;
+
+	if (is_narrow && !tunnel->is_wan_narrow)
+		log_session(LOG_WARNING, tunnel->peer->tunnel, tunnel->peer->number,
+		            "%s takes %u octets: packets of more than %zu octets of IPv6 get lost "
+		            "(data-plane = userspace fragments them)",
+		            tunnel->peer->line->wan_interface, wan_mtu, tunnel->core.plain_mtu);
+	tunnel->is_wan_narrow = is_narrow;
+}
+
 /*
  * What the interface takes: as configured, what fits after encapsulation, or, where ESP packets are fragmented, what the WAN takes. On a
  * path narrower than the WAN it is what fits: the routes do not know of it, so that the kernel could not fragment for it.
@@ -111,6 +125,7 @@ static unsigned wanted_mtu(struct agent *agent, struct agent_tunnel *tunnel)
 	tunnel->joins_packets = ethtool_has_checksums(peer->line->wan_interface);
 	plain_mtu = mtu_of_proposals(tunnel->path_mtu, &proposals);
 	tunnel->core.plain_mtu = plain_mtu;
+	note_narrow_wan(tunnel, tunnel->path_mtu);
 	if (!mtu)
 		mtu = peer->ipsec_profile->fragmentation == FRAGMENT_AFTER ? wan.mtu : plain_mtu;
 	if (tunnel->path_mtu < wan.mtu)

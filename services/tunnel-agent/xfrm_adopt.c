@@ -57,7 +57,6 @@ static void enter(struct agent_tunnel *tunnel, const struct xfrm_state *state, b
 		.spi = state->spi,
 		.is_inbound = is_inbound,
 		.remote = is_inbound ? state->source : state->destination,
-		.clears_df = state->clears_df,
 	};
 	if (is_inbound)
 		return;

@@ -13,24 +13,11 @@
 #include <string.h>
 
 #include "services/common/log.h"
-#include "services/tunnel-agent/mtu.h"
 #include "services/tunnel-agent/xfrm_algorithms.h"
 
 struct xfrm_tunnel *xfrm_tunnel_of(const struct agent_tunnel *tunnel)
 {
 	return &tunnel->agent->xfrm->tunnels[tunnel - tunnel->agent->tunnels];
-}
-
-/*
- * Where 1280 octets, which IPv6 counts on, do not leave in one piece: the kernel sets don't-fragment for all of IPv6, and routers would
- * drop what no sender can make smaller.
- */
-static bool must_clear_df(const struct agent_tunnel *tunnel)
-{
-	size_t mtu = tunnel->core.plain_mtu;
-
-	return tunnel->peer->is_dual_overlay && mtu && mtu < IPV6_MTU_MINIMUM &&
-	       tunnel->peer->ipsec_profile->df_bit != DF_CLEAR;
 }
 
 struct xfrm_ends xfrm_ends_of(const struct agent_tunnel *tunnel, const struct sockaddr_in *remote)
@@ -39,7 +26,6 @@ struct xfrm_ends xfrm_ends_of(const struct agent_tunnel *tunnel, const struct so
 		.if_id = tunnel->core.options.if_id,
 		.remote = *remote,
 		.has_ipv6 = tunnel->peer->is_dual_overlay,
-		.clears_df = must_clear_df(tunnel),
 	};
 
 	memcpy(&ends.local, &tunnel->agent->service->config->tunnel_source, sizeof(ends.local));
@@ -384,30 +370,6 @@ static void give_up_moved(struct agent_tunnel *tunnel)
 			tunnel_remove_sa(&tunnel->core, false, known->sas[i].spi, now_usec);
 }
 
-/* A state keeps its flags: on a path that became too narrow ike-agent is asked for another child, as at a limit. */
-static void renew_for_ipv6(struct agent_tunnel *tunnel)
-{
-	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
-	struct tunnel *core = &tunnel->core;
-
-	if (!must_clear_df(tunnel))
-		return;
-	for (unsigned i = 0; i < known->sa_count; i++) {
-		const struct xfrm_sa *state = &known->sas[i];
-		const struct sa *sa = state->is_inbound || state->clears_df
-		                              ? NULL
-		                              : sa_find(&core->sas, false, state->spi);
-
-		if (!sa || sa->is_soft_reached)
-			continue;
-		log_session(LOG_NOTICE, tunnel->peer->tunnel, tunnel->peer->number,
-		            "the path is too narrow for IPv6 in one piece: a child whose packets "
-		            "may be "
-		            "fragmented is asked for");
-		tunnel_note_limit(core, false, state->spi, false);
-	}
-}
-
 /* A tunnel is held unless its session is open and it can send; one that is adopted, until it is known whose it is. */
 static bool wants_hold(const struct agent_tunnel *tunnel, struct xfrm_tunnel *known)
 {
@@ -430,7 +392,6 @@ static void settle(struct agent_tunnel *tunnel)
 		return;
 	known = xfrm_tunnel_of(tunnel);
 	give_up_moved(tunnel);
-	renew_for_ipv6(tunnel);
 	remove_states(tunnel);
 	if (known->sa_count == 0 && known->has_policies)
 		remove_policies(tunnel);
@@ -480,7 +441,6 @@ static int order_states(struct agent_tunnel *tunnel, const struct sockaddr_in *r
 				.spi = orders[i]->spi,
 				.is_inbound = orders[i]->options.is_inbound,
 				.remote = *remote,
-				.clears_df = ends.clears_df,
 			};
 	return error;
 }

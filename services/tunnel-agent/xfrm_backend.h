@@ -17,7 +17,6 @@ struct xfrm_sa {
 	uint32_t spi;
 	bool is_inbound;
 	struct sockaddr_in remote;
-	bool clears_df; /* see struct xfrm_ends; for life */
 	uint64_t packets, bytes;
 };
 

@@ -63,9 +63,12 @@ static uint8_t flags_of(const struct xfrm_ends *ends, const struct sa_order *ord
 {
 	uint8_t flags = XFRM_STATE_AF_UNSPEC; /* IPv4 and IPv6 inside */
 
-	if (ends->clears_df || profile->df_bit == DF_CLEAR)
-		flags |=
-			XFRM_STATE_NOPMTUDISC; /* the outer header's DF is clear, else it is the inner one's */
+	/*
+	 * The outer header's DF is clear, else it is the inner one's, and set for all of IPv6. A router that takes less than 1280 octets
+	 * would drop what no IPv6 sender may make smaller (RFC 4213 section 3.2), and the kernel refuse the next ones for what it was told.
+	 */
+	if (ends->has_ipv6 || profile->df_bit == DF_CLEAR)
+		flags |= XFRM_STATE_NOPMTUDISC;
 	if (profile->ecn == ECN_DISCARD)
 		flags |= XFRM_STATE_NOECN;
 	if (order->options.has_extended_sequence)
@@ -393,7 +396,6 @@ static bool read_info(const struct xfrm_usersa_info *info, const struct attribut
 	                        .sin_port = encapsulation->encap_dport,
 	                        .sin_addr.s_addr = info->id.daddr.a4},
 		.is_extended = info->flags & XFRM_STATE_ESN,
-		.clears_df = info->flags & XFRM_STATE_NOPMTUDISC,
 		.packets = info->curlft.packets,
 		.bytes = info->curlft.bytes,
 		.replay_drops = info->stats.replay,

@@ -29,7 +29,6 @@ struct xfrm_ends {
 	struct sockaddr_in local;  /* the tunnel source, UDP 4500 */
 	struct sockaddr_in remote; /* the peer */
 	bool has_ipv6;             /* inside the tunnel: dual-overlay */
-	bool clears_df; /* of the outer header, whatever the profile says: routers of the path may fragment */
 };
 
 /** A state as the kernel reports it. */
@@ -40,7 +39,6 @@ struct xfrm_state {
 	char algorithms[SA_ALGORITHMS_SIZE];
 	unsigned replay_window;
 	bool is_extended;
-	bool clears_df; /* outbound: of the outer header */
 	uint64_t sequence_sent, sequence_received;
 	uint64_t packets, bytes;
 	uint64_t replay_drops, integrity_drops;

@@ -120,7 +120,7 @@ def test_leaving_and_purge(make_lab):
     lab.hang_up()
     assert_nothing_left(lab.a)
     lab.may_leak = True  # the guards go too
-    lab.a.cli("purge")
+    lab.a.cli("--yes", "purge")
     assert not lab.a.space.ip("link", "show", "type", "xfrm").strip()
     assert "vpnsip" not in lab.a.space.run("nft", "list", "tables")
     lab.a.stop(names=["tunnel-agent"])
