@@ -225,7 +225,7 @@ static int collect_probe_targets(struct agent *agent, const struct config *confi
 }
 
 static void make_tunnel(struct agent *agent, const struct config *config,
-                       const struct config_peer *peer)
+                        const struct config_peer *peer)
 {
 	const struct config_ike_profile *ike = peer->ike_profile;
 	const struct config_ipsec_profile *ipsec = peer->ipsec_profile;
