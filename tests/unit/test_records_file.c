@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Call records: what the file survives, and what is found in it. */
+#include <sys/syscall.h>
+
 #include "records_world.h"
 
 static void keep_holddown(void *context, const struct record_holddown *holddown)
@@ -110,6 +112,7 @@ static void test_nothing_confirmed_is_lost_by_a_kill(void **state)
 	print_message("seed %u\n", seed);
 	for (int round = 0; round < 10; round++) {
 		records_destroy(world->records);
+		world->records = NULL;
 		assert_int_equal(pipe(ends), 0);
 		pid_t child = fork();
 		if (child == 0) {
