@@ -122,6 +122,7 @@ static void test_nothing_confirmed_is_lost_by_a_kill(void **state)
 				if (write(ends[1], &number, sizeof(number)) < 0)
 					_exit(1);
 				answer(world);
+				usleep(1000); /* few enough to be read again */
 			}
 		}
 		close(ends[1]);
