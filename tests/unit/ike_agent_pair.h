@@ -7,6 +7,7 @@
 #define VPNSIP_TEST_IKE_AGENT_PAIR_H
 
 #include "bus_fixture.h"
+#include "nng_leaks.h"
 
 #include <arpa/inet.h>
 #include <grp.h>
@@ -19,19 +20,6 @@
 #include <time.h>
 
 #include "services/common/address.h"
-
-#ifdef __SANITIZE_ADDRESS__
-const char *__lsan_default_suppressions(void);
-
-/**
- * nng 1.5.2 loses memory of its own when a connection ends: the deaf listener of a service that was replaced within a handshake (as
- * bare sockets do that are dialled and closed over and over), and an event that is sent while the connection is closed.
- */
-const char *__lsan_default_suppressions(void)
-{
-	return "leak:libnng.so\n";
-}
-#endif
 
 #define IF_ID    7
 #define GOOD_KEY "0k3Vq8yZ1rWm5TtLxPc7HnUd"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Faults on order: each action at each point, but for those that stop a process. */
 #include "bus_inject_scene.h"
+#include "nng_leaks.h"
 
 struct order_case {
 	Vpnsip__FaultPoint point;

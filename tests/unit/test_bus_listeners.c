@@ -5,16 +5,7 @@
 #include <sys/resource.h>
 
 #include "bus_faults_scene.h"
-
-#ifdef __SANITIZE_ADDRESS__
-const char *__lsan_default_suppressions(void);
-
-/** A listener that went deaf is never freed: that is the fault. */
-const char *__lsan_default_suppressions(void)
-{
-	return "leak:libnng.so\n";
-}
-#endif
+#include "nng_leaks.h"
 
 /* The deaf listener. It takes a race inside nng to make one, so there are several attempts. */
 
