@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <uthash.h>
 
 #include "services/common/timers.h"
 
@@ -266,11 +267,13 @@ struct config_key {
 	uint8_t *key; /* raw octets as configured, no NUL */
 	size_t key_size;
 	int line_number;
+	UT_hash_handle hh;
 };
 
 struct config_keyring {
 	struct config_key *keys;
 	size_t key_count;
+	struct config_key *by_id; /* the same, made by config_load_keyring() */
 };
 
 /** sla N { icmp-echo = ... }: one probe. */

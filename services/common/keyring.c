@@ -68,7 +68,7 @@ static bool read_key(struct config_reading *reading, struct config_keyring *keyr
 {
 	const struct config_value *key = config_value(section, "pre-shared-key", 0);
 	const char *key_id = read_identity(reading, section);
-	struct config_key *entry = &keyring->keys[keyring->key_count];
+	struct config_key *entry = &keyring->keys[keyring->key_count], *known;
 	int line = config_section_line(section);
 
 	if (!key_id)
@@ -78,10 +78,10 @@ static bool read_key(struct config_reading *reading, struct config_keyring *keyr
 		             cfg_title(section));
 		return true;
 	}
-	for (size_t i = 0; i < keyring->key_count; i++)
-		if (strcmp(keyring->keys[i].key_id, key_id) == 0)
-			config_error(reading, line, "identity \"%s\" already has a key in line %d",
-			             key_id, keyring->keys[i].line_number);
+	HASH_FIND_STR(keyring->by_id, key_id, known);
+	if (known)
+		config_error(reading, line, "identity \"%s\" already has a key in line %d", key_id,
+		             known->line_number);
 	keyring->key_count++;
 	entry->line_number = line;
 	entry->key_size = strlen(key->text);
@@ -91,22 +91,18 @@ static bool read_key(struct config_reading *reading, struct config_keyring *keyr
 	if (!entry->name || !entry->key_id || !entry->key)
 		return false;
 	memcpy(entry->key, key->text, entry->key_size);
+	HASH_ADD_KEYPTR(hh, keyring->by_id, entry->key_id, strlen(entry->key_id), entry);
 	return true;
 }
 
 const struct config_key *config_key_for(const struct config_keyring *keyring, const char *number)
 {
-	const struct config_key *any = NULL;
+	const struct config_key *key;
 
-	for (size_t i = 0; i < keyring->key_count; i++) {
-		const struct config_key *key = &keyring->keys[i];
-
-		if (strcmp(key->key_id, number) == 0)
-			return key;
-		if (strcmp(key->key_id, CONFIG_KEY_ANY) == 0)
-			any = key;
-	}
-	return any;
+	HASH_FIND_STR(keyring->by_id, number, key);
+	if (!key)
+		HASH_FIND_STR(keyring->by_id, CONFIG_KEY_ANY, key);
+	return key;
 }
 
 struct config_keyring *config_load_keyring(const char *file, config_report_fn *report,
@@ -148,6 +144,7 @@ void config_free_keyring(struct config_keyring *keyring)
 {
 	if (!keyring)
 		return;
+	HASH_CLEAR(hh, keyring->by_id);
 	for (size_t i = 0; i < keyring->key_count; i++) {
 		struct config_key *key = &keyring->keys[i];
 

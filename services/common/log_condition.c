@@ -7,14 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
 #include "services/common/address.h"
 
-#define CONDITIONS_MAX   32
-#define TEXT_SIZE        80
-#define TUNNEL_SIZE      16
-#define SPIS_MAX         8
-#define SESSIONS_AT_ONCE 64
+#define CONDITIONS_MAX 32
+#define TEXT_SIZE      80
+#define TUNNEL_SIZE    16
+#define SPIS_MAX       8
 
 enum condition_kind { CONDITION_PEER = 1, CONDITION_NUMBER, CONDITION_SPI, CONDITION_SESSION };
 
@@ -33,6 +33,7 @@ struct known_session {
 	struct sockaddr_storage peer; /* family 0 = nobody knows */
 	uint32_t spis[SPIS_MAX];
 	size_t spi_count;
+	UT_hash_handle hh;
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -40,8 +41,7 @@ static struct condition conditions[CONDITIONS_MAX];
 static size_t condition_count;
 static bool shows_unmatched;
 static atomic_bool is_any; /* a condition: the answer to most questions, without the mutex */
-static struct known_session *sessions;
-static size_t session_count, session_room;
+static struct known_session *sessions; /* by tunnel */
 
 /** Reads "KIND VALUE" into its canonical form. */
 static bool read_condition(const char *text, struct condition *condition)
@@ -135,12 +135,14 @@ int log_condition_change(const char *text, bool is_on)
 	return result;
 }
 
-static const struct known_session *find_session(const char *tunnel)
+/** NULL if nothing is known of it, or `tunnel` is NULL. The mutex is held. */
+static struct known_session *find_session(const char *tunnel)
 {
-	for (size_t i = 0; tunnel && i < session_count; i++)
-		if (strcmp(sessions[i].tunnel, tunnel) == 0)
-			return &sessions[i];
-	return NULL;
+	struct known_session *found = NULL;
+
+	if (tunnel)
+		HASH_FIND_STR(sessions, tunnel, found);
+	return found;
 }
 
 static bool is_met(const struct condition *condition, const char *tunnel, const char *number,
@@ -192,20 +194,13 @@ void log_condition_describe(void (*told)(void *context, const char *text), void 
 /** The session's entry, made if there is none. NULL when out of memory. The mutex is held. */
 static struct known_session *entry_of(const char *tunnel)
 {
-	struct known_session *found = (struct known_session *)find_session(tunnel), *larger;
+	struct known_session *entry = find_session(tunnel);
 
-	if (found)
-		return found;
-	if (session_count == session_room) {
-		larger = realloc(sessions, (session_room + SESSIONS_AT_ONCE) * sizeof(*sessions));
-		if (!larger)
-			return NULL;
-		sessions = larger;
-		session_room += SESSIONS_AT_ONCE;
-	}
-	found = &sessions[session_count++];
-	snprintf(found->tunnel, TUNNEL_SIZE, "%s", tunnel);
-	return found;
+	if (entry || !(entry = calloc(1, sizeof(*entry))))
+		return entry;
+	snprintf(entry->tunnel, TUNNEL_SIZE, "%s", tunnel);
+	HASH_ADD_STR(sessions, tunnel, entry);
+	return entry;
 }
 
 void log_condition_know(const char *tunnel, const struct sockaddr_storage *peer,

@@ -311,7 +311,7 @@ static inline void run_engine(int index, const struct variant *variant)
 		.ipsec_profile = &ipsec,
 	};
 	struct config_key keys[] = {{.key_id = (char *)numbers[!index]}, {.key_id = "0388889999"}};
-	struct config_keyring keyring = {keys, 2};
+	struct config_keyring keyring = {.keys = keys, .key_count = 2};
 	struct config config = {.file = "test",
 	                        .ike_profiles = &ike,
 	                        .ike_profile_count = 1,
