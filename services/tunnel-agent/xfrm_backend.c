@@ -15,6 +15,9 @@
 #include "services/common/log.h"
 #include "services/tunnel-agent/xfrm_algorithms.h"
 
+/* Between two questions for a child whose outbound SPI is free. */
+#define SPI_PAUSE_USEC 3000000u
+
 struct xfrm_tunnel *xfrm_tunnel_of(const struct agent_tunnel *tunnel)
 {
 	return &tunnel->agent->xfrm->tunnels[tunnel - tunnel->agent->tunnels];
@@ -370,6 +373,24 @@ static void give_up_moved(struct agent_tunnel *tunnel)
 			tunnel_remove_sa(&tunnel->core, false, known->sas[i].spi, now_usec);
 }
 
+/*
+ * A peer that rekeys gives up the old child before libcharon orders our outbound SA of the new one: if that is refused for its SPI there is
+ * none left, and IKE takes the child for whole. It is asked to replace it, for which the peer chooses another SPI.
+ */
+static void ask_for_another_spi(struct agent_tunnel *tunnel)
+{
+	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
+	const struct sa_table *sas = &tunnel->core.sas;
+	uint64_t now_usec = bus_mono_usec(tunnel->agent->bus);
+
+	if (sas->inbound_count == 0 || sa_find_outbound(sas, now_usec))
+		known->is_spi_taken = false;
+	if (!known->is_spi_taken || now_usec < known->spi_asked_usec + SPI_PAUSE_USEC)
+		return;
+	known->spi_asked_usec = now_usec;
+	ike_relay_report_limit(tunnel, sas->inbound[sas->inbound_count - 1]->spi, false);
+}
+
 /* A tunnel is held unless its session is open and it can send; one that is adopted, until it is known whose it is. */
 static bool wants_hold(const struct agent_tunnel *tunnel, struct xfrm_tunnel *known)
 {
@@ -393,6 +414,7 @@ static void settle(struct agent_tunnel *tunnel)
 	known = xfrm_tunnel_of(tunnel);
 	give_up_moved(tunnel);
 	remove_states(tunnel);
+	ask_for_another_spi(tunnel);
 	if (known->sa_count == 0 && known->has_policies)
 		remove_policies(tunnel);
 	else if (known->sa_count > 0 && tunnel->core.attempt &&
@@ -485,7 +507,9 @@ static int install_sas(struct agent_tunnel *tunnel, const struct sa_order *order
 	error = order_states(tunnel, remote, added, added_count);
 	if (error) {
 		*why = explain(error);
+		complain(tunnel, "an SA cannot be installed", *why);
 		forget_orders(tunnel, added, added_count);
+		known->is_spi_taken = error == EEXIST;
 		return -1;
 	}
 	return 0;

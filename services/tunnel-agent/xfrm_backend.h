@@ -28,6 +28,8 @@ struct xfrm_tunnel {
 	bool has_policies;
 	struct sockaddr_in policy_remote;
 	bool is_hold_known, is_held; /* in the nft tables */
+	bool is_spi_taken;           /* by another SA: an outbound one of ours was refused */
+	uint64_t spi_asked_usec;     /* when IKE was asked for another child since */
 	bool is_adopted; /* SAs of a former start carry packets; nobody has said yet whose session it is */
 };
 
