@@ -210,12 +210,18 @@ static bool differ(const char *path, const json_t *pattern, const json_t *actual
 
 static bool regex_matches(const char *expression, const json_t *actual)
 {
+	char number[24];
+	const char *text = json_string_value(actual);
 	regex_t regex;
 	bool is_match;
 
-	if (!json_is_string(actual) || regcomp(&regex, expression, REG_EXTENDED | REG_NOSUB) != 0)
+	if (json_is_integer(actual)) {
+		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(actual));
+		text = number;
+	}
+	if (!text || regcomp(&regex, expression, REG_EXTENDED | REG_NOSUB) != 0)
 		return false;
-	is_match = regexec(&regex, json_string_value(actual), 0, NULL, 0) == 0;
+	is_match = regexec(&regex, text, 0, NULL, 0) == 0;
 	regfree(&regex);
 	return is_match;
 }
