@@ -33,6 +33,7 @@ SENDERS = {
     "ANYBODY": "anybody",
 }
 FIELD = re.compile(r"\s*(repeated )?([\w.]+) (\w+) = (\d+);\s*(?://\s*(.*))?$")
+RESERVED = re.compile(r"\s*reserved \d+(, \d+)*;$")
 VALUE = re.compile(r"\s*(\w+) = (\d+);\s*(?://\s*(.*))?$")
 OPENING = re.compile(r"(message|enum) (\w+) \{(\})?")
 CALL = re.compile(r"\b(FACT|(?:ROOT_|SHED_)?ORDER|(?:SHED_)?ORDER_WITH|READING|REPLY)"
@@ -80,7 +81,7 @@ def read_proto(path):
             current.rows.append([row[3], kind, row[5] or ""])
         elif current.rows and line.strip().startswith("//"):
             current.rows[-1][2] += " " + line.strip()[2:].strip()
-        elif line.strip():
+        elif line.strip() and not RESERVED.match(line):
             sys.exit(f"{path.name}: cannot read: {line}")
     return definitions
 
