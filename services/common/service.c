@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <getopt.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,13 +15,13 @@
 #include "services/common/config.h"
 #include "services/common/log.h"
 #include "services/common/log_condition.h"
+#include "services/common/memory.h"
 #include "services/common/privileges.h"
 
 #define DEFAULT_RUN_DIRECTORY   "/run/vpnsip"
 #define DEFAULT_STATE_DIRECTORY "/var/lib/vpnsip"
 /* Exit status of --replay when nothing could be compared. */
 #define REPLAY_UNUSABLE         2
-#define LARGE_MEMORY            (128 * 1024)
 
 enum {
 	OPTION_RUN_DIR = 256,
@@ -176,17 +175,18 @@ static int run_loop(const struct service *service, struct service_context *conte
 	struct event *terminate = evsignal_new(context->base, SIGTERM, leave_on_signal, context);
 	struct event *interrupt = evsignal_new(context->base, SIGINT, leave_on_signal, context);
 	struct event *hang_up = evsignal_new(context->base, SIGHUP, refuse_reload, context);
+	struct event *memory = memory_watch(context->base);
 	int status = EXIT_FAILURE;
 
-	if (!terminate || !interrupt || !hang_up || event_add(terminate, NULL) ||
+	if (!terminate || !interrupt || !hang_up || !memory || event_add(terminate, NULL) ||
 	    event_add(interrupt, NULL) || event_add(hang_up, NULL)) {
-		log_line(LOG_ERR, "cannot watch signals");
+		log_line(LOG_ERR, "cannot watch signals and memory");
 		goto out;
 	}
 	if (service->start && service->start(context) != 0)
 		goto out;
 	/* What the parser and the start took, several times the size of what stays, lies between that. */
-	malloc_trim(0);
+	memory_give_back();
 	unblock_signals();
 	log_line(LOG_INFO, "started, version " VPNSIP_VERSION ", configuration %s",
 	         context->config->file);
@@ -202,6 +202,8 @@ out:
 		event_free(interrupt);
 	if (hang_up)
 		event_free(hang_up);
+	if (memory)
+		event_free(memory);
 	return status;
 }
 
@@ -373,15 +375,6 @@ static void report_at_start(void *context, int level, const char *file, int line
 		config_report_to_stream(NULL, level, file, line, text);
 }
 
-/*
- * A snapshot of 1,000 sessions takes megabytes for a moment. By default the first one teaches malloc to keep as much for the
- * next; with a fixed limit it goes back to the system at once.
- */
-static void keep_no_memory_of_peaks(void)
-{
-	mallopt(M_MMAP_THRESHOLD, LARGE_MEMORY);
-}
-
 int service_main(const struct service *service, int argc, char **argv)
 {
 	struct service_options options = {
@@ -395,7 +388,7 @@ int service_main(const struct service *service, int argc, char **argv)
 	char *state_directory = NULL;
 	int status;
 
-	keep_no_memory_of_peaks();
+	memory_keep_no_peaks();
 	log_set_name(service->name);
 	status = read_options(service, argc, argv, &options);
 	if (status >= 0)

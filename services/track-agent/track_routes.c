@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The kernel's routing compared with the plan, mended, and told. */
 #include <event2/event.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "services/common/address.h"
 #include "services/common/config.h"
 #include "services/common/log.h"
+#include "services/common/memory.h"
 #include "track_agent.h"
 
 static const struct timeval retry_time = {.tv_sec = 1};
@@ -266,7 +266,7 @@ void track_reconcile(struct track_agent *agent)
 		evtimer_add(agent->retry_timer, &retry_time);
 	route_plan_free(&plan);
 	/* What was read lies between what stays. */
-	malloc_trim(0);
+	memory_give_back();
 	bus_touch_state(agent->service->bus);
 }
 
