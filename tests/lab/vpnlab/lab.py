@@ -70,9 +70,9 @@ class Lab:
         self.a.cli("hangup", B.number)
         self.wait_resting()
 
-    def open_descriptors(self):
-        """File descriptors of all services together."""
-        return sum(sum(router.descriptors().values()) for router in self.routers.values())
+    def descriptors(self):
+        """{"SERVICE of SIDE": number of open file descriptors}"""
+        return {f"{name} of {side}": count for side, router in self.routers.items() for name, count in router.descriptors().items()}
 
     def close(self):
         self.workspace.close()

@@ -31,7 +31,7 @@ def run(argv, check=True, timeout=20, stdin=None):
 
 
 def wait_for(condition, seconds, what, interval=0.02):
-    """Polls condition() until it is true and returns its value; LabError after `seconds`."""
+    """Polls condition() until it is true and returns its value; LabError after `seconds`: `what` was awaited, or what() tells then."""
     end = time.monotonic() + seconds * SLOWNESS
     while True:
         asked = time.monotonic()
@@ -40,7 +40,7 @@ def wait_for(condition, seconds, what, interval=0.02):
             return value
         answered = time.monotonic()
         if answered >= end:
-            raise LabError(f"{what}: not within {seconds} s")
+            raise LabError(f"{what() if callable(what) else what}: not within {seconds} s")
         # Asking takes at most half the time: what is waited for needs the processor too.
         time.sleep(max(interval, answered - asked))
 
