@@ -108,11 +108,11 @@ def first_pings(lab, trials):
         lab.wait_up()
         lab.hang_up()
         if trial == 1:
-            before = lab.descriptors()
+            before = lab.open_descriptors()
     assert answered == trials
     assert len(lab.carrier.call_records()) == trials
     # two or three are opened once, when first needed on a busy machine; that number does not grow with the sessions
-    grown = lambda: {name: count - before[name] for name, count in lab.descriptors().items() if count > before[name]}  # noqa: E731
+    grown = lambda: {name: count - before[name] for name, count in lab.open_descriptors().items() if count > before[name]}  # noqa: E731
     wait_for(lambda: sum(grown().values()) <= 3, 5, lambda: f"no descriptor leaks from session to session: {grown()}")
 
 

@@ -123,9 +123,9 @@ def test_stopped_for_a_while(running, service, site):
 @pytest.mark.slow
 def test_killed_again_and_again(running):
     """One after the other on changing sides, each within the other's aftermath: nothing accumulates."""
-    descriptors = sum(running.descriptors().values())
+    descriptors = sum(running.open_descriptors().values())
     for service, site in [("ike-agent", "a"), ("tunnel-agent", "b"), ("ike-agent", "b"), ("ike-agent", "a"), ("tunnel-agent", "a")]:
         kill(running, service, site)
         time.sleep(1.5)
     assert_survived(running, "five kills")
-    assert sum(running.descriptors().values()) <= descriptors + 8
+    assert sum(running.open_descriptors().values()) <= descriptors + 8

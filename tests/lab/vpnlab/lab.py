@@ -70,7 +70,7 @@ class Lab:
         self.a.cli("hangup", B.number)
         self.wait_resting()
 
-    def descriptors(self):
+    def open_descriptors(self):
         """{"SERVICE of SIDE": number of open file descriptors}"""
         return {f"{name} of {side}": count for side, router in self.routers.items() for name, count in router.descriptors().items()}
 
