@@ -7,7 +7,7 @@ import struct
 import time
 
 import pytest
-from esp_pair import CBC, GCM, Pair, inside
+from esp_pair import CBC, GCM, inside
 from vpnlab.router import program
 
 PORT = 5001
@@ -19,18 +19,10 @@ IV_LOCKS = 8 / 64  # AES-CBC's random IVs: OpenSSL's locks, once for 64 packets
 UNEVEN = 150
 
 
-@pytest.fixture
-def make():
-    made = []
-
-    def maker(*environment):
-        words = [f"LD_PRELOAD={program('libpath_counter.so')}", "COST_FILE={directory}/costs", *environment]
-        made.append(Pair(environment=words, bandwidth=1000000))
-        return made[-1]
-
-    yield maker
-    for pair in made:
-        pair.close()
+def counted(make, *environment):
+    """A pair whose tunnel-agents count what they do."""
+    words = [f"LD_PRELOAD={program('libpath_counter.so')}", "COST_FILE={directory}/costs", *environment]
+    return make(environment=words, bandwidth=1000000)
 
 
 def costs(side):
@@ -77,7 +69,7 @@ def measure(pair, work):
 
 @pytest.mark.parametrize("suite, locks_each", [(GCM, 0), (CBC, IV_LOCKS)], ids=["gcm", "cbc"])
 def test_a_packet_costs_no_allocation_and_no_lock(make, tell, suite, locks_each):
-    pair = make()
+    pair = counted(make)
     pair.connect(suite)
     send(pair, 1000, BURST, BURST_PAUSE_SEC)  # warm
     for name, work in (("in batches", (PACKETS, BURST, BURST_PAUSE_SEC)), ("alone", (ALONE, 1, ALONE_PAUSE_SEC))):
@@ -89,7 +81,7 @@ def test_a_packet_costs_no_allocation_and_no_lock(make, tell, suite, locks_each)
 
 def test_control_what_each_packet_costs_is_seen(make):
     """A lock, an allocation and its release for each packet that is sent."""
-    pair = make("COST_SPOIL=1")
+    pair = counted(make, "COST_SPOIL=1")
     pair.connect()
     packets, allocations, locks = measure(pair, lambda: send(pair, 2000, BURST, BURST_PAUSE_SEC))
     assert packets > 3600

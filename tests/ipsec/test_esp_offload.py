@@ -10,23 +10,10 @@ import time
 from collections import Counter
 
 import pytest
-from esp_pair import TUNNEL, Pair, Wire, inside, run
+from esp_pair import TUNNEL, Wire, inside, run
 
 SO_MARK, UDP_SEGMENT = 36, 103
 BAD, GOOD, ABSENT = "0", "1", "3"  # tshark's words for a checksum
-
-
-@pytest.fixture
-def make():
-    made = []
-
-    def maker(**options):
-        made.append(Pair(**options))
-        return made[-1]
-
-    yield maker
-    for pair in made:
-        pair.close()
 
 
 def checksums(wire):

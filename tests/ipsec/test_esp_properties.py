@@ -8,22 +8,9 @@ import subprocess
 import time
 
 import pytest
-from esp_pair import GCM, TUNNEL, Pair, Wire, headers, inside, key_of, open_aead
+from esp_pair import GCM, TUNNEL, Wire, headers, inside, key_of, open_aead
 
 ECT_0, CE = 2, 3
-
-
-@pytest.fixture
-def make():
-    made = []
-
-    def maker(profile="", **options):
-        made.append(Pair(profile=profile, **options))
-        return made[-1]
-
-    yield maker
-    for pair in made:
-        pair.close()
 
 
 def ping(side, *options, count=1):

@@ -8,25 +8,11 @@ import struct
 import subprocess
 import time
 
-import pytest
-from esp_pair import Pair, Wire, inside
+from esp_pair import Wire, inside
 from vpnlab.namespaces import wait_for
 
 TUNNELS = 20
 ROUNDS = 40
-
-
-@pytest.fixture
-def make():
-    made = []
-
-    def maker(**options):
-        made.append(Pair(**options))
-        return made[-1]
-
-    yield maker
-    for pair in made:
-        pair.close()
 
 
 class Calls:

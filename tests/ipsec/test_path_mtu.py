@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from esp_pair import TUNNEL, Pair, Wire, headers, inside
+from esp_pair import TUNNEL, Wire, headers, inside
 from vpnlab.namespaces import wait_for
 from vpnlab.router import Settings
 from vpnlab.topology import A, B
@@ -19,19 +19,6 @@ NARROW = 1326  # what fits into it with any suite that may be agreed on
 MINIMUM = 576
 ROUTER = "100.64.0.9"
 DEAF = "table ip deaf {\nchain in {\ntype filter hook prerouting priority -400\niifname wan0 icmp type destination-unreachable counter drop\n}\n}\n"
-
-
-@pytest.fixture
-def make():
-    made = []
-
-    def maker(profile="", **options):
-        made.append(Pair(profile=profile, **options))
-        return made[-1]
-
-    yield maker
-    for pair in made:
-        pair.close()
 
 
 def ping(side, size, *options, target=None):
