@@ -23,8 +23,8 @@ void memory_give_back(void)
 }
 
 /*
- * SIP keeps the messages of each transaction for 32 s (RFC 3261 section 17.1.1.2): after a burst of calls half of sip-agent's
- * memory is free, but lies between what is not.
+ * SIP keeps the messages of each transaction for 32 s (RFC 3261 section 17.1.1.2): what a burst of calls leaves free, a tenth of
+ * sip-agent's memory with 300 calls, lies between what is not, and malloc alone gives back only what lies at the end.
  */
 static void look(evutil_socket_t fd, short what, void *context)
 {
