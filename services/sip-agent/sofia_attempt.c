@@ -186,8 +186,6 @@ static bool take_answer(struct sofia_call *call, const sip_t *sip)
 	if (!tag || strcasecmp(tag, sip->sip_to->a_tag) != 0)
 		return false;
 	/* Ours, once more: its ACK got lost. */
-	if (call->ack)
-		nta_outgoing_destroy(call->ack);
 	sofia_call_send_ack(call);
 	return true;
 }

@@ -98,8 +98,8 @@ void sofia_call_free(struct sofia_call *call)
 		event_free(call->state_event);
 	if (call->session_event)
 		event_free(call->session_event);
-	if (call->silence_event)
-		event_free(call->silence_event);
+	if (call->invite_event)
+		event_free(call->invite_event);
 	sofia_auth_reset(&call->auth);
 	sofia_auth_reset(&call->later_auth);
 	free(call->parked);

@@ -13,6 +13,8 @@
 #define T1_MSEC      500
 /* Timer B: nta gives up by itself then. */
 #define TIMER_B_MSEC (64 * T1_MSEC)
+/* Until then the peer repeats its 2xx (RFC 3261 section 13.3.1.4), and nta keeps an answered INVITE; not exactly together. */
+#define SETTLED_MSEC (64 * T1_MSEC + 1000)
 
 static int on_response(void *context, nta_outgoing_t *request, const sip_t *sip);
 
@@ -55,20 +57,29 @@ void sofia_call_drop_invite(struct sofia_call *call)
 	call->invite = NULL;
 }
 
-static void on_silence(evutil_socket_t fd, short what, void *context);
+static void on_invite_timer(evutil_socket_t fd, short what, void *context);
+
+static void start_invite_timer(struct sofia_call *call, unsigned long msec)
+{
+	const struct timeval limit = {(time_t)(msec / 1000), (suseconds_t)(msec % 1000 * 1000)};
+
+	if (!call->invite_event)
+		call->invite_event = event_new(call->line->sofia->base, -1, 0, on_invite_timer,
+		                               call);
+	if (call->invite_event)
+		event_add(call->invite_event, &limit);
+}
 
 /* `retry-invite` retransmissions, each after twice the pause of the last one (RFC 3261 section 17.1.1.2). */
 static void await_first_response(struct sofia_call *call)
 {
 	const unsigned long sends = 2ul << call->line->config->retry_invite;
 	const unsigned long msec = (sends - 1) * T1_MSEC;
-	const struct timeval limit = {(time_t)(msec / 1000), (suseconds_t)(msec % 1000 * 1000)};
 
-	if (!call->silence_event)
-		call->silence_event = event_new(call->line->sofia->base, -1, 0, on_silence, call);
-	event_del(call->silence_event);
+	if (call->invite_event)
+		event_del(call->invite_event);
 	if (msec < TIMER_B_MSEC)
-		event_add(call->silence_event, &limit);
+		start_invite_timer(call, msec);
 }
 
 /*
@@ -212,15 +223,30 @@ enum sofia_outcome sofia_place_call(struct sofia *sofia, const struct sofia_call
 	return line->agent ? place(line, order) : SOFIA_UNREADY;
 }
 
+static void drop_ack(struct sofia_call *call)
+{
+	if (call->ack)
+		nta_outgoing_destroy(call->ack);
+	call->ack = NULL;
+}
+
+void sofia_call_keep_ack(struct sofia_call *call, nta_outgoing_t *ack)
+{
+	drop_ack(call);
+	call->ack = ack;
+	start_invite_timer(call, SETTLED_MSEC);
+}
+
 void sofia_call_send_ack(struct sofia_call *call)
 {
 	char cseq[32];
 
 	snprintf(cseq, sizeof(cseq), "%u ACK", call->invite_cseq);
 	/* nta looks for the INVITE, and aborts without it, unless its branch is given: after a restart there is none. */
-	call->ack = nta_outgoing_tcreate(call->leg, NULL, NULL, NULL, SIP_METHOD_ACK, NULL,
-	                                 NTATAG_ACK_BRANCH(call->branch), SIPTAG_CSEQ_STR(cseq),
-	                                 SOFIA_AUTH_TAGS(&call->auth), TAG_END());
+	sofia_call_keep_ack(call, nta_outgoing_tcreate(call->leg, NULL, NULL, NULL, SIP_METHOD_ACK,
+	                                               NULL, NTATAG_ACK_BRANCH(call->branch),
+	                                               SIPTAG_CSEQ_STR(cseq),
+	                                               SOFIA_AUTH_TAGS(&call->auth), TAG_END()));
 	if (!call->ack)
 		log_session(LOG_ERR, call->call.tunnel, call->call.remote_number,
 		            "ACK cannot be sent");
@@ -315,12 +341,18 @@ static void refused(struct sofia_call *call, int status, const sip_t *sip)
 	sofia_call_handle(call, CALL_EVENT_REFUSED);
 }
 
-static void on_silence(evutil_socket_t fd, short what, void *context)
+/*
+ * All that is answered to the INVITE has been: messages and transactions, 15 kB, need not stay as long as the call. A 2xx that
+ * comes later still is acknowledged by sofia_attempt_response().
+ */
+static void settle(struct sofia_call *call)
 {
-	struct sofia_call *call = context;
+	sofia_call_drop_invite(call);
+	drop_ack(call);
+}
 
-	(void)fd;
-	(void)what;
+static void give_up_server(struct sofia_call *call)
+{
 	if (!call->invite || nta_outgoing_status(call->invite) >= 100 || !is_wanted(call))
 		return;
 	if (!try_next_server(call, 408, NULL)) {
@@ -328,6 +360,18 @@ static void on_silence(evutil_socket_t fd, short what, void *context)
 		call_set_cause(&call->call, "the carrier does not answer");
 		refused(call, 408, NULL);
 	}
+}
+
+static void on_invite_timer(evutil_socket_t fd, short what, void *context)
+{
+	struct sofia_call *call = context;
+
+	(void)fd;
+	(void)what;
+	if (call->is_acknowledged)
+		settle(call);
+	else
+		give_up_server(call);
 	sofia_loop_wake(call->line->sofia->loop);
 }
 

@@ -88,6 +88,15 @@ static uint64_t count_retransmissions(const struct sofia *sofia)
 	return count;
 }
 
+static uint64_t count_kept_invites(const struct sofia *sofia)
+{
+	uint64_t count = 0;
+
+	for (const struct sofia_call *call = sofia->calls; call; call = call->next)
+		count += call->invite || call->ack;
+	return count;
+}
+
 void sofia_describe(const struct sofia *sofia, struct bus_description *description)
 {
 	const struct sofia_counters *counters = &sofia->counters;
@@ -96,6 +105,7 @@ void sofia_describe(const struct sofia *sofia, struct bus_description *descripti
 		uint64_t value;
 	} values[] = {
 		{"sip.invites-sent", counters->invites_sent},
+		{"sip.invites-kept", count_kept_invites(sofia)},
 		{"sip.invites-received", counters->invites_received},
 		{"sip.cancels-owed", counters->cancels_owed},
 		{"sip.cancels-paid", counters->cancels_paid},

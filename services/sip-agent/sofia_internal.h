@@ -164,16 +164,16 @@ struct sofia_call {
 	nta_leg_t *leg;
 	struct dialog_record *parked; /* the dialog while there is no agent that could hold it */
 	nta_incoming_t *incoming;     /* the INVITE that offered the call */
-	nta_outgoing_t *invite;       /* our INVITE */
-	nta_outgoing_t *ack;          /* kept: it repeats itself for a repeated 200 */
+	nta_outgoing_t *invite;       /* our INVITE, until nothing is answered to it any more */
+	nta_outgoing_t *ack;          /* kept as long: it repeats itself for a repeated 200 */
 	nta_outgoing_t *bye;
 	nta_outgoing_t *cancel;   /* of an attempt of the last process */
 	nta_outgoing_t *refresh;  /* UPDATE or re-INVITE under way */
 	nta_incoming_t *reinvite; /* the peer's, answered and not yet acknowledged */
 	struct sofia_early_dialog *early;
 	size_t early_count;
-	struct event *
-		silence_event; /* the server counts as dead when our INVITE is not heard of by then */
+	/* The server counts as dead when our INVITE is not heard of by then; once it is acknowledged, the end of its transactions. */
+	struct event *invite_event;
 	char *local_uri, *remote_uri; /* "<sip:...>" */
 	uint32_t invite_cseq;
 	char branch[DIALOG_BRANCH_SIZE]; /* of our INVITE */
@@ -361,6 +361,8 @@ enum call_event sofia_call_read_answer(struct sofia_call *call, const sip_t *sip
 /* Keeps why the call failed: status, phrase and the Warning's text. */
 void sofia_call_keep_refusal(struct sofia_call *call, int status, const sip_t *sip);
 void sofia_call_send_ack(struct sofia_call *call);
+/* In the place of the last one; given back, with the INVITE, when no 2xx can come any more. `ack` may be NULL. */
+void sofia_call_keep_ack(struct sofia_call *call, nta_outgoing_t *ack);
 void sofia_call_send_cancel(struct sofia_call *call);
 
 /* sofia_call_in.c: consumes `message`, an INVITE outside any dialog from the registrar. */

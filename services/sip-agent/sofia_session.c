@@ -181,12 +181,10 @@ static void ack_refresh(struct sofia_call *call, nta_outgoing_t *request)
 	char cseq[32];
 
 	snprintf(cseq, sizeof(cseq), "%u ACK", nta_outgoing_cseq(request));
-	nta_outgoing_t *ack = nta_outgoing_tcreate(call->leg, NULL, NULL, NULL, SIP_METHOD_ACK,
-	                                           NULL, SIPTAG_CSEQ_STR(cseq),
-	                                           SOFIA_AUTH_TAGS(&call->later_auth), TAG_END());
-	if (call->ack)
-		nta_outgoing_destroy(call->ack);
-	call->ack = ack;
+	sofia_call_keep_ack(call,
+	                    nta_outgoing_tcreate(call->leg, NULL, NULL, NULL, SIP_METHOD_ACK, NULL,
+	                                         SIPTAG_CSEQ_STR(cseq),
+	                                         SOFIA_AUTH_TAGS(&call->later_auth), TAG_END()));
 }
 
 /* The interval may only grow by a 422; the terms of the last 2xx rule. */

@@ -7,6 +7,7 @@ import socket
 import pytest
 from agents_parts import inside
 from vpnlab.capture import sip_messages
+from vpnlab.namespaces import wait_for
 from vpnlab.topology import CARRIER, A, B
 
 # what is put in the place of the offer's own
@@ -70,3 +71,33 @@ def test_a_change_leaves_the_sa_alone(lab, method):
     same = [name for name in before if re.search("spi|port|bandwidth|kbit|attempt|status", name)]
     assert same and {name: before[name] for name in same} == {name: after[name] for name in same}
     assert len(lab.carrier.open_dialogs()) == 1
+
+
+def kept_invites(router):
+    return int(re.search(r"^sip\.invites-kept\s+(\d+)", router.cli("debug", "sip-agent", "stats"), re.M)[1])
+
+
+def packets_of(lab, start, method):
+    """A's SIP packets in order that begin so and are of that method."""
+    return [packet for packet in lab.wan["a"].packets() if packet.is_sip and packet.payload.startswith(start)
+            and re.search(rb"^CSeq: \d+ " + method, packet.payload, re.M | re.I)]
+
+
+@pytest.mark.slow
+def test_an_answered_invite_is_not_kept_as_long_as_its_call(lab):
+    """64 T1 after the ACK nobody repeats the 200, and no transaction is kept for one; one that comes still is acknowledged."""
+    assert lab.ping() == 1
+    lab.wait_up()
+    assert kept_invites(lab.a) == 1, "until then"
+    wait_for(lambda: kept_invites(lab.a) == 0, 34, "no transaction is kept", interval=0.5)
+    answer = packets_of(lab, b"SIP/2.0 200", b"INVITE")[-1]
+    before = len(packets_of(lab, b"ACK ", b"ACK"))
+
+    def repeat():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as carrier:
+            carrier.bind((CARRIER, 5099))
+            carrier.sendto(answer.payload, (A.wan, 5060))
+
+    inside(lab.topology.carrier, repeat)
+    wait_for(lambda: len(packets_of(lab, b"ACK ", b"ACK")) == before + 1, 3, "the late 200 is acknowledged")
+    assert lab.ping() == 1 and len(lab.carrier.open_dialogs()) == 1, "the call goes on"
