@@ -116,6 +116,7 @@ void sofia_describe(const struct sofia *sofia, struct bus_description *descripti
 		{"sip.messages-sent", counters->messages_sent},
 		{"sip.messages-received", counters->messages_received},
 		{"sip.retransmissions", count_retransmissions(sofia)},
+		{"sip.resolver-users", sofia_resolver_users()},
 		{"sip.calls-restored", counters->calls_restored},
 		{"store.writes", counters->store_writes},
 		{"store.failures", counters->store_failures},

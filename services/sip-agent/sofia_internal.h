@@ -388,6 +388,10 @@ void sofia_guard_remember(struct sofia *sofia, const char *call_id);
 /* Calls offered to us without a decision or an ACK; `line` NULL: of all. */
 size_t sofia_guard_half_open(const struct sofia *sofia, const struct sofia_line *line);
 
+/* sofia_resolver.c */
+/* Agents that share the one resolver. */
+unsigned sofia_resolver_users(void);
+
 /* sofia_transport.c */
 /* Trustpoints, the terms of TLS and the table of connections; before any line is opened. */
 bool sofia_transport_begin(struct sofia *sofia);
