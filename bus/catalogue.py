@@ -36,7 +36,7 @@ FIELD = re.compile(r"\s*(repeated )?([\w.]+) (\w+) = (\d+);\s*(?://\s*(.*))?$")
 RESERVED = re.compile(r"\s*reserved \d+(, \d+)*;$")
 VALUE = re.compile(r"\s*(\w+) = (\d+);\s*(?://\s*(.*))?$")
 OPENING = re.compile(r"(message|enum) (\w+) \{(\})?")
-CALL = re.compile(r"\b(FACT|(?:ROOT_|SHED_)?ORDER|(?:SHED_)?ORDER_WITH|READING|REPLY)"
+CALL = re.compile(r"\b(FACT|(?:ROOT_|SHED_|PACKET_)?ORDER|(?:SHED_)?ORDER_WITH|READING|REPLY)"
                   r"\((\w+), ([\w\s|]+?)(?:, ([A-Z]\w+))?(?:, ([A-Z]\w+))?(?:, (\d+))?\)[,;]")
 SPELLED = re.compile(
     r"\.body = BODY\((\w+)\),\s*\.kind = VPNSIP__ENVELOPE_KIND__(\w+),\s*\.senders = (\w+),"
@@ -104,7 +104,7 @@ def read_permissions():
         elif macro == "REPLY":
             permissions[camel(body)] = ("reply", SENDERS[senders], SENDERS[receivers], "")
         else:
-            kind = {"ROOT": "order, root only", "SHED": "order, may be shed"}.get(macro.split("_")[0], "order")
+            kind = {"ROOT": "order, root only", "SHED": "order, may be shed", "PACKET": "order, may be shed"}.get(macro.split("_")[0], "order")
             permissions[camel(body)] = (kind, SENDERS[senders], SENDERS[receivers],
                                         camel(answer) if answer else "Done")
     for body, kind, senders, receivers, rule, answer in SPELLED.findall(table):

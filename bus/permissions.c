@@ -37,6 +37,12 @@
 		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__REQUEST, .senders = (from), \
 		.receivers = (to), .reply_rule = REPLY_DONE, .shed_above = (most),             \
 	}
+#define PACKET_ORDER(name, from, to, most)                                                     \
+	{                                                                                      \
+		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__REQUEST, .senders = (from), \
+		.receivers = (to), .reply_rule = REPLY_DONE, .is_packet = true,                \
+		.shed_above = (most),                                                          \
+	}
 #define SHED_ORDER_WITH(name, from, to, answer, most)                                          \
 	{                                                                                      \
 		.body = BODY(name), .kind = VPNSIP__ENVELOPE_KIND__REQUEST, .senders = (from), \
@@ -125,7 +131,7 @@ static const struct permission permissions[] = {
 	ORDER(PROBE_PEER, COORDINATOR, IKE_AGENT),
 	ORDER(RENEW_CHILDREN, CLI, IKE_AGENT),
 	FACT(IKE_CHANGED, IKE_AGENT),
-	SHED_ORDER(DELIVER_IKE_PACKET, TUNNEL_AGENT, IKE_AGENT, 256),
+	PACKET_ORDER(DELIVER_IKE_PACKET, TUNNEL_AGENT, IKE_AGENT, 256),
 	ORDER(REPORT_SA_LIMIT, TUNNEL_AGENT, IKE_AGENT),
 	ORDER(REPORT_UNKNOWN_SPI, TUNNEL_AGENT, IKE_AGENT),
 	REPLY(IKE_SNAPSHOT, IKE_AGENT, ANYBODY),
@@ -139,7 +145,7 @@ static const struct permission permissions[] = {
 	ORDER(REMOVE_SA, IKE_AGENT, TUNNEL_AGENT),
 	ORDER(FOLLOW_PEER, IKE_AGENT, TUNNEL_AGENT),
 	ORDER(REPORT_SIGN_OF_LIFE, IKE_AGENT, TUNNEL_AGENT),
-	SHED_ORDER(SEND_IKE_PACKET, IKE_AGENT, TUNNEL_AGENT, 256),
+	PACKET_ORDER(SEND_IKE_PACKET, IKE_AGENT, TUNNEL_AGENT, 256),
 	ORDER(PURGE_TUNNELS, CLI, TUNNEL_AGENT),
 	FACT(TUNNEL_CHANGED, TUNNEL_AGENT),
 	REPLY(TUNNEL_SNAPSHOT, TUNNEL_AGENT, ANYBODY),

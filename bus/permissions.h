@@ -18,7 +18,9 @@ struct permission {
 	enum reply_rule reply_rule;       /* requests only */
 	Vpnsip__Envelope__BodyCase reply; /* with REPLY_BODY */
 	bool is_reading;                  /* changes nothing: a repeated one is answered anew */
-	bool is_for_root;                 /* for root, and the user that the service runs as */
+	/* Passes on what came over the network, where it may come twice: a repeated one is not known again, none is traced. */
+	bool is_packet;
+	bool is_for_root; /* for root, and the user that the service runs as */
 	/*
 	 * It begins something, and may be refused by an overloaded service. So many may be unanswered at one sender before
 	 * it does not even send them. 0 = is never shed: it ends or repairs something.

@@ -281,6 +281,17 @@ static void dispatch(struct bus *bus, struct bus_request *request)
 	}
 }
 
+/**
+ * The replies of orders are kept for their repetitions. Packets of sessions that rest would push them out: at 1,000 sessions all
+ * that is kept, in half a minute.
+ */
+static bool is_remembered(Vpnsip__Envelope__BodyCase body)
+{
+	const struct permission *permission = permission_of(body);
+
+	return !permission->is_reading && !permission->is_packet;
+}
+
 /** Answers a repeated order, or one that is too late; false if it is to be carried out. */
 static bool is_settled(struct bus *bus, struct bus_request *request)
 {
@@ -410,7 +421,7 @@ static void serve(struct bus *bus, const struct passage *passage, const uint8_t 
 	tap_mirror(bus, VPNSIP__TAP_POINT__REQUEST_RECEIVED, request->order->source, octets, size);
 	if (is_refused(bus, request) || is_settled(bus, request) || is_shed(bus, request))
 		return;
-	if (!permission_of(request->order->body_case)->is_reading) {
+	if (is_remembered(request->order->body_case)) {
 		const struct reply_key key = key_of(request->order);
 
 		reply_cache_begin(bus->replies, &key);
