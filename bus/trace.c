@@ -11,13 +11,15 @@
 #include "bus/internal.h"
 #include "bus/permissions.h"
 
-#define FIRST_MAXIMUM  192
-#define LAST_MAXIMUM   64
-#define KEPT_MAXIMUM   (FIRST_MAXIMUM + LAST_MAXIMUM)
+/** Entries of an attempt; where there are many attempts, of each only so many that none is forgotten for the others' sake. */
+#define KEPT_MAXIMUM   256
+#define KEPT_MINIMUM   64
+#define KEPT_AT_FIRST  16
 #define ENDED_MAXIMUM  100
 #define LOOSE_MAXIMUM  1024
 /** Of all attempts together: some 60000 common entries. */
 #define OCTETS_MAXIMUM (6u << 20)
+#define OCTETS_MANY    (OCTETS_MAXIMUM / 2)
 #define SESSION_SIZE   32
 #define TEXT_SIZE      512
 
@@ -39,6 +41,7 @@ struct attempt {
 	bool is_ended;
 	struct entry **entries; /* the first ones, then a ring of the last ones */
 	size_t capacity;
+	bool is_ring;   /* it grows no more */
 	uint64_t count; /* of all that were noted */
 };
 
@@ -63,7 +66,23 @@ struct trace *trace_new(void)
 
 static size_t kept_count(const struct attempt *attempt)
 {
-	return attempt->count < KEPT_MAXIMUM ? (size_t)attempt->count : KEPT_MAXIMUM;
+	return attempt->count < attempt->capacity ? (size_t)attempt->count : attempt->capacity;
+}
+
+/** So many of the first ones stay: three of four. */
+static size_t first_count(const struct attempt *attempt)
+{
+	return attempt->capacity - attempt->capacity / 4;
+}
+
+/** Of the entry with that number, the first being 0, once it is kept. */
+static struct entry **place_of(const struct attempt *attempt, uint64_t number)
+{
+	const size_t first = first_count(attempt);
+
+	if (number < attempt->capacity)
+		return &attempt->entries[number];
+	return &attempt->entries[first + (number - first) % (attempt->capacity - first)];
 }
 
 static void forget(struct trace *trace, struct entry *entry)
@@ -196,36 +215,40 @@ static struct attempt *find_or_add(struct trace *trace, const char *session, uin
 	return attempt;
 }
 
-static bool make_room(struct attempt *attempt)
+static bool may_grow(const struct trace *trace, const struct attempt *attempt)
 {
-	const size_t wanted = attempt->capacity == 0 ? 16 : 2 * attempt->capacity;
-	struct entry **more;
+	return !attempt->is_ring && attempt->capacity < KEPT_MAXIMUM &&
+	       (attempt->capacity < KEPT_MINIMUM || trace->octets < OCTETS_MANY);
+}
 
-	if (kept_count(attempt) < attempt->capacity || attempt->capacity == KEPT_MAXIMUM)
-		return true;
-	more = realloc(attempt->entries, wanted * sizeof(struct entry *));
-	if (more == NULL)
-		return false;
+static void grow(const struct trace *trace, struct attempt *attempt)
+{
+	const size_t wanted = attempt->capacity == 0 ? KEPT_AT_FIRST : 2 * attempt->capacity;
+	struct entry **more = NULL;
+
+	if (may_grow(trace, attempt))
+		more = realloc(attempt->entries, wanted * sizeof(struct entry *));
+	if (more == NULL) {
+		attempt->is_ring = attempt->capacity > 0;
+		return;
+	}
 	attempt->entries = more;
 	attempt->capacity = wanted;
-	return true;
 }
 
 static void keep(struct trace *trace, struct attempt *attempt, struct entry *entry)
 {
 	struct entry **place;
 
-	if (!make_room(attempt)) {
+	if (attempt->count == attempt->capacity)
+		grow(trace, attempt);
+	if (attempt->capacity == 0) {
 		free(entry);
 		return;
 	}
-	if (attempt->count < KEPT_MAXIMUM) {
-		place = &attempt->entries[attempt->count];
-	} else {
-		place = &attempt->entries[FIRST_MAXIMUM +
-		                          (attempt->count - FIRST_MAXIMUM) % LAST_MAXIMUM];
+	place = place_of(attempt, attempt->count);
+	if (attempt->count >= attempt->capacity)
 		forget(trace, *place);
-	}
 	*place = entry;
 	trace->entry_count++;
 	trace->octets += sizeof(*entry) + entry->size;
@@ -264,9 +287,7 @@ bool trace_wants(Vpnsip__Envelope__BodyCase body)
 {
 	const struct permission *permission = permission_of(body);
 
-	return permission != NULL && !permission->is_reading &&
-	       body != VPNSIP__ENVELOPE__BODY_DELIVER_IKE_PACKET &&
-	       body != VPNSIP__ENVELOPE__BODY_SEND_IKE_PACKET;
+	return permission != NULL && !permission->is_reading && !permission->is_packet;
 }
 
 uint64_t trace_attempt_of(const ProtobufCMessage *order)
@@ -347,14 +368,11 @@ static void select_loose(const struct trace *trace, struct selection *selection)
 
 static void select_attempt(const struct attempt *attempt, struct selection *selection)
 {
-	for (uint64_t i = 0; i < FIRST_MAXIMUM && i < attempt->count; i++)
-		select_entry(selection, attempt->entries[i]);
-	for (uint64_t i = FIRST_MAXIMUM; i < attempt->count; i++) {
-		if (i + LAST_MAXIMUM < attempt->count)
-			i = attempt->count - LAST_MAXIMUM;
+	const size_t kept = kept_count(attempt), first = first_count(attempt);
+
+	for (uint64_t i = 0; i < kept; i++)
 		select_entry(selection,
-		             attempt->entries[FIRST_MAXIMUM + (i - FIRST_MAXIMUM) % LAST_MAXIMUM]);
-	}
+		             *place_of(attempt, i < first ? i : attempt->count - kept + i));
 }
 
 void trace_answer(struct trace *trace, struct bus_request *request, const Vpnsip__GetTrace *wanted)
