@@ -153,7 +153,8 @@ static bool is_repair(const struct telling *telling, const struct route_change *
 	planned = find_planned(telling->plan, change->route);
 	shown = planned ? find_shown(&agent->shown, planned) : NULL;
 	return shown && shown->is_installed &&
-	       address_is_equal(&shown->planned.route.gateway, &change->route->gateway);
+	       address_is_equal(&shown->planned.route.gateway, &change->route->gateway) &&
+	       address_is_equal(&shown->planned.route.source, &change->route->source);
 }
 
 /* Ours by its protocol, but not what we knew of: an earlier configuration's, or put there by somebody. */
