@@ -21,6 +21,12 @@ struct drop_counter {
 	unsigned count;
 };
 
+/** Children to be replaced: those that tunnel-agent has lost, or each. */
+struct due_rekey {
+	uint32_t if_id;
+	bool is_each;
+};
+
 struct ike_agent {
 	struct service_context *service;
 	struct agent_authentication *authentication; /* keys and certificates */
@@ -36,7 +42,7 @@ struct ike_agent {
 	struct event_class guard[IKE_GUARD_CLASS_COUNT]; /* whose IKE was turned away */
 	uint64_t begun_by_us, up_by_us;                  /* IKE_SAs */
 	struct event *rekey_timer;
-	uint32_t *rekeys; /* if_ids that want SAs of tunnel-agent, one is served a tick */
+	struct due_rekey *rekeys; /* tunnels that want other SAs, one is served a tick */
 	size_t rekey_count, rekey_capacity;
 	struct signs_of_life *signs; /* to be reported */
 };

@@ -346,11 +346,11 @@ static void follow_esp(struct ike_session *session, const Vpnsip__TunnelChanged 
 }
 
 /** Makes a child for what tunnel-agent misses: in place of the one it lost, or the first of an IKE_SA that has none. */
-static void replace_sas(struct ike_agent *agent, uint32_t if_id)
+static void replace_sas(struct ike_agent *agent, const struct due_rekey *due)
 {
-	const struct ike_session *session = session_table_find(agent->sessions, if_id);
+	const struct ike_session *session = session_table_find(agent->sessions, due->if_id);
 
-	engine_rekey_missing(if_id);
+	engine_rekey_children(due->if_id, due->is_each);
 	for (size_t i = 0; session && i < session->sa_count; i++)
 		if (session->sas[i].is_up && !session->sas[i].is_superseded)
 			engine_make_child(session->sas[i].sa);
@@ -366,7 +366,7 @@ static void rekey_next(evutil_socket_t fd, short what, void *context)
 		event_del(agent->rekey_timer);
 		return;
 	}
-	replace_sas(agent, agent->rekeys[0]);
+	replace_sas(agent, &agent->rekeys[0]);
 	memmove(agent->rekeys, agent->rekeys + 1, --agent->rekey_count * sizeof(*agent->rekeys));
 }
 
@@ -385,16 +385,18 @@ void agent_close_rekeys(struct ike_agent *agent)
 	free(agent->rekeys);
 }
 
-static void queue_rekey(struct ike_agent *agent, uint32_t if_id)
+static void queue_rekey(struct ike_agent *agent, uint32_t if_id, bool is_each)
 {
 	const struct timeval tick = {.tv_usec = REKEY_TICK_MSEC * 1000};
 
 	for (size_t i = 0; i < agent->rekey_count; i++)
-		if (agent->rekeys[i] == if_id)
+		if (agent->rekeys[i].if_id == if_id) {
+			agent->rekeys[i].is_each |= is_each;
 			return;
+		}
 	if (agent->rekey_count == agent->rekey_capacity)
 		return;
-	agent->rekeys[agent->rekey_count++] = if_id;
+	agent->rekeys[agent->rekey_count++] = (struct due_rekey){if_id, is_each};
 	if (!event_pending(agent->rekey_timer, EV_TIMEOUT, NULL))
 		event_add(agent->rekey_timer, &tick);
 }
@@ -405,6 +407,7 @@ static void take_tunnel(struct ike_agent *agent, const Vpnsip__TunnelChanged *tu
 {
 	struct ike_session *session = session_table_find(agent->sessions, tunnel->if_id);
 	struct engine_sa_usage usage[SAS_PER_TUNNEL_MAX];
+	struct engine_difference difference;
 	size_t count = 0;
 
 	if (!session || session->state != IKE_STATE_UP)
@@ -424,13 +427,17 @@ static void take_tunnel(struct ike_agent *agent, const Vpnsip__TunnelChanged *tu
 			.last_used_mono_usec = sa->last_used_mono_usec,
 		};
 	}
-	if (engine_note_usage(tunnel->if_id, usage, count, reported_mono_usec) > 0) {
+	difference = engine_note_usage(tunnel->if_id, usage, count, reported_mono_usec);
+	if (difference.missing > 0)
 		log_session(LOG_INFO, session->tunnel, session->remote_number,
 		            "tunnel-agent lost the SAs: rekeying");
-		queue_rekey(agent, tunnel->if_id);
-	} else if (tunnel->wants_sa) {
-		queue_rekey(agent, tunnel->if_id);
-	}
+	else if (is_new_start && difference.strange > 0)
+		/* Only with a new child it gives up what it found in the kernel. */
+		log_session(LOG_INFO, session->tunnel, session->remote_number,
+		            "tunnel-agent found %zu SAs of former children: rekeying",
+		            difference.strange);
+	if (difference.missing > 0 || (is_new_start && difference.strange > 0) || tunnel->wants_sa)
+		queue_rekey(agent, tunnel->if_id, is_new_start && difference.strange > 0);
 }
 
 void agent_take_event(void *context, const Vpnsip__Envelope *event)

@@ -402,10 +402,10 @@ kernel_ipsec_t *charon_kernel_ipsec_create(void)
 	return this;
 }
 
-size_t engine_note_usage(uint32_t if_id, const struct engine_sa_usage *usage, size_t count,
-                         uint64_t reported_mono_usec)
+struct engine_difference engine_note_usage(uint32_t if_id, const struct engine_sa_usage *usage,
+                                           size_t count, uint64_t reported_mono_usec)
 {
-	size_t missing = 0;
+	struct engine_difference difference = {.strange = count};
 
 	pthread_mutex_lock(&mutex);
 	for (struct installed_sa *sa = buckets[if_id % BUCKETS]; sa; sa = sa->next) {
@@ -417,24 +417,25 @@ size_t engine_note_usage(uint32_t if_id, const struct engine_sa_usage *usage, si
 			if (usage[i].spi != sa->spi || usage[i].is_inbound != sa->is_inbound)
 				continue;
 			is_there = true;
+			difference.strange--;
 			sa->usage = usage[i];
 			sa->has_usage = true;
 		}
 		sa->is_missing = !is_there && sa->is_inbound &&
 		                 sa->installed_usec < reported_mono_usec;
-		missing += sa->is_missing;
+		difference.missing += sa->is_missing;
 	}
 	pthread_mutex_unlock(&mutex);
-	return missing;
+	return difference;
 }
 
-void engine_rekey_missing(uint32_t if_id)
+void engine_rekey_children(uint32_t if_id, bool is_each)
 {
 	time_t now = time_monotonic(NULL);
 
 	pthread_mutex_lock(&mutex);
 	for (struct installed_sa *sa = buckets[if_id % BUCKETS]; sa; sa = sa->next) {
-		if (sa->if_id != if_id || !sa->is_missing ||
+		if (sa->if_id != if_id || !(sa->is_missing || (is_each && sa->is_inbound)) ||
 		    (sa->rekey_asked_at && now - sa->rekey_asked_at < REKEY_INTERVAL_SEC))
 			continue;
 		sa->rekey_asked_at = now;

@@ -269,15 +269,18 @@ void engine_probe_sa(uint32_t sa);
 bool engine_deliver(uint32_t if_id, const struct sockaddr_storage *remote, const uint8_t *packet,
                     size_t size);
 
-/**
- * All SAs that tunnel-agent held for this tunnel when it reported them (monotonic clock). Returns how many child SAs of
- * ours are missing there, though installed before.
- */
-size_t engine_note_usage(uint32_t if_id, const struct engine_sa_usage *usage, size_t count,
-                         uint64_t reported_mono_usec);
+/** What a report of tunnel-agent differs in from what was installed before it. */
+struct engine_difference {
+	size_t missing; /* child SAs of ours that it does not have */
+	size_t strange; /* SAs that it has and that are no child's of ours */
+};
 
-/** Rekeys those child SAs that the last engine_note_usage() found missing. */
-void engine_rekey_missing(uint32_t if_id);
+/** All SAs that tunnel-agent held for this tunnel when it reported them (monotonic clock). */
+struct engine_difference engine_note_usage(uint32_t if_id, const struct engine_sa_usage *usage,
+                                           size_t count, uint64_t reported_mono_usec);
+
+/** Rekeys those child SAs that the last engine_note_usage() found missing, or all of the tunnel's. */
+void engine_rekey_children(uint32_t if_id, bool is_each);
 
 /** What stands in the engine now. */
 struct engine_counts {

@@ -234,8 +234,9 @@ static inline void obey(const struct message *message, int index)
 		break;
 	case USAGE:
 		if (engine_note_usage(IF_ID, message->usage, message->usage_count,
-		                      message->now_usec) > 0)
-			engine_rekey_missing(IF_ID);
+		                      message->now_usec)
+		            .missing > 0)
+			engine_rekey_children(IF_ID, false);
 		break;
 	default:
 		break;
