@@ -2,6 +2,7 @@
 #include "nft_watch.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -247,7 +248,9 @@ struct nft_watch *nft_watch_open(struct event_base *base, const char *table,
 	if (nft_query_generation(watch->query, &watch->generation))
 		return watch;
 out:
-	snprintf(why, why_size, "nfnetlink: %s", nl_geterror(error));
+	/* libnl has no word for the error of a socket that cannot be made. */
+	snprintf(why, why_size, "nfnetlink: %s",
+	         error == -NLE_FAILURE && errno ? strerror(errno) : nl_geterror(error));
 	nft_watch_close(watch);
 	return NULL;
 }

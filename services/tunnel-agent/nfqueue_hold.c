@@ -29,6 +29,7 @@ struct nfqueue_hold {
 	struct event *readable;
 	nfqueue_packet_fn *arrived;
 	void *context;
+	bool is_taking;
 	uint8_t received[RECEIVE_SIZE];
 };
 
@@ -93,12 +94,11 @@ static int take_packet(const struct nlmsghdr *message, void *context)
 	return MNL_CB_OK;
 }
 
-static void read_queue(evutil_socket_t descriptor, short what, void *context)
+void nfqueue_hold_take(struct nfqueue_hold *hold)
 {
-	struct nfqueue_hold *hold = context;
-
-	(void)descriptor;
-	(void)what;
+	if (!hold->queue || hold->is_taking)
+		return;
+	hold->is_taking = true;
 	for (unsigned round = 0; round < RECEIVE_ROUNDS; round++) {
 		ssize_t size = mnl_socket_recvfrom(hold->queue, hold->received, RECEIVE_SIZE);
 
@@ -107,6 +107,14 @@ static void read_queue(evutil_socket_t descriptor, short what, void *context)
 		else if (size == 0 || errno != ENOBUFS)
 			break;
 	}
+	hold->is_taking = false;
+}
+
+static void read_queue(evutil_socket_t descriptor, short what, void *context)
+{
+	(void)descriptor;
+	(void)what;
+	nfqueue_hold_take(context);
 }
 
 static int bind_queue(struct nfqueue_hold *hold)

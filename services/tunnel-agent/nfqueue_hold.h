@@ -25,6 +25,9 @@ void nfqueue_hold_close(struct nfqueue_hold *hold);
 int nfqueue_hold_listen(struct nfqueue_hold *hold, struct event_base *base,
                         nfqueue_packet_fn *arrived, void *context);
 
+/** Shows what waits in the queue now, instead of in the loop's next turn. Nothing from within `arrived`. */
+void nfqueue_hold_take(struct nfqueue_hold *hold);
+
 /** Sends a packet into an interface, past the hold, through its queueing discipline. -1 and errno. */
 int nfqueue_hold_send(struct nfqueue_hold *hold, unsigned interface_index, const uint8_t *packet,
                       size_t size);

@@ -156,7 +156,7 @@ int xfrm_adopt(struct agent *agent)
 	    xfrm_dump_policies(xfrm->socket, take_policy, &adoption) != 0)
 		return -1;
 	delete_strange(&adoption, xfrm->socket, &xfrm->batch);
-	if (xfrm_link_sweep(is_configured, agent, &why) != 0)
+	if (xfrm_link_sweep(xfrm->links, is_configured, agent, &why) != 0)
 		log_line(LOG_WARNING, "interfaces of before remain: %s", why);
 	log_adopted(agent);
 	return 0;
@@ -175,6 +175,7 @@ void xfrm_clear(struct agent *agent)
 	static struct xfrm_batch batch;
 	struct adoption adoption = {.agent = agent, .takes_nothing = true};
 	struct xfrm_socket *socket;
+	struct xfrm_links *links;
 	struct nft_hold *hold;
 	const char *cause;
 	char why[256];
@@ -186,8 +187,10 @@ void xfrm_clear(struct agent *agent)
 	    xfrm_dump_policies(socket, take_policy, &adoption) == 0)
 		delete_strange(&adoption, socket, &batch);
 	xfrm_close(socket);
-	if (xfrm_link_sweep(is_never_configured, agent, &cause) != 0)
+	links = xfrm_links_open(&cause);
+	if (!links || xfrm_link_sweep(links, is_never_configured, agent, &cause) != 0)
 		log_line(LOG_WARNING, "interfaces of before remain: %s", cause);
+	xfrm_links_close(links);
 	hold = nft_hold_open();
 	if (hold && !nft_hold_purge(hold, why, sizeof(why)))
 		log_line(LOG_DEBUG, "the table vpnsip_hold: %s", why);

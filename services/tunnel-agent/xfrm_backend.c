@@ -175,6 +175,9 @@ static int start(struct agent *agent)
 	xfrm->socket = xfrm_open(base, take_expiry, agent, &why);
 	if (!xfrm->socket)
 		return refuse("cannot speak to the kernel", why);
+	xfrm->links = xfrm_links_open(&why);
+	if (!xfrm->links)
+		return refuse("cannot look at the interfaces", why);
 	if (xfrm_adopt(agent) != 0)
 		return refuse("cannot read the SAs of before", strerror(errno));
 	/* From here on what peers send is decrypted again. */
@@ -204,6 +207,7 @@ static void stop(struct agent *agent)
 	nfqueue_hold_close(xfrm->packets);
 	nft_watch_close(xfrm->watch);
 	nft_hold_close(xfrm->hold);
+	xfrm_links_close(xfrm->links);
 	xfrm_close(xfrm->socket);
 	free(xfrm->tunnels);
 	free(xfrm);
@@ -222,7 +226,7 @@ static bool has_interface(struct agent_tunnel *tunnel)
 		return false;
 	/* An interface does not change its type: one that was looked at once is good. */
 	if (interface.index != known->interface_index &&
-	    !xfrm_link_exists(name, tunnel->core.options.if_id))
+	    !xfrm_link_exists(tunnel->agent->xfrm->links, name, tunnel->core.options.if_id))
 		return false;
 	known->interface_index = interface.index;
 	return true;
@@ -252,12 +256,13 @@ static bool is_no_stray(void *context, const char *name, uint32_t if_id)
 static int make_interface(struct agent_tunnel *tunnel, char *why, size_t why_size)
 {
 	const char *name = tunnel->peer->tunnel, *cause;
+	struct xfrm_links *links = tunnel->agent->xfrm->links;
 	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
 
 	/* One that was renamed still has the number. */
-	if (xfrm_link_make(name, tunnel->core.options.if_id, &cause) != 0 &&
-	    (xfrm_link_sweep(is_no_stray, tunnel, &cause) != 0 ||
-	     xfrm_link_make(name, tunnel->core.options.if_id, &cause) != 0)) {
+	if (xfrm_link_make(links, name, tunnel->core.options.if_id, &cause) != 0 &&
+	    (xfrm_link_sweep(links, is_no_stray, tunnel, &cause) != 0 ||
+	     xfrm_link_make(links, name, tunnel->core.options.if_id, &cause) != 0)) {
 		snprintf(why, why_size, "cannot make the interface %s: %s", name, cause);
 		return -1;
 	}
@@ -405,6 +410,20 @@ static bool wants_hold(const struct agent_tunnel *tunnel, struct xfrm_tunnel *kn
 	return !known->is_adopted && core->state != TUNNEL_OPEN;
 }
 
+/* What waits in the queue goes before what finds no hold any more; taking it settles the tunnel once more, from within. */
+static void end_hold(struct agent_tunnel *tunnel)
+{
+	struct xfrm_backend *xfrm = tunnel->agent->xfrm;
+	struct xfrm_tunnel *known = xfrm_tunnel_of(tunnel);
+
+	if (known->is_held && !xfrm->releasing) {
+		xfrm->releasing = tunnel;
+		nfqueue_hold_take(xfrm->packets);
+		xfrm->releasing = NULL;
+	}
+	set_hold(tunnel, wants_hold(tunnel, known));
+}
+
 static void settle(struct agent_tunnel *tunnel)
 {
 	struct xfrm_tunnel *known;
@@ -420,7 +439,10 @@ static void settle(struct agent_tunnel *tunnel)
 	else if (known->sa_count > 0 && tunnel->core.attempt &&
 	         (!known->has_policies || !is_same_end(&known->policy_remote, remote_of(tunnel))))
 		set_policies(tunnel, remote_of(tunnel));
-	set_hold(tunnel, wants_hold(tunnel, known));
+	if (wants_hold(tunnel, known))
+		set_hold(tunnel, true);
+	else if (tunnel != tunnel->agent->xfrm->releasing)
+		end_hold(tunnel);
 }
 
 static const char *explain(int error)
@@ -526,7 +548,8 @@ static void purge(struct agent_tunnel *tunnel)
 	remove_states(tunnel);
 	if (known->has_policies)
 		remove_policies(tunnel);
-	if (has_interface(tunnel) && xfrm_link_remove(tunnel->peer->tunnel, &cause) != 0)
+	if (has_interface(tunnel) &&
+	    xfrm_link_remove(xfrm->links, tunnel->peer->tunnel, &cause) != 0)
 		complain(tunnel, "the interface remains", cause);
 	if (!nft_hold_purge(xfrm->hold, why, sizeof(why)))
 		complain(tunnel, "the table vpnsip_hold remains", why);

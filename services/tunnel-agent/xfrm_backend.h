@@ -35,10 +35,13 @@ struct xfrm_tunnel {
 
 struct xfrm_backend {
 	struct xfrm_socket *socket;
+	struct xfrm_links *links;
 	struct nft_hold *hold;
 	struct nft_watch *watch;
 	struct nfqueue_hold *packets;
 	struct xfrm_tunnel *tunnels; /* as agent->tunnels */
+	const struct agent_tunnel
+		*releasing; /* what waits in the queue is taken before its hold ends; NULL = none */
 	struct xfrm_batch batch;
 };
 

@@ -47,6 +47,16 @@ static bool probe_esp(char *why, size_t why_size)
 	return !cause && !error;
 }
 
+static bool can_make_interfaces(const char **why)
+{
+	struct xfrm_links *links = xfrm_links_open(why);
+	bool can = links && xfrm_link_make(links, PROBE_NAME, PROBE_IF_ID, why) == 0 &&
+	           xfrm_link_remove(links, PROBE_NAME, why) == 0;
+
+	xfrm_links_close(links);
+	return can;
+}
+
 bool xfrm_probe(char *why, size_t why_size)
 {
 	struct nfqueue_hold *packets;
@@ -57,8 +67,7 @@ bool xfrm_probe(char *why, size_t why_size)
 
 	if (!probe_esp(why, why_size))
 		return false;
-	if (xfrm_link_make(PROBE_NAME, PROBE_IF_ID, &cause) != 0 ||
-	    xfrm_link_remove(PROBE_NAME, &cause) != 0) {
+	if (!can_make_interfaces(&cause)) {
 		snprintf(why, why_size, "no XFRM interfaces: %s", cause);
 		return false;
 	}
