@@ -6,13 +6,15 @@ import time
 import pytest
 
 from vpnlab.capture import sip_messages
-from vpnlab.namespaces import LabError, wait_for
+from vpnlab.namespaces import SLOWNESS, LabError, wait_for
 from vpnlab.topology import A, B
 
 ROUNDS = 50
 # The kernel drops what is sent in the milliseconds in which the shaper's root qdisc takes its place on a tunnel. The side that is
 # called puts it there as the INVITE comes, which here is when its own packet comes: then the next packet is the first.
-PACKETS = ["-c", "2", "-i", "0.3"]
+def packets(lab):
+    """For ping. The kernel data plane drops ESP that overtakes the IKE message of its SA, as docs/tunnels.md has it: the first ones may be lost."""
+    return ["-c", "10" if "data plane kernel" in lab.a.log("tunnel-agent") else "2", "-i", "0.3"]
 
 
 def answered_calls(lab, since):
@@ -37,11 +39,11 @@ def test_both_triggered_at_once(lab, seeded):
         pings = []
         for source in ("a", "b") if delay >= 0 else ("b", "a"):
             target = (B if source == "a" else A).host
-            pings.append(lab.workspace.start(lab.hosts[source].command("ping", "-n", *PACKETS, "-W", 3, target), f"cross-{source}.log"))
+            pings.append(lab.workspace.start(lab.hosts[source].command("ping", "-n", *packets(lab), "-W", 3 * SLOWNESS, target), f"cross-{source}.log"))
             if len(pings) == 1:
                 time.sleep(abs(delay))
         what = f"round {number}, {delay * 1000:.1f} ms apart"
-        assert [ping.popen.wait(12) for ping in pings] == [0, 0], f"{what}: both pings are answered"
+        assert [ping.popen.wait(12 * SLOWNESS) for ping in pings] == [0, 0], f"{what}: both pings are answered"
         lab.wait_up(seconds=10)
         # The call that gave way may still be on its way out of the carrier: a busy one repeats what it sends, after 0.5, 1 and 2 s.
         try:

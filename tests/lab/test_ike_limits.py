@@ -113,10 +113,18 @@ def test_killed_at_a_point_of_its_own(make_lab, point, service):
 INSTALLED = re.compile("SA [0-9a-f]{8} inbound installed")
 
 
+def told(router):
+    """The trace of its tunnel; a service that is just being started is left out."""
+    return router.cli("trace", router.site.tunnel, check=False)
+
+
 def test_trace_tells_of_new_children(lab):
     """A session's trace after the deaths of both services: their messages and SAs, old and new."""
     router = lab.a
-    for service, text in (("tunnel-agent", "CREATE_CHILD_SA"), ("ike-agent", "IKE_AUTH")):
+    deaths = [("tunnel-agent", "CREATE_CHILD_SA"), ("ike-agent", "IKE_AUTH")]
+    if "data plane kernel" in router.log("tunnel-agent"):
+        deaths = deaths[1:]  # there the SAs outlive tunnel-agent
+    for service, text in deaths:
         trace = router.cli("trace", router.site.tunnel)
         # what a service told dies with it
         messages = 0 if service == "ike-agent" else trace.count(text)
@@ -124,7 +132,7 @@ def test_trace_tells_of_new_children(lab):
         restarts = router.supervisor.restarts[service]
         router.processes[service].signal(signal.SIGKILL)
         wait_for(lambda: router.supervisor.restarts[service] > restarts, 3, f"{service} is started again")
-        wait_for(lambda: router.cli("trace", router.site.tunnel).count(text) > messages, 8, f"{text} after the death of {service}")
-        wait_for(lambda: len(INSTALLED.findall(router.cli("trace", router.site.tunnel))) > installed, 5, "the new SA")
+        wait_for(lambda: told(router).count(text) > messages, 8, f"{text} after the death of {service}")
+        wait_for(lambda: len(INSTALLED.findall(told(router))) > installed, 5, "the new SA")
         wait_for(lambda: lab.ping(1, wait=1) == 1, 5, "traffic")
-    wait_for(lambda: re.search("SA [0-9a-f]{8} (in|out)bound removed", router.cli("trace", router.site.tunnel)), 9, "the old SAs' end")
+    wait_for(lambda: re.search("SA [0-9a-f]{8} (in|out)bound removed", told(router)), 9, "the old SAs' end")
