@@ -10,11 +10,12 @@
 
 /*
  * A snapshot of 1,000 sessions takes megabytes for a moment. By default the first one teaches malloc to keep as much for the
- * next; with a fixed limit it goes back to the system at once.
+ * next; with a fixed limit it goes back to the system at once. And what one thread of nng has freed serves the others.
  */
 void memory_keep_no_peaks(void)
 {
 	mallopt(M_MMAP_THRESHOLD, LARGE_OCTETS);
+	mallopt(M_ARENA_MAX, 1);
 }
 
 void memory_give_back(void)
