@@ -27,6 +27,7 @@ struct link {
 	atomic_uint queued_events;    /* in the inbox */
 	struct transport_call *calls; /* all of this link. Loop only */
 	struct transport_call *free_calls;
+	unsigned free_count;
 };
 
 /** A socket of a replaced listener: the number of a descriptor says nothing without the inode. */

@@ -6,12 +6,16 @@
 #include <nng/transport/ipc/ipc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
+
+/** So many contexts wait for the next calls; a start with 1,000 lines needs as many at once, of 2.4 kB each. */
+#define FREE_CALLS_MAXIMUM 64
 
 /** A REQ context. Its one aio first sends, then receives; two would crash nng 1.5 on a cancel. */
 struct transport_call {
 	struct inbox_item item;
 	struct link *link;
-	struct transport_call *next, *next_free;
+	struct transport_call *next, *previous, *next_free;
 	nng_ctx ctx;
 	nng_aio *aio;
 	bool is_sent; /* written by nng's thread before the item is put */
@@ -19,6 +23,27 @@ struct transport_call {
 	nng_msg *reply;
 	void *context;
 };
+
+static void free_call(struct transport_call *call)
+{
+	nng_ctx_close(call->ctx);
+	nng_aio_free(call->aio);
+	DL_DELETE2(call->link->calls, call, previous, next);
+	free(call);
+}
+
+static void give_back(struct transport_call *call)
+{
+	struct link *link = call->link;
+
+	if (link->free_count == FREE_CALLS_MAXIMUM && !link->transport->is_stopped) {
+		free_call(call);
+		return;
+	}
+	call->next_free = link->free_calls;
+	link->free_calls = call;
+	link->free_count++;
+}
 
 static void take_reply(struct inbox_item *item)
 {
@@ -30,8 +55,7 @@ static void take_reply(struct inbox_item *item)
 	void *context = call->context;
 
 	call->reply = NULL;
-	call->next_free = link->free_calls;
-	link->free_calls = call;
+	give_back(call);
 	if (!transport->is_stopped)
 		transport->handlers.reply(context, result, reply ? nng_msg_body(reply) : NULL,
 		                          reply ? nng_msg_len(reply) : 0);
@@ -72,6 +96,7 @@ static struct transport_call *new_call(struct link *link)
 
 	if (call != NULL) {
 		link->free_calls = call->next_free;
+		link->free_count--;
 		return call;
 	}
 	call = calloc(1, sizeof(*call));
@@ -90,8 +115,7 @@ static struct transport_call *new_call(struct link *link)
 	nng_aio_set_timeout(call->aio, NNG_DURATION_INFINITE);
 	call->item.take = take_reply;
 	call->link = link;
-	call->next = link->calls;
-	link->calls = call;
+	DL_APPEND2(link->calls, call, previous, next);
 	return call;
 }
 
