@@ -115,8 +115,7 @@ static enum sofia_outcome send_invite(struct sofia_call *call)
 		SIPTAG_REQUIRE_STR(
 			line->config->reliable_provisional == RELIABLE_REQUIRED ? "100rel" : NULL),
 		/* behind the first hop, which is always the server that we chose */
-		SIPTAG_ROUTE_STR(line->service_route[0] ? line->service_route : NULL),
-		SIPTAG_SESSION_EXPIRES_STR(expires),
+		SIPTAG_ROUTE_STR(line->service_route), SIPTAG_SESSION_EXPIRES_STR(expires),
 		SIPTAG_MIN_SE_STR(call->minimum_sec ? minimum : NULL), SOFIA_AUTH_TAGS(&call->auth),
 		SIPTAG_CONTENT_TYPE_STR("application/sdp"), SIPTAG_PAYLOAD_STR(call->sdp),
 		TAG_END());

@@ -141,10 +141,10 @@ struct sofia_line {
 	bool is_clearing;             /* it takes stale_contact away */
 	bool is_leave_owed;           /* to be sent when the line's calls have ended */
 	struct event *leave_limit;
-	char stale_contact[SOFIA_URI_SIZE]; /* "<sip:...>" of ours that is to go; "" = none */
-	char service_route[SOFIA_SERVICE_ROUTE_SIZE]; /* of the last 2xx; "" = none */
-	char alarm[SOFIA_CAUSE_SIZE];                 /* somebody else's binding; "" = none */
-	char associated_numbers[REGISTRATION_ASSOCIATED_MAXIMUM][NUMBER_SIZE];
+	char stale_contact[SOFIA_URI_SIZE];      /* "<sip:...>" of ours that is to go; "" = none */
+	char *service_route;                     /* of the last 2xx; NULL = none */
+	char alarm[SOFIA_CAUSE_SIZE];            /* somebody else's binding; "" = none */
+	char (*associated_numbers)[NUMBER_SIZE]; /* owned */
 	size_t associated_count;
 	unsigned sip_status;
 	char cause[SOFIA_CAUSE_SIZE];
@@ -255,6 +255,8 @@ struct registration_report sofia_register_view(const struct sofia_line *line);
 /* sofia_register_read.c */
 /* Takes what a 2xx to REGISTER says. False when our binding is not in it. */
 bool sofia_register_read(struct sofia_line *line, const sip_t *sip, unsigned *granted_sec);
+/* The Service-Route belongs to the server that gave it. */
+void sofia_register_drop_route(struct sofia_line *line);
 /* Of no use any more once the line is off. */
 void sofia_register_forget(struct sofia_line *line);
 

@@ -269,6 +269,8 @@ void sofia_line_free(struct sofia_line *line)
 	sofia_line_close(line);
 	sofia_auth_reset(&line->auth);
 	server_list_free(&line->servers);
+	sofia_register_drop_route(line);
+	free(line->associated_numbers);
 	if (line->timer)
 		event_free(line->timer);
 	if (line->retransmission)

@@ -38,7 +38,7 @@ struct registration_report sofia_register_view(const struct sofia_line *line)
 		.sip_status = line->sip_status,
 		.cause = line->cause,
 		.servers = &line->servers,
-		.associated_numbers = line->associated_numbers,
+		.associated_numbers = (const char(*)[NUMBER_SIZE])line->associated_numbers,
 		.associated_count = line->associated_count,
 		.alarm = line->alarm,
 	};
@@ -59,7 +59,7 @@ static void follow_server(struct sofia_line *line)
 	snprintf(was, sizeof(was), "%s", line->registrar);
 	sofia_line_note_server(line);
 	if (strcmp(was, line->registrar) != 0)
-		line->service_route[0] = '\0';
+		sofia_register_drop_route(line);
 }
 
 /* Bars the server. True when another one may be asked at once. */

@@ -132,31 +132,31 @@ static bool is_answering_server(const struct sofia_line *line, const url_t *url)
  */
 static void read_service_route(struct sofia_line *line, su_home_t *home, const sip_t *sip)
 {
+	const sip_service_route_t *route = sip->sip_service_route;
+	char text[SOFIA_SERVICE_ROUTE_SIZE];
 	size_t length = 0;
 
-	const sip_service_route_t *route = sip->sip_service_route;
-
-	line->service_route[0] = '\0';
+	sofia_register_drop_route(line);
 	if (route && is_answering_server(line, route->r_url))
 		route = route->r_next;
 	for (; route; route = route->r_next) {
 		const char *uri = url_as_string(home, route->r_url);
 
-		if (!uri || length + strlen(uri) + sizeof("<>, ") > sizeof(line->service_route)) {
+		if (!uri || length + strlen(uri) + sizeof("<>, ") > sizeof(text)) {
 			log_line(LOG_WARNING, "line %s: its Service-Route is too long to be used",
 			         line->config->number);
-			line->service_route[0] = '\0';
 			return;
 		}
-		length += (size_t)snprintf(line->service_route + length,
-		                           sizeof(line->service_route) - length, "%s<%s>",
+		length += (size_t)snprintf(text + length, sizeof(text) - length, "%s<%s>",
 		                           length ? ", " : "", uri);
 	}
+	if (length)
+		line->service_route = strdup(text);
 }
 
 static void add_associated(struct sofia_line *line, const char *uri)
 {
-	char digits[NUMBER_SIZE];
+	char digits[NUMBER_SIZE], (*more)[NUMBER_SIZE];
 
 	if (line->associated_count == REGISTRATION_ASSOCIATED_MAXIMUM ||
 	    !number_normalise(uri, line->config->country_code, line->config->trunk_prefix, digits))
@@ -164,7 +164,11 @@ static void add_associated(struct sofia_line *line, const char *uri)
 	for (size_t i = 0; i < line->associated_count; i++)
 		if (strcmp(line->associated_numbers[i], digits) == 0)
 			return;
-	snprintf(line->associated_numbers[line->associated_count++], NUMBER_SIZE, "%s", digits);
+	more = realloc(line->associated_numbers, (line->associated_count + 1) * sizeof(*more));
+	if (!more)
+		return;
+	line->associated_numbers = more;
+	snprintf(more[line->associated_count++], NUMBER_SIZE, "%s", digits);
 }
 
 /* P-Associated-URI (RFC 7315): a list of name-addr; sofia-sip does not know it. */
@@ -188,9 +192,15 @@ static void read_associated(struct sofia_line *line, const sip_t *sip)
 	}
 }
 
+void sofia_register_drop_route(struct sofia_line *line)
+{
+	free(line->service_route);
+	line->service_route = NULL;
+}
+
 void sofia_register_forget(struct sofia_line *line)
 {
-	line->service_route[0] = '\0';
+	sofia_register_drop_route(line);
 	line->associated_count = 0;
 	line->stale_contact[0] = '\0';
 	set_alarm(line, NULL);
