@@ -119,15 +119,20 @@ def test_vandalism_is_repaired(box):
     wait_for(lambda: everything() == before, 2, "routes and rules repaired")
 
 
+def standing(box):
+    """Our routes and rules; that an interface has no carrier the kernel says of them some time later."""
+    return [route.replace("linkdown ", "") for route in box.routes("table", "all", "proto", "56")], box.router.ip("rule")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_death_leaves_everything(box, number):
     cut(box)
     wait_for(lambda: not primary_stands(box), 2, "primary route removed")
-    before = box.routes("table", "all", "proto", "56"), box.router.ip("rule")
+    before = standing(box)
     started = time.monotonic()
     box.processes["track-agent"].stop(number)
     assert time.monotonic() - started < 2
-    assert (box.routes("table", "all", "proto", "56"), box.router.ip("rule")) == before
+    assert standing(box) == before
     # a restart does not bring the primary route back for the time of the first probe
     box.start("track-agent")
     for _ in range(10):
