@@ -13,7 +13,7 @@
 #include "bus/permissions.h"
 
 /** Orders under way from which on none are begun: places are left for those that end something. */
-#define OPEN_LIMIT     (TRANSPORT_REQUEST_SLOTS - 3)
+#define OPEN_LIMIT     (TRANSPORT_REQUESTS_MAXIMUM * 3 / 4)
 /** And how late the loop may be. */
 #define LAG_LIMIT_USEC 1000000
 

@@ -14,15 +14,15 @@
 #include "shared.pb-c.h"
 
 /** Largest message that a listener or subscriber accepts: it is allocated before it is read. */
-#define TRANSPORT_LIMIT         65536
+#define TRANSPORT_LIMIT            65536
 /** Largest reply that a dialler accepts: its peer's uid is known, and the snapshot of a headend is large. */
-#define TRANSPORT_REPLY_LIMIT   (4 * 1024 * 1024)
+#define TRANSPORT_REPLY_LIMIT      (4 * 1024 * 1024)
 /** Room for the transport's own header in both. */
-#define TRANSPORT_HEADER        64
+#define TRANSPORT_HEADER           64
 /** Largest request or event of ours. */
-#define TRANSPORT_MESSAGE_LIMIT (TRANSPORT_LIMIT - TRANSPORT_HEADER)
-/** Requests that can be open at a service; more wait in the sender's socket. */
-#define TRANSPORT_REQUEST_SLOTS 16
+#define TRANSPORT_MESSAGE_LIMIT    (TRANSPORT_LIMIT - TRANSPORT_HEADER)
+/** Requests that can be open at a service: an order may take as long as its effect. More wait in the sender's socket. */
+#define TRANSPORT_REQUESTS_MAXIMUM 1024
 
 struct inbox;
 struct transport;

@@ -470,9 +470,7 @@ void transport_free(struct transport *transport)
 		if (transport->links[peer][TRANSPORT_EVENTS].event_aio != NULL)
 			nng_aio_free(transport->links[peer][TRANSPORT_EVENTS].event_aio);
 	}
-	for (int slot = 0; slot < TRANSPORT_REQUEST_SLOTS; slot++)
-		if (transport->slots[slot].aio != NULL)
-			nng_aio_free(transport->slots[slot].aio);
+	transport_free_slots(transport);
 	for (int number = 0; number < TRANSPORT_LISTENERS; number++)
 		transport_forget_sockets(&transport->listeners[number]);
 	free(transport->run_directory);

@@ -48,11 +48,12 @@ struct listener {
 	unsigned given_up_seconds; /* since the last one came */
 };
 
-/** A REP context: receives, is served, replies, receives again. */
+/** A REP context: receives, is served, replies, then receives again or leaves. */
 struct transport_request {
 	struct inbox_item item;
 	struct transport *transport;
-	enum { SLOT_RECEIVING, SLOT_SERVED, SLOT_REPLYING } state;
+	struct transport_request *next, *previous;
+	enum { SLOT_RECEIVING, SLOT_SERVED, SLOT_REPLYING, SLOT_LEAVING } state;
 	nng_ctx ctx;
 	nng_aio *aio;
 	nng_msg *message;
@@ -68,12 +69,14 @@ struct transport {
 	atomic_ullong overflowed_events;
 	struct listener listeners[TRANSPORT_LISTENERS];
 	struct link links[SERVICE_COUNT][2];
-	struct transport_request slots[TRANSPORT_REQUEST_SLOTS];
+	struct transport_request *slots;   /* Loop only */
+	unsigned slot_count, served_slots; /* Loop only */
 };
 
 /** Starts to receive requests on the slots. 0 or an nng error. */
 int transport_start_slots(struct transport *transport);
 void transport_stop_slots(struct transport *transport);
+void transport_free_slots(struct transport *transport);
 void transport_stop_calls(struct link *link);
 void transport_free_calls(struct link *link);
 

@@ -11,6 +11,10 @@
 /** So many contexts wait for the next calls; a start with 1,000 lines needs as many at once, of 2.4 kB each. */
 #define FREE_CALLS_MAXIMUM 64
 
+/** So many receive requests; that there is always one, another is made when fewer than the minimum are left. */
+#define FREE_SLOTS_MINIMUM 8
+#define FREE_SLOTS_MAXIMUM 16
+
 /** A REQ context. Its one aio first sends, then receives; two would crash nng 1.5 on a cancel. */
 struct transport_call {
 	struct inbox_item item;
@@ -218,15 +222,23 @@ out:
 	return result;
 }
 
-static void take_request(struct inbox_item *item)
+static void free_slot(struct transport_request *slot)
 {
-	struct transport_request *slot = (struct transport_request *)item;
 	struct transport *transport = slot->transport;
 
-	if (!transport->is_stopped)
-		transport->handlers.request(transport->context, slot, slot->uid,
-		                            nng_msg_body(slot->message),
-		                            nng_msg_len(slot->message));
+	nng_ctx_close(slot->ctx);
+	nng_aio_free(slot->aio);
+	DL_DELETE2(transport->slots, slot, previous, next);
+	transport->slot_count--;
+	free(slot);
+}
+
+static void take_leaving(struct inbox_item *item)
+{
+	struct transport_request *slot = (struct transport_request *)item;
+
+	if (!slot->transport->is_stopped)
+		free_slot(slot);
 }
 
 /** On an nng thread: looks who sent it. false when the sender is gone already. */
@@ -245,7 +257,7 @@ static void on_slot_aio(void *context)
 	struct transport_request *slot = context;
 	int error = nng_aio_result(slot->aio);
 
-	if (slot->state == SLOT_REPLYING) {
+	if (slot->state != SLOT_RECEIVING) {
 		if (error != 0)
 			nng_msg_free(nng_aio_get_msg(slot->aio));
 	} else if (error == 0) {
@@ -258,61 +270,122 @@ static void on_slot_aio(void *context)
 		nng_msg_free(slot->message);
 		slot->message = NULL;
 	}
+	if (slot->state == SLOT_LEAVING) {
+		inbox_put(slot->transport->inbox, &slot->item);
+		return;
+	}
 	if (error == NNG_ECLOSED || error == NNG_ECANCELED)
 		return;
 	slot->state = SLOT_RECEIVING;
 	nng_ctx_recv(slot->ctx, slot->aio);
 }
 
+static void take_request(struct inbox_item *item);
+
+static int add_slot(struct transport *transport)
+{
+	struct transport_request *slot = calloc(1, sizeof(*slot));
+	int error;
+
+	if (slot == NULL)
+		return NNG_ENOMEM;
+	error = nng_ctx_open(&slot->ctx, transport->listeners[TRANSPORT_REQUESTS].socket);
+	if (error != 0)
+		goto no_context;
+	error = nng_aio_alloc(&slot->aio, on_slot_aio, slot);
+	if (error != 0)
+		goto no_aio;
+	nng_aio_set_timeout(slot->aio, NNG_DURATION_INFINITE);
+	slot->transport = transport;
+	slot->item.take = take_request;
+	DL_APPEND2(transport->slots, slot, previous, next);
+	transport->slot_count++;
+	nng_ctx_recv(slot->ctx, slot->aio);
+	return 0;
+no_aio:
+	nng_ctx_close(slot->ctx);
+no_context:
+	free(slot);
+	return error;
+}
+
+static unsigned free_slots(const struct transport *transport)
+{
+	return transport->slot_count - transport->served_slots;
+}
+
+static void take_request(struct inbox_item *item)
+{
+	struct transport_request *slot = (struct transport_request *)item;
+	struct transport *transport = slot->transport;
+
+	if (transport->is_stopped)
+		return;
+	transport->served_slots++;
+	/* Without memory the next ones wait. */
+	if (free_slots(transport) < FREE_SLOTS_MINIMUM &&
+	    transport->slot_count < TRANSPORT_REQUESTS_MAXIMUM)
+		add_slot(transport);
+	transport->handlers.request(transport->context, slot, slot->uid,
+	                            nng_msg_body(slot->message), nng_msg_len(slot->message));
+}
+
 void transport_reply(struct transport_request *slot, const uint8_t *octets, size_t size)
 {
+	struct transport *transport = slot->transport;
 	nng_msg *answer;
+	bool leaves;
 
-	if (slot->transport->is_stopped)
+	if (transport->is_stopped)
 		return;
 	nng_msg_free(slot->message);
 	slot->message = NULL;
+	transport->served_slots--;
+	leaves = free_slots(transport) > FREE_SLOTS_MAXIMUM;
 	answer = octets != NULL ? transport_message(octets, size) : NULL;
+	if (answer == NULL && leaves) {
+		free_slot(slot);
+		return;
+	}
 	if (answer == NULL) {
 		/* Receiving again makes nng forget the request. */
 		slot->state = SLOT_RECEIVING;
 		nng_ctx_recv(slot->ctx, slot->aio);
 		return;
 	}
-	slot->state = SLOT_REPLYING;
+	slot->state = leaves ? SLOT_LEAVING : SLOT_REPLYING;
+	slot->item.take = leaves ? take_leaving : take_request;
 	nng_aio_set_msg(slot->aio, answer);
 	nng_ctx_send(slot->ctx, slot->aio);
 }
 
 int transport_start_slots(struct transport *transport)
 {
-	for (int i = 0; i < TRANSPORT_REQUEST_SLOTS; i++) {
-		struct transport_request *slot = &transport->slots[i];
-		int error;
+	int error = 0;
 
-		slot->transport = transport;
-		slot->item.take = take_request;
-		error = nng_ctx_open(&slot->ctx, transport->listeners[TRANSPORT_REQUESTS].socket);
-		if (error == 0)
-			error = nng_aio_alloc(&slot->aio, on_slot_aio, slot);
-		if (error != 0)
-			return error;
-		nng_aio_set_timeout(slot->aio, NNG_DURATION_INFINITE);
-		nng_ctx_recv(slot->ctx, slot->aio);
-	}
-	return 0;
+	while (error == 0 && transport->slot_count < FREE_SLOTS_MAXIMUM)
+		error = add_slot(transport);
+	return error;
 }
 
 void transport_stop_slots(struct transport *transport)
 {
-	for (int i = 0; i < TRANSPORT_REQUEST_SLOTS; i++) {
-		struct transport_request *slot = &transport->slots[i];
-
-		if (slot->aio == NULL)
-			continue;
+	for (struct transport_request *slot = transport->slots; slot != NULL; slot = slot->next) {
 		nng_aio_stop(slot->aio);
 		nng_ctx_close(slot->ctx);
 		nng_msg_free(slot->message);
 		slot->message = NULL;
 	}
+}
+
+void transport_free_slots(struct transport *transport)
+{
+	struct transport_request *slot, *next;
+
+	for (slot = transport->slots; slot != NULL; slot = next) {
+		next = slot->next;
+		nng_aio_free(slot->aio);
+		free(slot);
+	}
+	transport->slots = NULL;
 }

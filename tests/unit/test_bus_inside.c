@@ -7,14 +7,17 @@
 #include "sp_client.h"
 
 #include "bus/internal.h"
+#include "bus/transport_nng.h"
 
-#define STRANGER 65534
+#define STRANGER   65534
+/** From so many orders under way on none are begun. */
+#define OPEN_LIMIT (TRANSPORT_REQUESTS_MAXIMUM * 3 / 4)
 
 struct scene {
 	struct fixture *fixture;
 	struct bus *agent, *caller, *cli;
 	bool is_holding;
-	struct bus_request *held[32];
+	struct bus_request *held[TRANSPORT_REQUESTS_MAXIMUM];
 	int held_count;
 	int replies;
 	enum bus_outcome outcome;
@@ -388,7 +391,7 @@ static void sessions_that_rest_push_no_trace_out(void **state)
 
 static bool all_are_held(void *context)
 {
-	return ((const struct scene *)context)->held_count >= TRANSPORT_REQUEST_SLOTS - 3;
+	return ((const struct scene *)context)->held_count >= OPEN_LIMIT;
 }
 
 static void overload_sheds_what_begins_and_never_what_ends(void **state)
@@ -404,19 +407,19 @@ static void overload_sheds_what_begins_and_never_what_ends(void **state)
 	                                         .handlers = &no_handlers,
 	                                         .calls = BUS_SERVICE(TUNNEL_AGENT)});
 	scene.is_holding = true;
-	for (int i = 0; i < TRANSPORT_REQUEST_SLOTS - 3; i++)
+	for (int i = 0; i < OPEN_LIMIT; i++)
 		order(&scene, NULL, &clear.base);
 	assert_true(run_until(scene.fixture->base, 2000, all_are_held, &scene));
 	bus_call(ike, TUNNEL_AGENT, NULL, &send.base, 1000, on_reply, &scene);
 	assert_true(run_until(scene.fixture->base, 1500, is_set, &scene.replies));
 	assert_int_equal(scene.outcome, BUS_FAILED);
 	assert_string_equal(scene.cause,
-	                    "tunnel-agent is overloaded: SendIkePacket found 13 orders under way");
+	                    "tunnel-agent is overloaded: SendIkePacket found 768 orders under way");
 	assert_int_equal(scene.reply->failed->kind, VPNSIP__FAILURE_KIND__RESOURCE);
 	assert_int_equal(scene.agent->counters.shed_requests, 1);
 	order(&scene, NULL, &clear.base);
 	run_until(scene.fixture->base, 50, NULL, NULL);
-	assert_int_equal(scene.held_count, TRANSPORT_REQUEST_SLOTS - 2);
+	assert_int_equal(scene.held_count, OPEN_LIMIT + 1);
 	while (scene.held_count > 0)
 		bus_done(scene.held[--scene.held_count]);
 
@@ -430,8 +433,40 @@ static void overload_sheds_what_begins_and_never_what_ends(void **state)
 	run_until(scene.fixture->base, 200, NULL, NULL);
 	assert_int_equal(scene.replies, 2);
 	assert_int_equal(scene.agent->counters.shed_requests, 2);
-	assert_int_equal(scene.agent->counters.served_requests, TRANSPORT_REQUEST_SLOTS + 1);
+	assert_int_equal(scene.agent->counters.served_requests, OPEN_LIMIT + 4);
 	bus_close(ike);
+	close_scene(&scene);
+}
+
+static bool are_three_hundred_held(void *context)
+{
+	return ((const struct scene *)context)->held_count >= 300;
+}
+
+static bool are_few_places_left(void *context)
+{
+	return ((const struct scene *)context)->agent->transport->slot_count <= 16;
+}
+
+static void slow_orders_keep_no_others_waiting(void **state)
+{
+	Vpnsip__ClearPeer clear = VPNSIP__CLEAR_PEER__INIT;
+	Vpnsip__CheckTunnel check = VPNSIP__CHECK_TUNNEL__INIT;
+	struct scene scene;
+
+	open_scene(&scene, *state);
+	scene.is_holding = true;
+	for (int i = 0; i < 300; i++)
+		order(&scene, NULL, &clear.base);
+	assert_true(run_until(scene.fixture->base, 2000, are_three_hundred_held, &scene));
+	order(&scene, NULL, &check.base);
+	assert_true(run_until(scene.fixture->base, 500, is_set, &scene.replies));
+	while (scene.held_count > 0)
+		bus_done(scene.held[--scene.held_count]);
+	assert_true(run_until(scene.fixture->base, 2000, are_few_places_left, &scene));
+	scene.replies = 0;
+	order(&scene, NULL, &check.base);
+	assert_true(run_until(scene.fixture->base, 500, is_set, &scene.replies));
 	close_scene(&scene);
 }
 
@@ -480,6 +515,7 @@ int main(void)
 		BUS_TEST(the_traces_of_a_thousand_calls_have_a_limit),
 		BUS_TEST(sessions_that_rest_push_no_trace_out),
 		BUS_TEST(overload_sheds_what_begins_and_never_what_ends),
+		BUS_TEST(slow_orders_keep_no_others_waiting),
 		BUS_TEST(too_many_unanswered_are_not_sent),
 	};
 
