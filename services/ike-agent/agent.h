@@ -64,7 +64,7 @@ void agent_close_rekeys(struct ike_agent *agent);
 
 /** Prepares the admission of IKE_SAs that others begin. */
 void agent_open_admission(struct ike_agent *agent);
-/** True if the engine shall have this packet of `remote` for the session. Else it is dealt with: refused, or asked for a cookie. */
+/** True if the engine shall have this packet of `remote` for the session, NULL if it is over. Else it is dealt with: refused, or asked for a cookie. */
 bool agent_admit_packet(struct ike_agent *agent, const struct ike_session *session,
                         const struct sockaddr_storage *remote, const uint8_t *packet, size_t size);
 /** Notes a packet that came for no session. */

@@ -6,6 +6,7 @@
 #include "services/common/address.h"
 #include "services/common/log.h"
 #include "services/ike-agent/agent.h"
+#include "services/ike-agent/ike_message.h"
 
 void agent_open_admission(struct ike_agent *agent)
 {
@@ -44,8 +45,32 @@ static unsigned count_half_open(const struct ike_session *session)
 	return count;
 }
 
-bool agent_admit_packet(struct ike_agent *agent, const struct ike_session *session,
-                        const struct sockaddr_storage *remote, const uint8_t *packet, size_t size)
+static bool is_waiting_for_answer(const struct ike_session *session)
+{
+	for (size_t i = 0; session && i < session->sa_count; i++)
+		if (session->sas[i].is_initiator && !session->sas[i].is_up)
+			return true;
+	return false;
+}
+
+/*
+ * libcharon 5.9.8 acts on what nobody has authenticated: a request whose payloads cannot be parsed ends the IKE_SA, and so does an IKE_SA_INIT
+ * response in place of the one that it waits for. It gets none of these.
+ */
+static bool is_believable(const struct ike_session *session, const uint8_t *packet, size_t size)
+{
+	switch (ike_message_kind(packet, size)) {
+	case IKE_MESSAGE_MALFORMED:
+		return false;
+	case IKE_MESSAGE_ANSWERS_SA:
+		return is_waiting_for_answer(session);
+	default:
+		return true;
+	}
+}
+
+static bool may_begin(struct ike_agent *agent, const struct ike_session *session,
+                      const struct sockaddr_storage *remote, const uint8_t *packet, size_t size)
 {
 	const struct ike_situation situation = {
 		.half_open = engine_half_open(),
@@ -71,10 +96,21 @@ bool agent_admit_packet(struct ike_agent *agent, const struct ike_session *sessi
 	}
 }
 
+bool agent_admit_packet(struct ike_agent *agent, const struct ike_session *session,
+                        const struct sockaddr_storage *remote, const uint8_t *packet, size_t size)
+{
+	if (!is_believable(session, packet, size)) {
+		agent_note_refusal(agent, IKE_GUARD_MALFORMED, session ? session->tunnel : NULL,
+		                   remote);
+		return false;
+	}
+	return !session || may_begin(agent, session, remote, packet, size);
+}
+
 void agent_refuse_packet(struct ike_agent *agent, const char *tunnel,
                          const struct sockaddr_storage *remote, const uint8_t *packet, size_t size)
 {
-	if (ike_message_begins_sa(packet, size))
+	if (ike_message_kind(packet, size) == IKE_MESSAGE_BEGINS_SA)
 		agent_note_refusal(agent, IKE_GUARD_NO_SESSION, tunnel, remote);
 }
 

@@ -178,8 +178,7 @@ static void deliver(struct ike_agent *agent, struct bus_request *request,
 		bus_fail(request, VPNSIP__FAILURE_KIND__BUG, "DeliverIkePacket without address");
 		return;
 	}
-	if (session &&
-	    !agent_admit_packet(agent, session, &remote, order->packet.data, order->packet.len)) {
+	if (!agent_admit_packet(agent, session, &remote, order->packet.data, order->packet.len)) {
 		bus_done(request);
 		return;
 	}

@@ -8,23 +8,14 @@
 #include <openssl/hmac.h>
 #include <string.h>
 
-/* RFC 7296 sections 3.1 and 3.2. */
-#define HEADER_SIZE          28
-#define SPI_SIZE             8
-#define RESPONDER_SPI_OFFSET 8
-#define NEXT_PAYLOAD_OFFSET  16
-#define VERSION_OFFSET       17
-#define EXCHANGE_TYPE_OFFSET 18
-#define FLAGS_OFFSET         19
-#define LENGTH_OFFSET        24
-#define PAYLOAD_HEADER_SIZE  4
-#define NOTIFY_HEADER_SIZE   8
-#define VERSION_2_0          0x20
-#define EXCHANGE_IKE_SA_INIT 34
-#define FLAG_RESPONSE        0x20
-#define PAYLOAD_NOTIFY       41
-#define PAYLOAD_NONCE        40
-#define NOTIFY_COOKIE        16390
+#include "services/ike-agent/ike_message.h"
+
+/* RFC 7296 sections 3.2 and 3.10. */
+#define PAYLOAD_HEADER_SIZE 4
+#define NOTIFY_HEADER_SIZE  8
+#define PAYLOAD_NOTIFY      41
+#define PAYLOAD_NONCE       40
+#define NOTIFY_COOKIE       16390
 
 #define COOKIE_SIZE           33 /* the secret's version, and a hash */
 #define SECRET_LIFE_USEC      (120 * 1000000ull)
@@ -63,15 +54,6 @@ bool ike_admission_wants_secret(const struct ike_admission *admission, uint64_t 
 	return now_usec - admission->secret_since_usec > SECRET_LIFE_USEC;
 }
 
-bool ike_message_begins_sa(const uint8_t *packet, size_t size)
-{
-	static const uint8_t no_spi[SPI_SIZE];
-
-	return size >= HEADER_SIZE && packet[EXCHANGE_TYPE_OFFSET] == EXCHANGE_IKE_SA_INIT &&
-	       !(packet[FLAGS_OFFSET] & FLAG_RESPONSE) &&
-	       memcmp(packet + RESPONDER_SPI_OFFSET, no_spi, SPI_SIZE) == 0;
-}
-
 static unsigned read_16(const uint8_t *octets)
 {
 	return (unsigned)octets[0] << 8 | octets[1];
@@ -81,8 +63,8 @@ static unsigned read_16(const uint8_t *octets)
 static const uint8_t *find_payload(const uint8_t *packet, size_t size, uint8_t type,
                                    size_t *body_size)
 {
-	uint8_t next = packet[NEXT_PAYLOAD_OFFSET];
-	size_t at = HEADER_SIZE;
+	uint8_t next = packet[IKE_NEXT_PAYLOAD_OFFSET];
+	size_t at = IKE_HEADER_SIZE;
 
 	while (next && at + PAYLOAD_HEADER_SIZE <= size) {
 		size_t length = read_16(packet + at + 2);
@@ -108,7 +90,7 @@ static bool make_cookie(const struct ike_admission *admission, bool is_last_secr
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)remote;
 	const bool is_v6 = remote->ss_family == AF_INET6;
 	const size_t address_size = is_v6 ? sizeof(in6->sin6_addr) : sizeof(in->sin_addr);
-	uint8_t hashed[sizeof(in6->sin6_addr) + SPI_SIZE + 256];
+	uint8_t hashed[sizeof(in6->sin6_addr) + IKE_SPI_SIZE + 256];
 	size_t nonce_size, used = 0;
 	const uint8_t *nonce = find_payload(packet, size, PAYLOAD_NONCE, &nonce_size);
 
@@ -117,8 +99,8 @@ static bool make_cookie(const struct ike_admission *admission, bool is_last_secr
 	memcpy(hashed, is_v6 ? (const void *)&in6->sin6_addr : (const void *)&in->sin_addr,
 	       address_size);
 	used = address_size;
-	memcpy(hashed + used, packet, SPI_SIZE);
-	used += SPI_SIZE;
+	memcpy(hashed + used, packet, IKE_SPI_SIZE);
+	used += IKE_SPI_SIZE;
 	memcpy(hashed + used, nonce, nonce_size);
 	used += nonce_size;
 	cookie[0] = (uint8_t)(admission->version - is_last_secret);
@@ -130,12 +112,12 @@ static bool make_cookie(const struct ike_admission *admission, bool is_last_secr
 static bool has_cookie(const struct ike_admission *admission, const struct sockaddr_storage *remote,
                        const uint8_t *packet, size_t size)
 {
-	const uint8_t *notify = packet + HEADER_SIZE, *cookie = notify + NOTIFY_HEADER_SIZE;
+	const uint8_t *notify = packet + IKE_HEADER_SIZE, *cookie = notify + NOTIFY_HEADER_SIZE;
 	uint8_t expected[COOKIE_SIZE];
 	uint8_t age;
 
-	if (size < HEADER_SIZE + NOTIFY_HEADER_SIZE + COOKIE_SIZE ||
-	    packet[NEXT_PAYLOAD_OFFSET] != PAYLOAD_NOTIFY ||
+	if (size < IKE_HEADER_SIZE + NOTIFY_HEADER_SIZE + COOKIE_SIZE ||
+	    packet[IKE_NEXT_PAYLOAD_OFFSET] != PAYLOAD_NOTIFY ||
 	    read_16(notify + 2) != NOTIFY_HEADER_SIZE + COOKIE_SIZE ||
 	    read_16(notify + 6) != NOTIFY_COOKIE)
 		return false;
@@ -155,17 +137,17 @@ static bool write_demand(const struct ike_admission *admission,
                          const struct sockaddr_storage *remote, const uint8_t *packet, size_t size,
                          uint8_t reply[IKE_COOKIE_REPLY_SIZE])
 {
-	uint8_t *notify = reply + HEADER_SIZE;
+	uint8_t *notify = reply + IKE_HEADER_SIZE;
 
-	_Static_assert(IKE_COOKIE_REPLY_SIZE == HEADER_SIZE + NOTIFY_HEADER_SIZE + COOKIE_SIZE,
+	_Static_assert(IKE_COOKIE_REPLY_SIZE == IKE_HEADER_SIZE + NOTIFY_HEADER_SIZE + COOKIE_SIZE,
 	               "the reply has one payload");
 	memset(reply, 0, IKE_COOKIE_REPLY_SIZE);
-	memcpy(reply, packet, SPI_SIZE);
-	reply[NEXT_PAYLOAD_OFFSET] = PAYLOAD_NOTIFY;
-	reply[VERSION_OFFSET] = VERSION_2_0;
-	reply[EXCHANGE_TYPE_OFFSET] = EXCHANGE_IKE_SA_INIT;
-	reply[FLAGS_OFFSET] = FLAG_RESPONSE;
-	write_16(reply + LENGTH_OFFSET + 2, IKE_COOKIE_REPLY_SIZE);
+	memcpy(reply, packet, IKE_SPI_SIZE);
+	reply[IKE_NEXT_PAYLOAD_OFFSET] = PAYLOAD_NOTIFY;
+	reply[IKE_VERSION_OFFSET] = IKE_VERSION_2_0;
+	reply[IKE_EXCHANGE_TYPE_OFFSET] = IKE_EXCHANGE_SA_INIT;
+	reply[IKE_FLAGS_OFFSET] = IKE_FLAG_RESPONSE;
+	write_16(reply + IKE_LENGTH_OFFSET + 2, IKE_COOKIE_REPLY_SIZE);
 	write_16(notify + 2, NOTIFY_HEADER_SIZE + COOKIE_SIZE);
 	write_16(notify + 6, NOTIFY_COOKIE);
 	return make_cookie(admission, false, remote, packet, size, notify + NOTIFY_HEADER_SIZE);
@@ -201,7 +183,7 @@ enum ike_verdict ike_admission_judge(struct ike_admission *admission,
 	struct ike_admitted *slot;
 	bool is_digested;
 
-	if (!ike_message_begins_sa(packet, size))
+	if (ike_message_kind(packet, size) != IKE_MESSAGE_BEGINS_SA)
 		return IKE_ADMITTED;
 	is_digested = make_digest(remote, packet, size, digest);
 	slot = &admission->admitted[read_16(digest) % IKE_ADMITTED_SLOTS];

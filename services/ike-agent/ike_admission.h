@@ -67,7 +67,4 @@ enum ike_verdict ike_admission_judge(struct ike_admission *admission,
                                      size_t size, const struct ike_situation *situation,
                                      uint8_t reply[IKE_COOKIE_REPLY_SIZE]);
 
-/** True if the message asks for a new IKE_SA. */
-bool ike_message_begins_sa(const uint8_t *packet, size_t size);
-
 #endif

@@ -5,6 +5,7 @@ const char *ike_guard_class_name(enum ike_guard_class class)
 {
 	static const char *const names[IKE_GUARD_CLASS_COUNT] = {
 		[IKE_GUARD_NONE] = "none",
+		[IKE_GUARD_MALFORMED] = "malformed",
 		[IKE_GUARD_NO_SESSION] = "no-session",
 		[IKE_GUARD_HALF_OPEN] = "half-open",
 		[IKE_GUARD_COOKIE] = "cookie",

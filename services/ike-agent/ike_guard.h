@@ -5,6 +5,7 @@
 
 enum ike_guard_class {
 	IKE_GUARD_NONE = 0,    /* no matter of security */
+	IKE_GUARD_MALFORMED,   /* a message that no peer sends: nobody with the keys has made it */
 	IKE_GUARD_NO_SESSION,  /* no call announced this IKE_SA */
 	IKE_GUARD_HALF_OPEN,   /* too many are half-open */
 	IKE_GUARD_COOKIE,      /* asked for a cookie first */

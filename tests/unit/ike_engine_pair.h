@@ -28,6 +28,7 @@
 
 #include "services/ike-agent/fingerprint.h"
 #include "services/ike-agent/ike_core.h"
+#include "services/ike-agent/ike_message.h"
 
 #define IF_ID   7
 #define ATTEMPT 12
@@ -423,6 +424,9 @@ static inline void take(struct side *side)
 		side->is_ready = true;
 		break;
 	case PACKET:
+		/* What an engine sends, its peer's agent lets in. */
+		assert_int_not_equal(ike_message_kind(message.packet, message.size),
+		                     IKE_MESSAGE_MALFORMED);
 		if (!other->is_deaf)
 			order(other, &message);
 		break;
