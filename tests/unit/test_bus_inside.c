@@ -7,6 +7,7 @@
 #include "sp_client.h"
 
 #include "bus/internal.h"
+#include "bus/reply_cache.h"
 #include "bus/transport_nng.h"
 
 #define STRANGER   65534
@@ -470,6 +471,46 @@ static void slow_orders_keep_no_others_waiting(void **state)
 	close_scene(&scene);
 }
 
+static bool are_all_replied(void *context)
+{
+	return *(const int *)context == 100;
+}
+
+/** Packets that come and go for hours do not make it forget what it has done: an order that comes again is not carried out twice. */
+static void packets_push_no_reply_out(void **state)
+{
+	Vpnsip__CheckTunnel check = VPNSIP__CHECK_TUNNEL__INIT;
+	Vpnsip__SendIkePacket send = VPNSIP__SEND_IKE_PACKET__INIT;
+	struct reply_key key = {.source = COORDINATOR};
+	const uint8_t *octets;
+	struct scene scene;
+	struct bus *ike;
+	size_t size;
+
+	open_scene(&scene, *state);
+	ike = open_bus_with(scene.fixture,
+	                    (struct bus_options){.self = IKE_AGENT,
+	                                         .handlers = &no_handlers,
+	                                         .calls = BUS_SERVICE(TUNNEL_AGENT)});
+	order(&scene, NULL, &check.base);
+	assert_true(run_until(scene.fixture->base, 1000, is_set, &scene.replies));
+	key.epoch = scene.caller->epoch;
+	key.request_id = atomic_load(&scene.caller->last_request_id);
+	assert_int_equal(reply_cache_find(scene.agent->replies, &key, &octets, &size),
+	                 REPLY_STORED);
+	for (int sent = 0; sent < REPLY_CACHE_SIZE; sent += 100) {
+		scene.replies = 0;
+		for (int i = 0; i < 100; i++)
+			bus_call(ike, TUNNEL_AGENT, NULL, &send.base, 1000, on_reply, &scene);
+		assert_true(run_until(scene.fixture->base, 2000, are_all_replied, &scene.replies));
+		assert_int_equal(scene.outcome, BUS_DONE);
+	}
+	assert_int_equal(reply_cache_find(scene.agent->replies, &key, &octets, &size),
+	                 REPLY_STORED);
+	bus_close(ike);
+	close_scene(&scene);
+}
+
 static void too_many_unanswered_are_not_sent(void **state)
 {
 	Vpnsip__SendIkePacket send = VPNSIP__SEND_IKE_PACKET__INIT;
@@ -516,6 +557,7 @@ int main(void)
 		BUS_TEST(sessions_that_rest_push_no_trace_out),
 		BUS_TEST(overload_sheds_what_begins_and_never_what_ends),
 		BUS_TEST(slow_orders_keep_no_others_waiting),
+		BUS_TEST(packets_push_no_reply_out),
 		BUS_TEST(too_many_unanswered_are_not_sent),
 	};
 
