@@ -15,7 +15,7 @@ from .namespaces import sweep
 LONG = bool(os.environ.get("VPNSIP_LONG"))
 SEED = int(os.environ.get("VPNSIP_SEED", random.randrange(1 << 31)))
 DESCRIPTOR_SLACK = 4  # descriptors that a service may open once, lazily
-DESCRIPTOR_SECONDS = 10  # the sockets of a replaced listener are closed 5 s later
+LEAK_SECONDS = 10  # the sockets of a replaced listener are closed 5 s later
 
 
 def pytest_configure(config):
@@ -134,6 +134,16 @@ def descriptor_leaks(lab):
     return leaks
 
 
+def route_changes(lab, routers):
+    """A track that a slow machine let fail for a moment has its route back after some probes."""
+    changes = []
+    for router in routers:
+        before, after = lab.routes[router.site.name], routes(router.space)
+        changes += [f"router {router.site.name}: route or rule {line} was not there before" for line in after if line not in before]
+        changes += [f"router {router.site.name}: route or rule {line} is gone" for line in before if line not in after]
+    return changes
+
+
 def finish(lab):
     """Ends what is up, then looks for anything that a session left behind."""
     living = [router for router in lab.routers.values() if all(process.running() for process in router.processes.values())]
@@ -141,15 +151,9 @@ def finish(lab):
         router.cli("hangup", router.peer.number, check=False)
     if len(living) == len(lab.routers):
         wait_clean(lab)
-    problems = []
-    for router in living:
-        before, after = lab.routes[router.site.name], routes(router.space)
-        problems += [f"router {router.site.name}: route or rule {line} was not there before" for line in after if line not in before]
-        problems += [f"router {router.site.name}: route or rule {line} is gone" for line in before if line not in after]
-    end = time.monotonic() + DESCRIPTOR_SECONDS
-    while (leaks := descriptor_leaks(lab)) and time.monotonic() < end:
+    end = time.monotonic() + LEAK_SECONDS
+    while (problems := descriptor_leaks(lab) + route_changes(lab, living)) and time.monotonic() < end:
         time.sleep(0.2)
-    problems += leaks
     for name, capture in lab.wan.items():
         classes, clear = classify_wan(capture.stop())
         if clear and not lab.may_leak:
