@@ -324,6 +324,21 @@ static void reply_refusal(struct bus_request *request, const char *refusal)
 		bus_done(request);
 }
 
+/** Many sessions end at once, but each end is a story of its own: else the trace of each would tell of all. */
+static void tell_apart(struct coordinator *coordinator)
+{
+	bus_resume_trace(coordinator->service->bus, 0);
+}
+
+static void release(struct coordinator *coordinator, struct bus_request *request,
+                    const Vpnsip__ReleaseSession *order)
+{
+	if (order->is_all)
+		tell_apart(coordinator);
+	reply_refusal(request, core_operator_release(coordinator->core, order->remote_number,
+	                                             order->is_all, order->cause));
+}
+
 static void shut_down(struct coordinator *coordinator, struct bus_request *request)
 {
 	uint64_t limit_msec = coordinator->service->config->timer_msec[TIMER_RELEASE] + 1000;
@@ -333,6 +348,7 @@ static void shut_down(struct coordinator *coordinator, struct bus_request *reque
 		         "not everything is down yet, and shutdown was ordered again");
 	coordinator->shutdown_request = request;
 	bus_timer_start(coordinator->shutdown_timer, limit_msec);
+	tell_apart(coordinator);
 	core_shut_down(coordinator->core);
 	shut_down_when_done(coordinator);
 }
@@ -349,10 +365,7 @@ static void handle_request(void *context, struct bus_request *request,
 		              core_operator_call(core, order->connect_session->remote_number));
 		break;
 	case VPNSIP__ENVELOPE__BODY_RELEASE_SESSION:
-		reply_refusal(request,
-		              core_operator_release(core, order->release_session->remote_number,
-		                                    order->release_session->is_all,
-		                                    order->release_session->cause));
+		release(coordinator, request, order->release_session);
 		break;
 	case VPNSIP__ENVELOPE__BODY_GET_CALL_RECORDS:
 		records_answer(coordinator->records, request, order->get_call_records);

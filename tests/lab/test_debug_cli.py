@@ -67,6 +67,17 @@ def test_trace_of_a_call(lab):
     assert [attempt["session"] for attempt in listed] == [A.tunnel] and listed[0]["cause"], listed
 
 
+def test_trace_of_a_shutdown(lab):
+    """It ends everything at once; of a session's trace the deregistration is no part."""
+    assert lab.ping(1) == 1
+    lab.wait_up()
+    lab.a.cli("shutdown")
+    told = trace(lab.a, A.tunnel)
+    first(told["entries"], "sip", r"^BYE")
+    with pytest.raises(AssertionError, match="no sip"):
+        first(told["entries"], "sip", r"^REGISTER")
+
+
 def test_trace_says_what_a_restart_lost(lab):
     assert lab.ping(3) == 3
     lab.wait_up()
