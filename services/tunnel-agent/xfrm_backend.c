@@ -101,10 +101,24 @@ static void take_expiry(void *context, const struct xfrm_state *state, bool is_h
 	agent_settle(tunnel);
 }
 
-/* The original goes on to where it is dropped, and leaves its trace in connection tracking, if a copy of it is kept. */
+static void send_past_hold(struct agent_tunnel *tunnel, const uint8_t *packet, size_t size,
+                           uint64_t now_usec)
+{
+	if (nfqueue_hold_send(tunnel->agent->xfrm->packets, tunnel->interface_index, packet,
+	                      size) != 0)
+		tunnel->core.drops[errno == EAGAIN || errno == ENOBUFS ? DROP_SEND_FULL
+		                                                       : DROP_INTERFACE]++;
+	tunnel_note_sent(&tunnel->core, now_usec);
+}
+
+/*
+ * The original goes on and leaves its trace in connection tracking. While the hold stands it is dropped behind that: a copy is kept, or sent if
+ * the session has just been opened.
+ */
 static bool take_packet(void *context, unsigned interface_index, const uint8_t *packet, size_t size)
 {
 	struct agent *agent = context;
+	uint64_t now_usec = bus_mono_usec(agent->bus);
 
 	for (size_t i = 0; i < agent->tunnel_count; i++) {
 		struct agent_tunnel *tunnel = &agent->tunnels[i];
@@ -112,7 +126,9 @@ static bool take_packet(void *context, unsigned interface_index, const uint8_t *
 
 		if (tunnel->interface_index != interface_index)
 			continue;
-		verdict = tunnel_take(&tunnel->core, packet, size, bus_mono_usec(agent->bus));
+		verdict = tunnel_take(&tunnel->core, packet, size, now_usec);
+		if (verdict == TUNNEL_SEND && xfrm_tunnel_of(tunnel)->is_held)
+			send_past_hold(tunnel, packet, size, now_usec);
 		agent_settle(tunnel);
 		return verdict == TUNNEL_HELD || verdict == TUNNEL_SEND;
 	}
@@ -555,15 +571,9 @@ static void purge(struct agent_tunnel *tunnel)
 		complain(tunnel, "the table vpnsip_hold remains", why);
 }
 
-/* Packets. */
-
 static void send_held(struct agent_tunnel *tunnel, uint8_t *packet, size_t size, uint64_t now_usec)
 {
-	if (nfqueue_hold_send(tunnel->agent->xfrm->packets, tunnel->interface_index, packet,
-	                      size) != 0)
-		tunnel->core.drops[errno == EAGAIN || errno == ENOBUFS ? DROP_SEND_FULL
-		                                                       : DROP_INTERFACE]++;
-	tunnel_note_sent(&tunnel->core, now_usec);
+	send_past_hold(tunnel, packet, size, now_usec);
 }
 
 /* The kernel passes on what is too short for ESP. */
