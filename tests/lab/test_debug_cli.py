@@ -71,7 +71,8 @@ def test_trace_of_a_shutdown(lab):
     """It ends everything at once; of a session's trace the deregistration is no part."""
     assert lab.ping(1) == 1
     lab.wait_up()
-    lab.a.cli("shutdown")
+    # what is not down after two seconds, on a slow machine, is told; asked again it goes on
+    wait_for(lambda: cli(lab.a, "shutdown").returncode == 0, 10, "router a is shut down")
     told = trace(lab.a, A.tunnel)
     first(told["entries"], "sip", r"^BYE")
     with pytest.raises(AssertionError, match="no sip"):
