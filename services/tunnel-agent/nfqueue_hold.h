@@ -14,7 +14,7 @@ struct event_base;
 struct nfqueue_hold;
 
 /** A packet that was routed into the interface; false = it may vanish without a trace in connection tracking. */
-typedef bool nfqueue_packet_fn(void *context, unsigned interface_index, const uint8_t *packet,
+typedef bool nfqueue_packet_fn(void *context, unsigned interface_index, uint8_t *packet,
                                size_t size);
 
 /** Opens the packet socket, for which CAP_NET_RAW is needed. NULL and errno. */

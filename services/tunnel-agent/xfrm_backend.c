@@ -101,8 +101,7 @@ static void take_expiry(void *context, const struct xfrm_state *state, bool is_h
 	agent_settle(tunnel);
 }
 
-static void send_past_hold(struct agent_tunnel *tunnel, const uint8_t *packet, size_t size,
-                           uint64_t now_usec)
+static void send_held(struct agent_tunnel *tunnel, uint8_t *packet, size_t size, uint64_t now_usec)
 {
 	if (nfqueue_hold_send(tunnel->agent->xfrm->packets, tunnel->interface_index, packet,
 	                      size) != 0)
@@ -115,7 +114,7 @@ static void send_past_hold(struct agent_tunnel *tunnel, const uint8_t *packet, s
  * The original goes on and leaves its trace in connection tracking. While the hold stands it is dropped behind that: a copy is kept, or sent if
  * the session has just been opened.
  */
-static bool take_packet(void *context, unsigned interface_index, const uint8_t *packet, size_t size)
+static bool take_packet(void *context, unsigned interface_index, uint8_t *packet, size_t size)
 {
 	struct agent *agent = context;
 	uint64_t now_usec = bus_mono_usec(agent->bus);
@@ -128,7 +127,7 @@ static bool take_packet(void *context, unsigned interface_index, const uint8_t *
 			continue;
 		verdict = tunnel_take(&tunnel->core, packet, size, now_usec);
 		if (verdict == TUNNEL_SEND && xfrm_tunnel_of(tunnel)->is_held)
-			send_past_hold(tunnel, packet, size, now_usec);
+			send_held(tunnel, packet, size, now_usec);
 		agent_settle(tunnel);
 		return verdict == TUNNEL_HELD || verdict == TUNNEL_SEND;
 	}
@@ -569,11 +568,6 @@ static void purge(struct agent_tunnel *tunnel)
 		complain(tunnel, "the interface remains", cause);
 	if (!nft_hold_purge(xfrm->hold, why, sizeof(why)))
 		complain(tunnel, "the table vpnsip_hold remains", why);
-}
-
-static void send_held(struct agent_tunnel *tunnel, uint8_t *packet, size_t size, uint64_t now_usec)
-{
-	send_past_hold(tunnel, packet, size, now_usec);
 }
 
 /* The kernel passes on what is too short for ESP. */
