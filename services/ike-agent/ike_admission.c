@@ -11,11 +11,10 @@
 #include "services/ike-agent/ike_message.h"
 
 /* RFC 7296 sections 3.2 and 3.10. */
-#define PAYLOAD_HEADER_SIZE 4
-#define NOTIFY_HEADER_SIZE  8
-#define PAYLOAD_NOTIFY      41
-#define PAYLOAD_NONCE       40
-#define NOTIFY_COOKIE       16390
+#define NOTIFY_HEADER_SIZE 8
+#define PAYLOAD_NOTIFY     41
+#define PAYLOAD_NONCE      40
+#define NOTIFY_COOKIE      16390
 
 #define COOKIE_SIZE           33 /* the secret's version, and a hash */
 #define SECRET_LIFE_USEC      (120 * 1000000ull)
@@ -54,11 +53,6 @@ bool ike_admission_wants_secret(const struct ike_admission *admission, uint64_t 
 	return now_usec - admission->secret_since_usec > SECRET_LIFE_USEC;
 }
 
-static unsigned read_16(const uint8_t *octets)
-{
-	return (unsigned)octets[0] << 8 | octets[1];
-}
-
 /** The body of the message's first payload of a type, or NULL. */
 static const uint8_t *find_payload(const uint8_t *packet, size_t size, uint8_t type,
                                    size_t *body_size)
@@ -66,14 +60,14 @@ static const uint8_t *find_payload(const uint8_t *packet, size_t size, uint8_t t
 	uint8_t next = packet[IKE_NEXT_PAYLOAD_OFFSET];
 	size_t at = IKE_HEADER_SIZE;
 
-	while (next && at + PAYLOAD_HEADER_SIZE <= size) {
-		size_t length = read_16(packet + at + 2);
+	while (next && at + IKE_PAYLOAD_HEADER_SIZE <= size) {
+		size_t length = ike_read_16(packet + at + 2);
 
-		if (length < PAYLOAD_HEADER_SIZE || length > size - at)
+		if (length < IKE_PAYLOAD_HEADER_SIZE || length > size - at)
 			return NULL;
 		if (next == type) {
-			*body_size = length - PAYLOAD_HEADER_SIZE;
-			return packet + at + PAYLOAD_HEADER_SIZE;
+			*body_size = length - IKE_PAYLOAD_HEADER_SIZE;
+			return packet + at + IKE_PAYLOAD_HEADER_SIZE;
 		}
 		next = packet[at];
 		at += length;
@@ -118,8 +112,8 @@ static bool has_cookie(const struct ike_admission *admission, const struct socka
 
 	if (size < IKE_HEADER_SIZE + NOTIFY_HEADER_SIZE + COOKIE_SIZE ||
 	    packet[IKE_NEXT_PAYLOAD_OFFSET] != PAYLOAD_NOTIFY ||
-	    read_16(notify + 2) != NOTIFY_HEADER_SIZE + COOKIE_SIZE ||
-	    read_16(notify + 6) != NOTIFY_COOKIE)
+	    ike_read_16(notify + 2) != NOTIFY_HEADER_SIZE + COOKIE_SIZE ||
+	    ike_read_16(notify + 6) != NOTIFY_COOKIE)
 		return false;
 	age = (uint8_t)(admission->version - cookie[0]);
 	return age <= 1 && make_cookie(admission, age == 1, remote, packet, size, expected) &&
@@ -186,7 +180,7 @@ enum ike_verdict ike_admission_judge(struct ike_admission *admission,
 	if (ike_message_kind(packet, size) != IKE_MESSAGE_BEGINS_SA)
 		return IKE_ADMITTED;
 	is_digested = make_digest(remote, packet, size, digest);
-	slot = &admission->admitted[read_16(digest) % IKE_ADMITTED_SLOTS];
+	slot = &admission->admitted[ike_read_16(digest) % IKE_ADMITTED_SLOTS];
 	if (is_digested && situation->now_usec < slot->until_usec &&
 	    memcmp(slot->digest, digest, sizeof(digest)) == 0)
 		return IKE_ADMITTED;

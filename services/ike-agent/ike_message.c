@@ -8,17 +8,16 @@
 #define INFORMATIONAL                37
 #define PAYLOAD_ENCRYPTED            46
 #define PAYLOAD_ENCRYPTED_FRAGMENT   53
-#define PAYLOAD_HEADER_SIZE          4
 #define FRAGMENT_PAYLOAD_HEADER_SIZE 8
 
-static unsigned read_16(const uint8_t *octets)
+unsigned ike_read_16(const uint8_t *octets)
 {
 	return (unsigned)octets[0] << 8 | octets[1];
 }
 
 static uint32_t read_32(const uint8_t *octets)
 {
-	return (uint32_t)read_16(octets) << 16 | read_16(octets + 2);
+	return (uint32_t)ike_read_16(octets) << 16 | ike_read_16(octets + 2);
 }
 
 /** The one payload is an Encrypted one, or a fragment with a place among the others, and reaches to the end. */
@@ -28,15 +27,15 @@ static bool is_protected(const uint8_t *packet, size_t size)
 	const size_t rest = size - IKE_HEADER_SIZE;
 	unsigned number;
 
-	if (rest < PAYLOAD_HEADER_SIZE || read_16(payload + 2) != rest)
+	if (rest < IKE_PAYLOAD_HEADER_SIZE || ike_read_16(payload + 2) != rest)
 		return false;
 	if (packet[IKE_NEXT_PAYLOAD_OFFSET] == PAYLOAD_ENCRYPTED)
 		return true;
 	if (packet[IKE_NEXT_PAYLOAD_OFFSET] != PAYLOAD_ENCRYPTED_FRAGMENT ||
 	    rest < FRAGMENT_PAYLOAD_HEADER_SIZE)
 		return false;
-	number = read_16(payload + 4);
-	return number >= 1 && number <= read_16(payload + 6);
+	number = ike_read_16(payload + 4);
+	return number >= 1 && number <= ike_read_16(payload + 6);
 }
 
 enum ike_message_kind ike_message_kind(const uint8_t *packet, size_t size)

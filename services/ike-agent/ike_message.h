@@ -10,6 +10,7 @@
 
 /* Offsets in the header, and its values. */
 #define IKE_HEADER_SIZE          28
+#define IKE_PAYLOAD_HEADER_SIZE  4
 #define IKE_SPI_SIZE             8
 #define IKE_RESPONDER_SPI_OFFSET 8
 #define IKE_NEXT_PAYLOAD_OFFSET  16
@@ -32,6 +33,9 @@ enum ike_message_kind {
 	IKE_MESSAGE_ANSWERS_SA,  /* an IKE_SA_INIT response, which nothing protects either */
 	IKE_MESSAGE_IS_PROTECTED /* or claims to be: its integrity is for those who have the keys */
 };
+
+/** Two octets in network order, as all numbers of IKE. */
+unsigned ike_read_16(const uint8_t *octets);
 
 /** The packet begins with the IKE header and may be anything, as for the next. */
 enum ike_message_kind ike_message_kind(const uint8_t *packet, size_t size);
